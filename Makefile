@@ -1,0 +1,55 @@
+# Two commands: `make run` and `make test`. Both install what they need first, into .venv.
+PYTHON ?= python3
+PROFILE ?= ci
+JOBS ?= 2
+CONSTRAINTS ?= -c constraints.txt
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+# One thread a process: two notebooks side by side with two threads each are seven times slower.
+export OMP_NUM_THREADS := 1
+export MKL_NUM_THREADS := 1
+export OPENBLAS_NUM_THREADS := 1
+
+# A mirror of the real data sets beside the checkout is used where there is one; CONTRASTIVE_NB_DATA= does without it.
+ifeq ($(origin CONTRASTIVE_NB_DATA),undefined)
+ifneq ($(wildcard ../shared/data/.),)
+export CONTRASTIVE_NB_DATA := $(abspath ../shared/data)
+endif
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help install run test lab front hooks clean
+
+help:  ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(STAMP)  ## make .venv and install the pinned set
+
+run: $(STAMP)  ## run all notebooks (PROFILE=ci, laptop or gpu) and print the verdicts
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m contrastive_nb run --profile $(PROFILE) --jobs $(JOBS) $(ARGS)
+
+test: $(STAMP)  ## run every test (ARGS="tests/test_site.py" for some)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+
+lab: $(STAMP)  ## open JupyterLab on the front page
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/jupyter lab nbs/index.ipynb
+
+front:  ## copy README.md into the website's front page
+	$(PYTHON) nbs/_front.py
+
+hooks:  ## keep notebooks and package in step at every commit
+	git config core.hooksPath .githooks
+
+clean:  ## remove what runs and tests wrote (not .venv)
+	rm -rf build dist _proc _docs _site .pytest_cache .ruff_cache .hypothesis
+	find contrastive_nb nbs tests -name __pycache__ -o -name .ipynb_checkpoints | xargs rm -rf
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo 'Python 3.11 or newer is needed: install one and say "make $(MAKECMDGOALS) PYTHON=python3.12"' >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check -e ".[dev]" $(CONSTRAINTS)
+	$(BIN)/python -m pip install --disable-pip-version-check --no-deps lightly lightly-utils $(CONSTRAINTS)
+	@touch $@

@@ -1,0 +1,9 @@
+"""Contrastive learning and learning to rank: every method derived, tested and put to the test in a notebook
+
+Modules:
+
+- `contrastive_nb.fingerprint`: Fingerprints: a hash of the code that made an output or a record. Plain module: it is machinery, not a lesson.
+- `contrastive_nb.runner`: Runs notebooks: each in its own processes, with limits, progress, memory and a verdict. Plain module: machinery.
+- `contrastive_nb.worker`: Runs one notebook with papermill, in a process of its own that the runner can end. Plain module: machinery."""
+
+__version__ = "0.1.0"

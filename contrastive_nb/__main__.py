@@ -1,0 +1,5 @@
+"""`python -m contrastive_nb` is `contrastive-nb`. Plain module."""
+
+from contrastive_nb.cli import app
+
+app(prog_name="contrastive-nb")

@@ -1,0 +1,129 @@
+"""The command line: `contrastive-nb`, also `python -m contrastive_nb`. Plain module; what it needs is imported when a command runs."""
+
+import json
+from typing import Annotated, Optional
+
+import typer
+
+app = typer.Typer(
+    help="Run the notebooks, read the ledger of claims, look after the data sets.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+data_app = typer.Typer(help="The data sets: which there are, fetch one, verify what is here.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(data_app, name="data")
+
+
+def _refuse(error: Exception) -> typer.Exit:
+    "One line on stderr, exit code 2."
+    typer.echo(f"contrastive-nb: {' '.join(str(error).split())}", err=True)
+    return typer.Exit(2)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from contrastive_nb import __version__
+
+        typer.echo(f"contrastive_nb {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False) -> None:
+    pass
+
+
+@app.command()
+def run(
+    notebooks: Annotated[Optional[list[str]], typer.Argument(metavar="NOTEBOOK", help="Names under nbs/, paths, or unique parts.")] = None,
+    profile: Annotated[str, typer.Option(help="ci, laptop or gpu: what each means stands in settings.ini.")] = "ci",
+    jobs: Annotated[Optional[int], typer.Option(help="Notebooks side by side; 2, or 1 in profile gpu.")] = None,
+    device: Annotated[str, typer.Option(help="auto (what the profile says), cpu, cuda, cuda:N, mps.")] = "auto",
+    set_: Annotated[Optional[list[str]], typer.Option("--set", metavar="KEY=VALUE", help="Change a setting for this run.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Skip what is done and unchanged, go on with what was stopped.")] = False,
+    save: Annotated[bool, typer.Option("--save", help="Keep outputs (laptop) and records (laptop, gpu).")] = False,
+    stale: Annotated[bool, typer.Option("--stale", help="Only notebooks whose outputs or records other code made.")] = False,
+    minutes: Annotated[Optional[float], typer.Option(help="Wall limit a notebook, instead of the profile's.")] = None,
+) -> None:
+    "Execute notebooks in a profile and judge their claims. A failed notebook is kept where it can be opened."
+    from contrastive_nb import runner
+
+    request = runner.Request(notebooks or [], profile, jobs, device, set_ or [], resume, save, stale, minutes)
+    try:
+        code = runner.run(request)
+    except (ValueError, FileNotFoundError, SyntaxError) as error:
+        raise _refuse(error) from None
+    raise typer.Exit(code)
+
+
+@app.command()
+def claims(as_json: Annotated[bool, typer.Option("--json", help="The records themselves.")] = False) -> None:
+    "Print the ledger: every claim with its verdicts; * marks a reconstructed formula."
+    from contrastive_nb import claims as ledger
+    from contrastive_nb import runner
+
+    try:
+        records = ledger.load()
+    except ValueError as error:
+        raise _refuse(error) from None
+    if as_json:
+        typer.echo(json.dumps(records, indent=2, ensure_ascii=False))
+    else:
+        typer.echo(runner.ledger_table(records) if records else "the ledger is empty: no claim has been recorded")
+
+
+@app.command("stale")
+def list_stale() -> None:
+    "List committed outputs and records that other code made; exit code 1 if there are any."
+    from contrastive_nb import files, fingerprint
+
+    if files.checkout() is None:
+        raise _refuse(ValueError("stale: the notebooks are in the repository, not in the installed package; clone it and look there"))
+    try:
+        found = fingerprint.stale()
+    except (ValueError, SyntaxError) as error:
+        raise _refuse(error) from None
+    for what, why in found:
+        typer.echo(f"{what}: {why}")
+    raise typer.Exit(1 if found else 0)
+
+
+@data_app.command("list")
+def data_list() -> None:
+    "The data sets, where their files lie, and their licences."
+    from contrastive_nb import data, runner
+
+    head = ["name", "kind", "state", "licence", "size"]
+    typer.echo(runner.table(head, [[str(row[key]) for key in head] for row in data.listing()]))
+
+
+@data_app.command()
+def fetch(name: Annotated[str, typer.Argument(help="A set of `data list`.")]) -> None:
+    "Make sure that a set is here, whole and verified."
+    from contrastive_nb import data
+
+    try:
+        typer.echo(f"{name}: {data.fetch(name)}")
+    except (ValueError, KeyError, RuntimeError, OSError) as error:
+        raise _refuse(error) from None
+
+
+@data_app.command()
+def verify(name: Annotated[Optional[str], typer.Argument(help="A set of `data list`; all that are here, if left out.")] = None) -> None:
+    "Compare the files that are here with their checksums; exit code 1 if one is damaged or the named set is missing."
+    from contrastive_nb import data
+
+    names = [name] if name else [row["name"] for row in data.listing() if row["state"] not in ("built in", "to download")]
+    good = True
+    try:
+        for each in names:
+            for file, fine, found in data.verify(each):
+                good &= fine
+                typer.echo(f"{'ok ' if fine else 'BAD'} {each}/{file}: {found}")
+    except (ValueError, KeyError, RuntimeError, OSError) as error:
+        raise _refuse(error) from None
+    if not names:
+        typer.echo("no downloaded set is here")
+    raise typer.Exit(0 if good else 1)

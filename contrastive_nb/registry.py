@@ -1,0 +1,132 @@
+"""Every method of the book, one entry each: the tests walk these entries, and the catalogue page is made from them.
+
+Plain module: a table. A new method enters by adding one `Method` to `METHODS`; nothing else has to be told of it.
+"""
+
+import importlib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+__all__ = ["SHAPES", "PROMISES", "Method", "METHODS", "get", "methods", "register"]
+
+SHAPES = ("pairs", "lists", "embeddings")
+
+PROMISES = {
+    "monotone": "raising a positive's score never raises the loss, raising a negative's never lowers it",
+    "shift-free": "adding a constant to all scores of a query changes nothing",
+    "scale-free": "multiplying scores and temperature by the same number changes nothing",
+    "permutation": "permuting queries and keys together with their masks changes nothing",
+    "pooled": "pairs count whatever their query, so a query without a partner still counts",
+}
+
+
+@dataclass(frozen=True)
+class Method:
+    """One objective, as the tests and the catalogue need to know it.
+
+    Raises `ValueError` naming the field that does not fit.
+    """
+
+    name: str  # unique; a variant has its own, such as "info_nce_all"
+    function: str  # where it is: "contrastive_nb.objectives:info_nce"
+    shape: str  # what it reads: "pairs", "lists" or "embeddings"
+    paper: str  # its entry in the catalogue, such as "X01"
+    notebook: str  # the page that derives it: "1_objectives/01_infonce"
+    by_hand: str  # the double loop on that page, of the same arguments and without `reduction` and `check`
+    options: Mapping = field(default_factory=dict, hash=False)  # keyword arguments that make this variant
+    temperature: bool = False  # whether it takes one
+    promises: frozenset = frozenset()  # keys of PROMISES
+    oracles: tuple = ()  # names of outside implementations in tests/oracles.py that it must equal
+
+    def __post_init__(self):
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", self.name):
+            raise ValueError(f"name: got {self.name!r}, want small letters, digits and underscores")
+        if not re.fullmatch(r"[\w.]+:\w+", self.function):
+            raise ValueError(f"function: got {self.function!r}, want 'module:function'")
+        if self.shape not in SHAPES:
+            raise ValueError(f"shape: got {self.shape!r}, want one of {', '.join(SHAPES)}")
+        if unknown := set(self.promises) - set(PROMISES):
+            raise ValueError(f"promises: got {', '.join(sorted(unknown))}, want some of {', '.join(PROMISES)}")
+        object.__setattr__(self, "options", MappingProxyType(dict(self.options)))
+        object.__setattr__(self, "promises", frozenset(self.promises))
+        object.__setattr__(self, "oracles", tuple(self.oracles))
+
+    def load(self) -> Callable:
+        "The function itself, imported when it is first needed."
+        module, name = self.function.split(":")
+        return getattr(importlib.import_module(module), name)
+
+    def __call__(self, *arguments, **keywords):
+        "Call the function with this variant's options, which a keyword may override."
+        return self.load()(*arguments, **{**self.options, **keywords})
+
+
+METHODS = (
+    Method(
+        name="info_nce",
+        function="contrastive_nb.objectives:info_nce",
+        shape="pairs",
+        paper="X01",
+        notebook="1_objectives/01_infonce",
+        by_hand="info_nce_by_hand",
+        options={"denominator": "own"},
+        temperature=True,
+        promises={"monotone", "shift-free", "scale-free", "permutation"},
+        oracles=(
+            "torch cross_entropy",
+            "lightly NTXentLoss",
+            "pytorch-metric-learning NTXentLoss",
+            "pytorch-metric-learning NTXentLoss one way",
+            "pytorch-metric-learning NTXentLoss in batch",
+            "pytorch-metric-learning NTXentLoss hard",
+            "pytorch-metric-learning NTXentLoss classes",
+            "sentence-transformers MultipleNegativesRankingLoss",
+            "sentence-transformers MultipleNegativesRankingLoss hard",
+            "sentence-transformers MultipleNegativesSymmetricRankingLoss",
+            "info-nce-pytorch",
+            "info-nce-pytorch unpaired",
+            "info-nce-pytorch paired",
+        ),
+    ),
+    Method(
+        name="info_nce_all",
+        function="contrastive_nb.objectives:info_nce",
+        shape="pairs",
+        paper="X01",
+        notebook="1_objectives/01_infonce",
+        by_hand="info_nce_by_hand",
+        options={"denominator": "all"},
+        temperature=True,
+        promises={"shift-free", "scale-free", "permutation"},  # a positive stands in its fellows' denominators: not monotone
+        oracles=("torch cross_entropy", "lightly NTXentLoss", "pytorch-metric-learning SupConLoss classes"),
+    ),
+)
+
+_added: list[Method] = []
+
+
+def methods(shape: str | None = None) -> tuple[Method, ...]:
+    "All entries, those added by `register` last; with `shape` those of that shape. Raises `ValueError` for an unknown shape."
+    if shape is not None and shape not in SHAPES:
+        raise ValueError(f"shape: got {shape!r}, want one of {', '.join(SHAPES)}")
+    return tuple(m for m in (*METHODS, *_added) if shape in (None, m.shape))
+
+
+def get(name: str) -> Method:
+    "The entry of that name. Raises `KeyError` naming the ones there are."
+    for method in methods():
+        if method.name == name:
+            return method
+    raise KeyError(f"name: got {name!r}, want one of {', '.join(m.name for m in methods())}")
+
+
+def register(method: Method) -> Method:
+    "Add an entry for this process and return it, so that every check runs on it too. Raises `ValueError` for a name that is taken."
+    if not isinstance(method, Method):
+        raise TypeError(f"method: got {type(method).__name__}, want a Method")
+    if method.name in {m.name for m in methods()}:
+        raise ValueError(f"name: got {method.name!r}, want one that is not taken")
+    _added.append(method)
+    return method

@@ -1,0 +1,110 @@
+"""Runs one notebook with papermill, in a process of its own that the runner can end. Plain module: machinery.
+
+It is started as a file (`python -P worker.py`), reads its job as one line of JSON from stdin, and tells the runner what
+happens as lines of JSON on stdout. It must not import the package. When its stdin closes, the runner is gone, and it
+ends itself with everything that it started.
+"""
+
+import json
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+
+
+def own_channel():
+    "The pipe to the runner under a number that no kernel inherits; what the kernel's programs print to stdout goes to the log."
+    channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return channel
+
+
+CHANNEL = own_channel() if __name__ == "__main__" else None
+
+
+def tell(**event) -> None:
+    CHANNEL.write(json.dumps(event) + "\n")
+    CHANNEL.flush()
+
+
+def end_with_runner() -> None:
+    "Wait until stdin closes, then kill every process below this one, and this one."
+    sys.stdin.buffer.read()
+    import psutil
+
+    for process in psutil.Process().children(recursive=True):
+        try:
+            process.kill()
+        except psutil.NoSuchProcess:
+            pass
+    os._exit(1)
+
+
+def write(nb, path: Path) -> None:
+    "Write a notebook so that a reader never meets half a file."
+    import nbformat
+
+    part = path.with_suffix(".part")
+    nbformat.write(nb, part)
+    os.replace(part, path)
+
+
+def peak_memory() -> float | None:
+    "MB that the largest finished child held at most; the kernel is the only large one."
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    most = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    return most / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def main() -> int:
+    job = json.loads(sys.stdin.readline())
+    threading.Thread(target=end_with_runner, daemon=True).start()
+    from papermill.engines import NBClientEngine, papermill_engines
+    from papermill.exceptions import PapermillExecutionError
+    from papermill.execute import execute_notebook
+
+    output = Path(job["output"])
+
+    class Engine(NBClientEngine):
+        "papermill's own engine; every save is atomic, every cell is told to the runner."
+
+        @classmethod
+        def execute_managed_notebook(cls, manager, kernel_name, **options):
+            def save(**ignored):
+                write(manager.nb, output)
+                manager.last_save_time = manager.now()
+
+            def cell_start(cell, cell_index=None, **more):
+                start(cell, cell_index, **more)
+                tell(event="start", cell=cell_index)
+
+            def cell_complete(cell, cell_index=None, **more):
+                complete(cell, cell_index, **more)
+                tell(event="end", cell=cell_index, code=cell.cell_type == "code")
+
+            start, complete = manager.cell_start, manager.cell_complete
+            manager.save, manager.cell_start, manager.cell_complete = save, cell_start, cell_complete
+            super().execute_managed_notebook(manager, kernel_name, **options)
+
+    papermill_engines.register("contrastive_nb", Engine)
+    began, error = time.monotonic(), None
+    try:
+        execute_notebook(
+            job["input"], str(output), parameters=job["parameters"], engine_name="contrastive_nb", kernel_name="python3",
+            language="python", progress_bar=False, cwd=job["cwd"], start_timeout=120,
+        )  # fmt: skip
+    except PapermillExecutionError as failed:
+        error = f"{failed.ename}: {failed.evalue}"
+    except Exception as failed:  # a dead kernel, a notebook that cannot be read: told like any other failure
+        error = f"{type(failed).__name__}: {failed}"
+    tell(event="done", error=error, seconds=time.monotonic() - began, memory=peak_memory())
+    return 1 if error else 0
+
+
+if __name__ == "__main__":
+    code = main()
+    os._exit(code)  # the thread that waits for the runner would hold the process open

@@ -1,0 +1,503 @@
+"""What a page of the book must have: one function a rule, each yielding what lacks. `problems(path, nb)` runs them all.
+
+`python tests/anatomy.py nbs/1_objectives/01_infonce.ipynb` prints what that page still lacks.
+"""
+
+import ast
+import json
+import math
+import os
+import re
+import statistics
+import sys
+from functools import cached_property
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PARAMETERS = 'profile = "ci"\nseed = 0\ndevice = "auto"'
+METHOD_SECTIONS = (
+    "Problem", "Derivation", "By hand", "Vectorised", "Agreement", "Limits", "Conventions", "Picture", "Claims", "Experiment",
+    "Exercises", "Summary", "References",
+)  # fmt: skip
+KINDS = "predict|break|prove|implement|extend"
+LEAST_SEEDS = {"outcome": 8, "mechanism": 5}
+CELL_BYTES, NOTEBOOK_BYTES = 100_000, 400_000
+
+
+class Cell:
+    "One cell: its text without directives, its directives, its syntax tree, its outputs."
+
+    def __init__(self, number: int, raw: dict):
+        self.number, self.raw = number, raw
+        self.source = "".join(raw["source"])
+        self.is_code = raw["cell_type"] == "code"
+        self.tags = raw.get("metadata", {}).get("tags", [])
+        self.outputs = raw.get("outputs", [])
+        lines = self.source.split("\n")
+        self.directives = [re.sub(r"^#\|\s*", "", line) for line in lines if line.startswith("#|")] if self.is_code else []
+        self.text = "\n".join(line for line in lines if not (self.is_code and line.startswith("#|")))
+        self.lines = [line for line in self.text.split("\n") if line.strip()]
+
+    @property
+    def is_exported(self) -> bool:
+        return any(re.match(r"exporti?\b", d) for d in self.directives)
+
+    @property
+    def is_plain(self) -> bool:
+        return self.is_code and not self.is_exported and bool(self.lines)
+
+    @cached_property
+    def tree(self) -> ast.Module:
+        try:
+            return ast.parse(self.text)
+        except SyntaxError:  # reported by `syntax`
+            return ast.parse("")
+
+    @property
+    def imports_alone(self) -> bool:
+        return bool(self.tree.body) and all(isinstance(node, (ast.Import, ast.ImportFrom)) for node in self.tree.body)
+
+    @property
+    def definitions(self) -> list:
+        kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+        return [node.name for node in self.tree.body if isinstance(node, kinds) and not node.name.startswith("_")]
+
+    def directive(self, name: str) -> str | None:
+        found = [d[len(name) + 1 :].strip() for d in self.directives if d.startswith(name + ":")]
+        return found[0].strip("\"'") if found else None
+
+    def calls(self, name: str) -> list:
+        "Calls of `name(...)` or `something.name(...)`."
+        return [
+            node for node in ast.walk(self.tree)
+            if isinstance(node, ast.Call) and name in (getattr(node.func, "id", None), getattr(node.func, "attr", None))
+        ]  # fmt: skip
+
+    def uses(self, name: str) -> bool:
+        return any(name in (getattr(n, "id", None), getattr(n, "attr", None)) for n in ast.walk(self.tree) if isinstance(n, (ast.Name, ast.Attribute)))
+
+    @property
+    def asserts(self) -> bool:
+        return any(isinstance(node, ast.Assert) for node in ast.walk(self.tree))
+
+    @property
+    def images(self) -> set:
+        return {kind for output in self.outputs for kind in output.get("data", {}) if kind.startswith("image/")}
+
+
+class Page:
+    "A notebook with its place: `name` is folder/name under nbs/, `kind` is index, guide, foundation or method."
+
+    def __init__(self, name: str, nb: dict, claims: Path):
+        self.name, self.nb, self.claims = name, nb, claims
+        self.cells = [Cell(i, raw) for i, raw in enumerate(nb["cells"], 1)]
+        self.code = [cell for cell in self.cells if cell.is_code]
+        self.markdown = [cell for cell in self.cells if not cell.is_code]
+        folder = name.rpartition("/")[0]
+        self.kind = {"": "index", "guides": "guide", "0_foundations": "foundation"}.get(folder, "method")
+
+    @cached_property
+    def headings(self) -> list:
+        "(cell number, text) of every H2."
+        return [(cell.number, h) for cell in self.markdown for h in re.findall(r"^## +(.+?)\s*$", without_fences(cell.source), re.M)]
+
+    def section(self, title: str) -> list:
+        "The cells from the H2 that starts with `title` to the next cell with an H2."
+        starts = [n for n, h in self.headings if h.lower().startswith(title.lower())]
+        if not starts:
+            return []
+        ends = [n for n, _ in self.headings if n > starts[0]] + [len(self.cells) + 1]
+        return self.cells[starts[0] - 1 : ends[0] - 1]
+
+    def said(self, title: str) -> str | None:
+        "The text under the H2 that starts with `title`; None without such an H2."
+        text = "\n\n".join(without_fences(cell.source) for cell in self.markdown)
+        found = re.search(rf"^## +{title}\b.*?$(.*?)(?=^## |\Z)", text, re.M | re.S | re.I)
+        return found and found.group(1)
+
+
+def without_fences(text: str) -> str:
+    return re.sub(r"^(```|~~~).*?^\1\s*$", "", text, flags=re.M | re.S)
+
+
+def prose(text: str) -> str:
+    "Markdown without what is not said in words: fences, formulas, code spans, targets of links, attributes, HTML tags."
+    text = without_fences(text)
+    for pattern in (r"\$\$.*?\$\$", r"(?<![\\$])\$[^$\n]+(?:\n[^$\n]+)?\$", r"`[^`\n]+`", r"\]\([^)]*\)", r"https?://\S+", r"\{[^}\n]*\}", r"</?\w[^>]*>"):
+        text = re.sub(pattern, " ", text, flags=re.S if "$$" in pattern else 0)
+    return text
+
+
+# --- rules for every page -------------------------------------------------------------------------------------------------------
+
+
+def syntax(page):
+    for cell in page.code:
+        try:
+            ast.parse(cell.text)
+        except SyntaxError as error:
+            yield f"cell {cell.number} is not plain Python ({error.msg})"
+
+
+def kernel(page):
+    spec = page.nb.get("metadata", {}).get("kernelspec", {})
+    if spec.get("name") != "python3" or spec.get("language", "python") != "python":
+        yield f"the kernelspec is {spec or 'missing'}, want python3"
+
+
+def forbidden(page):
+    everywhere = {
+        r"\bpip3? install\b|^\s*[!%]\s*pip\b": "pip install",
+        r"(?<![\w.:/<~)\]])/(?:home|root|work|tmp|usr|mnt|opt|var|content|Users|private)/": "an absolute path",
+        r"\b[A-Z]:\\\\?\w": "an absolute path",
+        r"\bnbdev_export\(": "an export call (nbdev-export does it)",
+    }
+    in_code = {
+        r"\b(?:filterwarnings|simplefilter)\(": "a warning filter",
+        r"^\s*#\s*(?:step\s*)?\d+[.):]": "a numbered comment",
+    }
+    in_plain = {
+        r"\bos\.(?:environ|getenv)\b": "an environment switch",
+        r"\b(?:torch\.manual_seed|np\.random\.seed|random\.seed)\(": "a global seed (give a generator its seed)",
+        r"\btqdm\b|\btrange\(": "a progress bar",
+        r"^\s*print\(": "print (end on the value)",
+    }
+    for cell in page.cells:
+        rules = everywhere | (in_code if cell.is_code else {}) | (in_plain if cell.is_plain else {})
+        for pattern, what in rules.items():
+            if re.search(pattern, cell.source, re.M | re.I if "step" in pattern else re.M):
+                yield f"cell {cell.number} holds {what}"
+        if re.search(next(p for p, what in everywhere.items() if what == "an absolute path"), json.dumps(text_outputs(cell))):
+            yield f"cell {cell.number} shows an absolute path in its output"
+        if any(re.match(r"(eval|exec\w*):\s*false|notest", d) for d in cell.directives):
+            yield f"cell {cell.number} asks not to be run; papermill runs it all the same"
+        if not set(cell.tags) <= {"parameters", "solution"}:
+            yield f"cell {cell.number} has tags {cell.tags}, known are parameters and solution"
+
+
+def text_outputs(cell) -> list:
+    return [o.get("text", "") for o in cell.outputs] + [v for o in cell.outputs for k, v in o.get("data", {}).items() if k.startswith("text/")]
+
+
+def comparisons(page):
+    for cell in page.code:
+        for node in ast.walk(cell.tree):
+            if isinstance(node, ast.Expr) and isinstance(node.value, ast.Compare):
+                yield f"cell {cell.number} has a bare comparison: assert it, or show the value"
+
+
+def outputs(page):
+    made = page.nb.get("metadata", {}).get("contrastive_nb", {}).get("profile")
+    if made != "laptop":
+        yield f"outputs made by profile {made!r}, want 'laptop' (contrastive-nb run {page.name} --profile laptop --save)"
+    if not any(cell.outputs for cell in page.code):
+        yield "no outputs at all"
+        return
+    for cell in page.code:
+        last = cell.tree.body[-1] if cell.tree.body else None
+        if cell.is_plain and isinstance(last, ast.Expr) and not isinstance(last.value, (ast.Call, ast.Constant)) and not cell.outputs:
+            yield f"cell {cell.number} ends in a value and shows no output"
+    shown = [bool(cell.outputs) for cell in page.code if cell.is_plain and not cell.imports_alone]
+    if shown and sum(shown) < 0.5 * len(shown):
+        yield f"{sum(shown)} of {len(shown)} plain cells show something, want half at least"
+
+
+def errors(page):
+    for cell in page.code:
+        for output in cell.outputs:
+            if output["output_type"] == "error":
+                yield f"cell {cell.number} holds an error output ({output.get('ename')})"
+            if output.get("name") == "stderr":
+                yield f"cell {cell.number} writes to stderr: {''.join(output['text'])[:60]!r}"
+
+
+def figures(page):
+    labels = []
+    for cell in page.code:
+        if not (cell.images or (cell.is_plain and (cell.calls("subplots") or cell.calls("masks") or cell.calls("forest")) and not cell.definitions)):
+            continue
+        if cell.images - {"image/svg+xml"} and "image/svg+xml" not in cell.images:
+            yield f"cell {cell.number} shows {', '.join(sorted(cell.images))}, want SVG (plots.style() sets it)"
+        label, caption, alt = (cell.directive(name) for name in ("label", "fig-cap", "fig-alt"))
+        if not re.fullmatch(r"fig-[a-z0-9-]+", label or ""):
+            yield f"cell {cell.number} draws a figure and has no label: fig-..."
+        if not caption:
+            yield f"cell {cell.number} draws a figure and has no fig-cap"
+        if not alt or alt == caption:
+            yield f"cell {cell.number} draws a figure and has no fig-alt of its own"
+        following = page.cells[cell.number] if cell.number < len(page.cells) else None
+        if following is None or following.is_code or following.source.startswith("#"):
+            yield f"cell {cell.number} draws a figure and no text follows that says what to see"
+        labels.append(label)
+    for label in sorted({x for x in labels if x and labels.count(x) > 1}):
+        yield f"label {label} stands twice"
+
+
+MEASURED = re.compile(
+    r"(?<![\w.])\d+\.\d{2,}(?![\d.]*\.\d)(?!\w)"  # 0.87, not the version 2.13.0
+    r"|(?<![\w.])\d+(?:\.\d+)?\s?(?:%|percent\b|percentage points?\b|points\b)"
+    r"|(?<![\w.])\d+\.\d+\s?(?:x\b|×|times\b)"
+)
+
+
+def numbers(page):
+    for cell in page.markdown:
+        text = prose(re.split(r"^## +References", cell.source, flags=re.M)[0])
+        text = re.sub(r"arXiv:?\s*\d{4}\.\d{4,5}|\b10\.\d{4,}/\S+", " ", text)
+        for line in text.split("\n"):
+            quoted = line.lstrip().startswith(">") and re.search(r"@\w|\b(19|20)\d\d\b", line)  # a paper's own figure, cited
+            for found in [] if quoted else MEASURED.finditer(line):
+                yield f"cell {cell.number} types {found.group().strip()!r} into the text: let a cell show it (a definition goes into $...$)"
+
+
+def links(page):
+    here = (ROOT / "nbs" / page.name).parent
+    for cell in page.markdown:
+        for target in re.findall(r"\]\(([^)\s#]+)", without_fences(cell.source)):
+            if not re.match(r"[a-z]+:", target) and not Path(os.path.normpath(here / target)).exists():
+                yield f"cell {cell.number} links to {target}, which does not exist"
+
+
+def unfilled(page):
+    for cell in page.cells:
+        if found := re.search(r"FILL: ?([^\n\"]*)", cell.source):
+            yield f"cell {cell.number} is still to be written: {found.group(1)}"
+
+
+def size(page):
+    for cell in page.code:
+        weight = len(json.dumps(cell.outputs))
+        if weight > CELL_BYTES:
+            yield f"cell {cell.number} has outputs of {weight // 1000} kB, want {CELL_BYTES // 1000} kB at most"
+    weight = len(json.dumps(page.nb))
+    if weight > NOTEBOOK_BYTES:
+        yield f"the notebook has {weight // 1000} kB, want {NOTEBOOK_BYTES // 1000} kB at most"
+
+
+# --- rules for pages that run -----------------------------------------------------------------------------------------------------
+
+
+def order(page):
+    cells = list(page.cells)
+    if any(d.startswith("default_exp") for cell in page.code for d in cell.directives):
+        if not (cells[0].is_code and cells[0].directives[:1] and cells[0].directives[0].startswith("default_exp") and not cells[0].lines):
+            yield "default_exp stands alone in the first cell"
+        cells = [c for c in cells if not (not c.lines and any(d.startswith("default_exp") for d in c.directives))]
+    elif any(cell.is_exported for cell in page.code):
+        yield "cells are exported, and no first cell says default_exp"
+    at = 0
+    while at < len(cells) and not cells[at].is_code:
+        at += 1
+    if at < 2:
+        yield "a title cell and then a cell or more of introduction come before the first code"
+    imports = at
+    while at < len(cells) and cells[at].is_code and cells[at].imports_alone:
+        at += 1
+    if at == imports:
+        yield "after the introduction come the import cells, with imports alone"
+    if not (at < len(cells) and "parameters" in cells[at].tags):
+        yield "right after the import cells comes the cell tagged parameters"
+    for cell in page.code:
+        body = cell.tree.body
+        if any(isinstance(node, (ast.Import, ast.ImportFrom)) for node in body) and not cell.imports_alone:
+            yield f"cell {cell.number} mixes imports with other code"
+
+
+def title(page):
+    first = next((cell for cell in page.cells if not cell.is_code), None)
+    if first is None or len(first.lines) != 2 or not re.match(r"# \S", first.lines[0]) or not re.match(r"> \S", first.lines[1]):
+        yield "the title cell holds '# Title', '> one line' and nothing else"
+    if sum(bool(re.search(r"^# ", without_fences(cell.source), re.M)) for cell in page.markdown) > 1:
+        yield "a second H1"
+
+
+def front(page):
+    before = []
+    for cell in page.cells:
+        if cell.is_code and cell.lines:
+            break
+        before += [cell.source] if not cell.is_code else []
+    rows = "\n".join(line for line in "\n".join(before).split("\n") if line.startswith("|"))
+    for word in ("Paper", "Needs", "Runs"):
+        if not re.search(rf"\|[\s*]*{word}s?[\s*]*\|", rows):
+            yield f"the front block (a table before the first code) has no {word}"
+
+
+def parameters(page):
+    tagged = [cell for cell in page.code if "parameters" in cell.tags]
+    if len(tagged) != 1:
+        yield f"{len(tagged)} cells are tagged parameters, want one"
+    for cell in tagged:
+        if cell.source.strip() != PARAMETERS:
+            yield f"cell {cell.number}: the parameters are {PARAMETERS!r} and nothing else"
+        following = next((c for c in page.code if c.number > cell.number), None)
+        opening = f'run = open_run("{page.name}", profile, seed=seed, device=device)'
+        if following is None or opening not in following.lines or following.lines[-1] != "run":
+            yield f"the cell after the parameters says {opening} and ends in run"
+
+
+def grain(page):
+    plain = sorted(len(cell.lines) for cell in page.code if cell.is_plain)
+    if plain:
+        middle, tenth = statistics.median(plain), plain[min(len(plain) - 1, int(0.9 * len(plain)))]
+        if not 3 <= middle <= 6:
+            yield f"plain code cells have {middle:g} lines in the median, want 3 to 6"
+        if tenth > 15:
+            yield f"a tenth of the plain code cells have {tenth} lines or more, want 15 at most"
+    for cell in page.code:
+        if len(cell.lines) > 30:
+            yield f"cell {cell.number} has {len(cell.lines)} lines, want 30 at most"
+
+
+def text_share(page):
+    code = [cell for cell in page.code if cell.lines]
+    if len(page.markdown) < 0.6 * len(code):
+        yield f"{len(page.markdown)} text cells for {len(code)} code cells, want 0.6 a code cell at least"
+    words = sum(len(re.findall(r"[A-Za-z][\w'-]*", prose(cell.source))) for cell in page.markdown)
+    lines = sum(len(cell.lines) for cell in code)
+    if lines and not 3 <= words / lines <= (math.inf if page.kind == "guide" else 8):
+        yield f"{words / lines:.1f} words of text a line of code, want 3 to 8"
+
+
+def demonstrated(page):
+    defined, used, asserted, silent = 0, 0, 0, []
+    for i, cell in enumerate(page.code):
+        for name in cell.definitions if cell.is_exported else []:
+            near = [c for c in page.code[i + 1 : i + 4] if c.is_plain and c.uses(name)]
+            defined, used, asserted = defined + 1, used + bool(near), asserted + any(c.asserts for c in near)
+            silent += [] if near else [name]
+    if defined and used < 0.8 * defined:
+        yield f"{used} of {defined} exported definitions are used within the next three code cells, want 80% (not {', '.join(silent)})"
+    if defined and asserted < 0.6 * defined:
+        yield f"{asserted} of {defined} exported definitions are used there with an assertion, want 60%"
+
+
+def ending(page):
+    summary, references = page.said("Summary"), page.said("References")
+    if summary is None or references is None:
+        yield f"no H2 {'Summary' if summary is None else 'References'}"
+        return
+    points = re.findall(r"^[-*] ", summary, re.M)
+    if len(points) != 3:
+        yield f"the summary has {len(points)} points, want three"
+    if not re.search(r"^[-*] .*\b(19|20)\d\d\b", references, re.M):
+        yield "the references list no work with its year"
+    last = [h for _, h in page.headings][-2:]
+    if last != ["Summary", "References"]:
+        yield f"the last sections are {last}, want Summary and References"
+
+
+def exercises(page):
+    section = page.section("Exercises")
+    if not section:
+        yield "no H2 Exercises"
+        return
+    start = re.compile(rf"^(?:#{{3,4}} |\*\*).{{0,60}}?\b(?:{KINDS})\b", re.I | re.M)
+    begins = [cell.number for cell in section if not cell.is_code and start.search(cell.source)]
+    if not 3 <= len(begins) <= 5:
+        yield f"{len(begins)} exercises of a kind ({KINDS.replace('|', ', ')}, in bold or a heading), want 3 to 5"
+    checked = 0
+    for i, (begin, end) in enumerate(zip(begins, begins[1:] + [section[-1].number + 1]), 1):
+        cells = page.cells[begin - 1 : end - 1]
+        stub = [c for c in cells if c.is_plain and "raise NotImplementedError" in c.source]
+        solved = [c for c in cells if c.is_plain and "solution" in c.tags]
+        if not stub:
+            if not any(re.search(r"^::: *\{\.callout-\w+ collapse=\"true\"", c.source, re.M) for c in cells if not c.is_code) and not solved:
+                yield f"exercise {i} has no folded solution"
+            continue
+        checked += 1
+        if not any(c.calls("check") for c in cells if c.is_plain and "solution" not in c.tags and c.number > stub[0].number):
+            yield f"exercise {i} has a stub and no check(...)"
+        if not solved:
+            yield f"exercise {i} has a stub and no cell tagged solution"
+        for cell in solved:
+            if cell.directive("code-fold") != "true" or cell.directive("code-summary") != "Solution":
+                yield f"exercise {i}: the solution starts with '#| code-fold: true' and '#| code-summary: \"Solution\"'"
+            if not any(isinstance(n, ast.Assert) and ".passed" in ast.unparse(n) for n in ast.walk(cell.tree)):
+                yield f"exercise {i}: the solution ends in assert check(...).passed"
+    if begins and not checked:
+        yield "no exercise is checked by code"
+
+
+# --- rules for method pages -------------------------------------------------------------------------------------------------------
+
+
+def sections(page):
+    at = 0
+    titles = [h.lower() for _, h in page.headings]
+    for wanted in METHOD_SECTIONS:
+        places = [i for i, h in enumerate(titles) if re.match(rf"{wanted.lower()}\b", h)]
+        later = [i for i in places if i >= at]
+        if not places:
+            yield f"no H2 {wanted}"
+        elif not later:
+            yield f"H2 {wanted} stands too early"
+        else:
+            at = later[0] + 1
+
+
+def pattern(node) -> str | None:
+    "The text of a literal; an f-string's as a file pattern, `X01-outcome-*`."
+    if isinstance(node, ast.JoinedStr):
+        return "".join(part.value if isinstance(part, ast.Constant) else "*" for part in node.values)
+    return getattr(node, "value", None)
+
+
+def claims(page):
+    stated, first_judged = [], min((cell.number for cell in page.code if cell.calls("judge")), default=None)
+    for cell in page.code:
+        for call in cell.calls("Claim"):
+            said = {k: v for k, v in zip(("id", "paper", "notebook", "kind"), call.args)} | {k.arg: k.value for k in call.keywords}
+            stated.append((cell.number, pattern(said.get("id")), getattr(said.get("kind"), "value", None)))
+    for kind in LEAST_SEEDS:
+        if kind not in [k for _, _, k in stated]:
+            yield f"no claim of the kind {kind} is stated (Claim(..., kind={kind!r}) with literals)"
+    if first_judged is None:
+        yield "nothing is judged"
+    for number, name, kind in stated:
+        if first_judged is not None and number >= first_judged:
+            yield f"the claim of cell {number} is stated after the first judgement (cell {first_judged})"
+        if name is None:
+            yield f"the claim of cell {number} has no literal id"
+            continue
+        runs = [json.loads(record.read_text())["runs"].get("laptop") for record in sorted(page.claims.glob(f"{name}.json"))]
+        if not runs or None in runs:
+            yield f"claim {name} has no recorded laptop run (data/claims/{name}.json)"
+        for run in filter(None, runs):
+            least = LEAST_SEEDS.get(kind, 5)
+            if len(run["seeds"]) < least and (kind == "outcome" or run["seeds"] != [0]):
+                yield f"claim {name} was judged on {len(run['seeds'])} seeds, want {least}"
+
+
+ALWAYS = (syntax, kernel, forbidden, comparisons, outputs, errors, figures, numbers, links, unfilled, size)
+RUNNING = (order, title, front, parameters, grain, text_share, demonstrated, ending)
+RULES = {
+    "index": (syntax, kernel, errors, links, size),  # README.md's text, which people write
+    "guide": ALWAYS + RUNNING,
+    "foundation": ALWAYS + RUNNING + (exercises,),
+    "method": ALWAYS + RUNNING + (exercises, sections, claims),
+}
+
+
+def problems(
+    name: str,  # "folder/name" under nbs/, without .ipynb
+    nb: dict,  # the notebook as read from JSON
+    *,
+    claims: Path = ROOT / "data" / "claims",  # where the records are
+) -> list[str]:
+    "All that a page lacks, as 'rule: what'; empty for a page that has everything."
+    page = Page(name, nb, claims)
+    return [f"{rule.__name__}: {what}" for rule in RULES[page.kind] for what in rule(page)]
+
+
+def pages() -> dict[str, Path]:
+    "Every page of the book by its name; folders and files that start with _ or . are not pages."
+    found = sorted((ROOT / "nbs").rglob("*.ipynb"))
+    found = [path for path in found if not any(part[0] in "_." for part in path.relative_to(ROOT / "nbs").parts)]
+    return {path.relative_to(ROOT / "nbs").with_suffix("").as_posix(): path for path in found}
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:] or pages():
+        name = name.removeprefix("nbs/").removesuffix(".ipynb")
+        print(name, *problems(name, json.loads((ROOT / "nbs" / f"{name}.ipynb").read_text())), sep="\n  ")

@@ -1,0 +1,47 @@
+"""One thread, the same numbers every time, and no window: set before a test imports torch or matplotlib."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
+os.environ.setdefault("MPLBACKEND", "agg")
+
+import pytest
+import torch
+
+torch.set_num_threads(1)
+torch.use_deterministic_algorithms(True)
+
+ROOT = Path(__file__).resolve().parents[1]
+MADE = {".git", ".venv", "build", "dist", "_proc", "_docs", "_site", "__pycache__", ".ipynb_checkpoints", ".pytest_cache", ".ruff_cache", ".hypothesis"}
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    "Every test starts from the same draw, whatever ran before it."
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def copy_tree():
+    "A function that copies what belongs to the repository (tracked files and new ones that are not ignored) to a folder."
+
+    def copy(folder):
+        listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True, text=True)
+        if listed.returncode:  # an unpacked source archive
+            shutil.copytree(ROOT, folder, ignore=lambda _, names: MADE & set(names))
+        for name in filter(None, listed.stdout.split("\0")):
+            if (ROOT / name).is_file():  # one that was removed and not yet committed is listed too
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, folder / name)
+        return folder
+
+    return copy
+
+
+@pytest.fixture
+def copy_of_the_tree(copy_tree, tmp_path):
+    return copy_tree(tmp_path / "tree")

@@ -1,0 +1,702 @@
+"""The checks that every method of the registry gets: each a function of the entry that raises AssertionError with a telling message.
+
+A check asks only what the entry's shape, options, temperature and promises say. `CHECKS` lists them all, by name.
+"""
+
+import ast
+import functools
+import itertools
+import json
+import math
+import pathlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import pytest
+import torch
+from oracles import ARRANGEMENTS, ORACLES, draw
+from torch import Tensor
+
+from contrastive_nb.pairs import Pairs, exclude, flip, from_labels, from_relevance, in_batch, two_views, views, with_queue
+
+NOTEBOOKS = pathlib.Path(__file__).resolve().parents[1] / "nbs"
+CHECKS: dict[str, Callable] = {}
+TEMPERATURES = (1.0, 0.5, 0.1, 0.07, 0.05, 0.02, 0.01, 0.005)
+FLOAT64 = torch.float64
+
+
+def check(function: Callable = None, /, *, name: str | None = None, shapes=("pairs", "lists", "embeddings")) -> Callable:
+    "Enter a check into the table; for a method of another shape it has nothing to ask."
+    if function is None:
+        return partial(check, name=name, shapes=shapes)
+    CHECKS[name or function.__name__.removeprefix("check_").replace("_", " ")] = function
+    function.shapes = shapes
+    return function
+
+
+def applicable(method) -> list[str]:
+    "Names of the checks that ask something of this method."
+    return [name for name, function in CHECKS.items() if method.shape in getattr(function, "func", function).shapes]
+
+
+# ---- cases ---------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Case:
+    "Arguments of one call: the first is what gradients are taken of."
+
+    name: str
+    arguments: tuple
+
+    @property
+    def scores(self) -> Tensor:
+        return self.arguments[0]
+
+    @property
+    def rest(self) -> tuple:
+        return self.arguments[1:]
+
+
+def numbers(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def normal(*shape: int, seed: int = 0, dtype=FLOAT64) -> Tensor:
+    return torch.randn(shape, generator=numbers(seed), dtype=FLOAT64).to(dtype)
+
+
+def masks(queries: int, keys: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+    "A third of the pairs positive, a third negative, a third in neither; the first three rows lack a positive, a negative, both."
+    kind = torch.randint(0, 3, (queries, keys), generator=numbers(seed))
+    kind[:, 0], kind[:, 1], kind[:, 2] = 0, 1, 2
+    kind[0][kind[0] == 0] = 2
+    kind[1][kind[1] == 1] = 2
+    kind[2] = 2
+    return kind == 0, kind == 1
+
+
+def weigh(pairs: Pairs, seed: int = 5) -> Pairs:
+    "Random weights on both kinds, some of them 0, and NaN where a pair is in neither mask."
+    weights = torch.rand(pairs.scores.shape, generator=numbers(seed), dtype=FLOAT64) * 3
+    weights = torch.where(weights < 0.5, 0.0, weights)
+    return pairs._replace(weights=torch.where(pairs.positives | pairs.negatives, weights, math.nan))
+
+
+def pair_cases() -> list[Case]:
+    "Every builder, with and without weights, and rows that lack a positive or a negative."
+    a, b, c, queue = (normal(4, 3, seed=s) for s in range(4))
+    own, labels = normal(4, 2, 3, seed=4), torch.tensor([0, 1, 0, 2, 0, 1])
+    relevance = torch.tensor([[2.0, 0.0, 1.0, 0.0], [0.0, 0.0, 3.0, 1.0], [0.0] * 4, [1.0] * 4])
+    padding = torch.tensor([[True] * 3 + [False]] * 4)
+    graded = from_relevance(normal(4, 4, seed=6), relevance, padding)
+    built = {
+        "two_views": two_views(a, b),
+        "two_views, dot": two_views(a, b, similarity="dot"),
+        "views of 3": views([a[:3], b[:3], c[:3]]),
+        "in_batch": in_batch(a, b),
+        "in_batch, shared hard": in_batch(a, b, c[:2]),
+        "in_batch, own hard": in_batch(a, b, own, similarity="neg_euclidean"),
+        "in_batch, target": in_batch(torch.cat([a, c]), b, target=torch.tensor([3, 0, 0, 1, 2, 2, 3, 1])),
+        "with_queue": with_queue(a, b, queue),
+        "with_queue, extra": with_queue(a, b, queue, extra=own),
+        "from_labels": from_labels(torch.cat([a, b[:2]]), labels),
+        "from_relevance": graded,
+        "exclude": exclude(in_batch(a, b), torch.rand(4, 4, generator=numbers(7)) < 0.4),
+        "flip": flip(graded),
+        "ragged": Pairs(normal(6, 7, seed=8), *masks(6, 7)),
+    }
+    weighted = {f"{name}, weights": weigh(built[name]) for name in ("two_views", "views of 3", "with_queue, extra", "ragged")}
+    return [Case(name, tuple(pairs)) for name, pairs in (built | weighted).items()]
+
+
+def list_cases() -> list[Case]:
+    "Graded lists: distinct grades, ties, padding, one document, nothing relevant."
+    scores = normal(5, 6)
+    grades = torch.randint(0, 4, (5, 6), generator=numbers(1)).to(FLOAT64)
+    grades[3] = 0
+    padding = torch.rand(5, 6, generator=numbers(2)) < 0.7
+    padding[4] = torch.arange(6) == 0
+    distinct = torch.stack([torch.randperm(6, generator=numbers(s)) for s in range(5)]).to(FLOAT64)
+    return [Case("distinct grades", (scores, distinct)), Case("ties", (scores, grades)), Case("padding", (scores, grades, padding))]
+
+
+def embedding_cases() -> list[Case]:
+    return [Case("two views", (normal(24, 3), normal(24, 3, seed=1)))]
+
+
+@functools.cache
+def _cases(shape: str) -> tuple[Case, ...]:
+    return tuple({"pairs": pair_cases, "lists": list_cases, "embeddings": embedding_cases}[shape]())
+
+
+def cases(shape: str) -> list[Case]:
+    "All cases of a shape, copied, so that a method that writes into its arguments spoils no other check."
+    return [Case(c.name, tuple(None if x is None else x.clone() for x in c.arguments)) for c in _cases(shape)]
+
+
+def plain(method) -> Case:
+    "One case in which every query counts."
+    name = {"pairs": "from_labels", "lists": "distinct grades", "embeddings": "two views"}[method.shape]
+    case = next(c for c in cases(method.shape) if c.name == name)
+    return Case(name, tuple(from_labels(normal(6, 3), torch.tensor([0, 1, 0, 1, 0, 1])))[:3]) if method.shape == "pairs" else case
+
+
+def used(case: Case) -> Tensor:
+    "(Q, K) bool: the scores that are looked at."
+    if case.rest and case.rest[0].dtype == torch.bool:
+        return case.rest[0] | case.rest[1]
+    return case.rest[1] if len(case.rest) > 1 else torch.ones_like(case.scores, dtype=torch.bool)
+
+
+# ---- calls ---------------------------------------------------------------------------------------------------------------------
+
+
+def call(method, *arguments, temperature=0.5, **keywords):
+    return method(*arguments, **({"temperature": temperature} if method.temperature else {}), **keywords)
+
+
+def value_and_gradient(loss: Callable, *inputs: Tensor) -> tuple[Tensor, list[Tensor]]:
+    "The value of a scalar loss and its gradients; 0 where an input plays no part."
+    inputs = [x.detach().clone().requires_grad_() for x in inputs]
+    value = loss(*inputs)
+    gradients = torch.autograd.grad(value, inputs, allow_unused=True) if value.requires_grad else [None] * len(inputs)
+    return value.detach(), [torch.zeros_like(x) if g is None else g for x, g in zip(inputs, gradients)]
+
+
+def method_on(method, case: Case, scores: Tensor | None = None, **keywords) -> tuple[Tensor, Tensor]:
+    "Value and gradient of the method on a case, or on other scores with the case's masks."
+    value, (gradient,) = value_and_gradient(lambda s: call(method, s, *case.rest, **keywords), case.scores if scores is None else scores)
+    return value, gradient
+
+
+def close(got: Tensor, want: Tensor, what: str, *, tolerance: float) -> None:
+    "Equal up to the tolerance times the larger of 1 and the wanted number; NaN equals NaN."
+    assert got.shape == want.shape, f"{what}: got shape {tuple(got.shape)}, want {tuple(want.shape)}"
+    got, want = got.double(), want.double()
+    apart = ~torch.isclose(got, want, rtol=tolerance, atol=tolerance, equal_nan=True)
+    if apart.any():
+        at = tuple(apart.nonzero()[0].tolist())
+        raise AssertionError(f"{what}: got {got[at].item():.12g}, want {want[at].item():.12g}" + (f" at {at}" if at else ""))
+
+
+def near(got: Tensor, want: Tensor, what: str, *, tolerance: float) -> None:
+    "Equal up to the tolerance times the norm of what is wanted."
+    assert torch.isfinite(got).all(), f"{what}: not finite"
+    error = (got.double() - want.double()).norm() / want.double().norm()
+    assert error <= tolerance, f"{what}: off by {error:.2e} of its norm, want at most {tolerance:.1e}"
+
+
+# ---- the double loop on the method's page ----------------------------------------------------------------------------------------
+
+
+def _code_cells(notebook: str) -> list[ast.Module]:
+    "Syntax trees of a page's plain code cells (exported cells and those with magics left out)."
+    path = NOTEBOOKS / f"{notebook}.ipynb"
+    assert path.exists(), f"notebook: there is no page {path.name} under nbs/"
+    trees = []
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        try:
+            tree = ast.parse("".join(cell["source"])) if cell["cell_type"] == "code" else None
+        except SyntaxError:
+            continue
+        if tree and "#| export" not in "".join(cell["source"]):
+            trees.append(tree)
+    return trees
+
+
+@functools.cache
+def load_from_page(notebook: str, name: str) -> Callable:
+    "A function that a page defines in a plain cell, with the imports that it names, in a namespace with torch and math."
+    trees = _code_cells(notebook)
+    definitions = [t for t in trees if any(isinstance(x, ast.FunctionDef) and x.name == name for x in t.body)]
+    assert len(definitions) == 1, f"by_hand: {notebook} has {len(definitions)} plain cells that define {name}, want 1"
+    names = {x.id for x in ast.walk(definitions[0]) if isinstance(x, ast.Name)}
+    namespace = {"torch": torch, "math": math}
+    for statement in itertools.chain.from_iterable(t.body for t in trees):
+        if isinstance(statement, (ast.Import, ast.ImportFrom)):
+            if names & {(alias.asname or alias.name).split(".")[0] for alias in statement.names}:
+                exec(compile(ast.Module([statement], []), notebook, "exec"), namespace)
+    exec(compile(definitions[0], notebook, "exec"), namespace)
+    return namespace[name]
+
+
+def by_hand(method) -> Callable:
+    return load_from_page(method.notebook, method.by_hand)
+
+
+def loop(method, case: Case, scores: Tensor, temperature=0.5) -> tuple[Tensor, Tensor]:
+    "(Q,) losses by the double loop and (Q,) which queries count; a pooled objective gives one number that counts."
+    losses = call_by_hand(method, case, scores, temperature)
+    if isinstance(losses, Tensor):
+        return losses[None], torch.ones(1, dtype=torch.bool)
+    nothing = scores.sum() * 0
+    return torch.stack([nothing if x is None else x for x in losses]), torch.tensor([x is not None for x in losses])
+
+
+def call_by_hand(method, case: Case, scores: Tensor, temperature):
+    return by_hand(method)(scores, *case.rest, **method.options, **({"temperature": temperature} if method.temperature else {}))
+
+
+def loop_mean(method, case: Case, scores: Tensor, temperature=0.5) -> Tensor:
+    losses, counted = loop(method, case, scores, temperature)
+    return losses.sum() / max(int(counted.sum()), 1)
+
+
+# ---- checks --------------------------------------------------------------------------------------------------------------------
+
+
+@check
+def check_loop(method) -> None:
+    "The value and gradient of the page's double loop, on every builder."
+    for case, temperature in itertools.product(cases(method.shape), (0.5, 0.1) if method.temperature else (None,)):
+        where = f"{case.name}, temperature {temperature}"
+        want, (slope,) = value_and_gradient(lambda s: loop_mean(method, case, s, temperature), case.scores)
+        got, gradient = method_on(method, case, temperature=temperature)
+        close(got, want, f"value against the double loop ({where})", tolerance=1e-10)
+        close(gradient, slope, f"gradient against the double loop ({where})", tolerance=1e-10)
+
+
+@check
+def check_loop_per_query(method) -> None:
+    "Each query's own loss as in the double loop, its weighted sum's gradient too."
+    if "pooled" in method.promises:
+        return
+    for case in cases(method.shape):
+        want, _ = loop(method, case, case.scores)
+        got = call(method, *case.arguments, reduction="none")
+        close(got, want, f"losses against the double loop ({case.name})", tolerance=1e-10)
+        weight = normal(len(want), seed=9)
+        _, (slope,) = value_and_gradient(lambda s: (loop(method, case, s)[0] * weight).sum(), case.scores)
+        _, (gradient,) = value_and_gradient(lambda s: (call(method, s, *case.rest, reduction="none") * weight).sum(), case.scores)
+        close(gradient, slope, f"gradient of single losses against the double loop ({case.name})", tolerance=1e-10)
+
+
+@check
+def check_reductions(method) -> None:
+    "none, sum and mean tell one story: left-out queries give 0, keep their place, and do not enter the mean."
+    for case in cases(method.shape):
+        none, total, mean = (call(method, *case.arguments, reduction=r) for r in ("none", "sum", "mean"))
+        assert total.shape == mean.shape == (), f"reduction: sum and mean must be scalars ({case.name})"
+        close(none.sum(), total, f"the sum of the losses and reduction='sum' ({case.name})", tolerance=1e-12)
+        counted = torch.ones_like(none, dtype=torch.bool) if "pooled" in method.promises else loop(method, case, case.scores)[1]
+        assert none.shape == counted.shape or "pooled" in method.promises, f"reduction='none': {tuple(none.shape)} for {case.name}"
+        assert (none[~counted] == 0).all(), f"reduction='none': a query that is left out must give 0 ({case.name})"
+        close(mean, total / max(int(counted.sum()), 1), f"reduction='mean': over the queries that count ({case.name})", tolerance=1e-12)
+        close(call(method, *case.arguments), mean, f"the default reduction is the mean ({case.name})", tolerance=0)
+
+
+def _nothing_left(method) -> dict[str, tuple]:
+    scores, no, yes = normal(3, 4), torch.zeros(3, 4, dtype=torch.bool), torch.ones(3, 4, dtype=torch.bool)
+    if method.shape == "lists":
+        return {"nothing relevant, all padded": (scores, scores * 0, no), "no query": (scores[:0], scores[:0], yes[:0])}
+    first = yes.cumsum(1) == 1
+    masked = {
+        "all ignored": (no, no),
+        "no positive": (no, yes),
+        "no negative": (yes, no),
+        "every weight 0": (first, ~first, scores * 0),
+        "negatives of weight 0": (first, ~first, first.double()),
+        "positives of weight 0": (first, ~first, (~first).double()),
+    }
+    empty = {"no query": (scores[:0], no[:0], no[:0]), "no key": (scores[:, :0], no[:, :0], no[:, :0])}
+    return {name: (scores, *rest) for name, rest in masked.items()} | empty
+
+
+@check(shapes=("pairs", "lists"))
+def check_nothing_left(method) -> None:
+    "With no query left the loss is 0 and its gradient is 0, not missing."
+    for name, (scores, *rest) in _nothing_left(method).items():
+        for reduction in ("mean", "sum", "none"):
+            x = scores.clone().requires_grad_()
+            value = call(method, x, *rest, reduction=reduction)
+            assert (value == 0).all(), f"nothing left ({name}): got {value.tolist()}, want 0 (reduction {reduction})"
+            assert value.requires_grad, f"nothing left ({name}): the loss has no gradient path (reduction {reduction})"
+            value.sum().backward()
+            assert x.grad is not None and (x.grad == 0).all(), f"nothing left ({name}): the gradient is not 0 (reduction {reduction})"
+
+
+@check
+def check_gradcheck(method) -> None:
+    "Derivatives against finite differences in float64, in the scores and in a temperature a matrix, a row, a column, a pair."
+    case = plain(method)
+    shapes = [(), (case.scores.shape[0], 1), (case.scores.shape[1],), tuple(case.scores.shape)] if method.temperature else [None]
+    if method.shape == "embeddings":
+        shapes = shapes[:1]
+    for shape in shapes:
+        inputs = [case.scores.detach().clone().requires_grad_()]
+        if shape is not None:
+            inputs.append((0.4 + torch.rand(shape, generator=numbers(3), dtype=FLOAT64) / 2).requires_grad_())
+        for reduction in ("mean", "none"):
+
+            def loss(scores, temperature=None):
+                return call(method, scores, *case.rest, temperature=temperature, reduction=reduction)
+
+            try:
+                torch.autograd.gradcheck(loss, inputs)
+            except torch.autograd.gradcheck.GradcheckError as error:
+                raise AssertionError(f"gradcheck, temperature of shape {shape}, reduction {reduction}: {error}") from error
+
+
+@check(shapes=("pairs", "lists"))
+def check_temperature_shapes(method) -> None:
+    "A temperature tensor means what the number means, and a row's own temperature is that row's."
+    if not method.temperature:
+        return
+    for case in cases(method.shape):
+        number = call(method, *case.arguments, temperature=0.3, reduction="none")
+        for shape in ((), (1,), (1, 1), (case.scores.shape[0], 1), (case.scores.shape[1],), tuple(case.scores.shape)):
+            same = call(method, *case.arguments, temperature=torch.full(shape, 0.3, dtype=FLOAT64), reduction="none")
+            close(same, number, f"a temperature tensor of shape {shape} ({case.name})", tolerance=1e-12)
+    case = plain(method)
+    rows = 0.2 + torch.rand(len(case.scores), 1, generator=numbers(4), dtype=FLOAT64)
+    if "pooled" not in method.promises:
+        got = call(method, *case.arguments, temperature=rows, reduction="none")
+        want = torch.stack([call(method, *case.arguments, temperature=t, reduction="none")[i] for i, t in enumerate(rows[:, 0].tolist())])
+        close(got, want, "a temperature a row", tolerance=1e-12)
+
+
+@check(shapes=("pairs",))
+def check_monotone(method) -> None:
+    "Raising a positive never raises the loss, raising a negative never lowers it."
+    if "monotone" not in method.promises:
+        return
+    for case in cases(method.shape):
+        value, gradient = method_on(method, case)
+        worst = torch.where(case.rest[0], gradient, 0.0).max()
+        assert worst <= 1e-12, f"monotone: the loss rises with a positive's score, slope {worst:.3g} ({case.name})"
+        worst = torch.where(case.rest[1], gradient, 0.0).min()
+        assert worst >= -1e-12, f"monotone: the loss falls with a negative's score, slope {worst:.3g} ({case.name})"
+        for sign, mask in ((-1, case.rest[0]), (1, case.rest[1])):
+            moved = call(method, case.scores + mask * normal(*mask.shape, seed=3).abs(), *case.rest)
+            assert sign * (moved - value) >= -1e-12, f"monotone: a step of the {'negatives' if sign > 0 else 'positives'} ({case.name})"
+
+
+@check(shapes=("pairs", "lists"))
+def check_shift_free(method) -> None:
+    "A constant added to all scores of a query changes nothing."
+    if "shift-free" not in method.promises:
+        return
+    for case in cases(method.shape):
+        shift = 3 * normal(len(case.scores), 1, seed=2)
+        want, got = (call(method, s, *case.rest, reduction="none") for s in (case.scores, case.scores + shift))
+        close(got, want, f"shift-free ({case.name})", tolerance=1e-10)
+
+
+@check(shapes=("pairs", "lists"))
+def check_scale_free(method) -> None:
+    "Scores and temperature times the same number change nothing."
+    if "scale-free" not in method.promises:
+        return
+    for case, factor in itertools.product(cases(method.shape), (0.01, 7.0)):
+        scaled = call(method, case.scores * factor, *case.rest, temperature=0.5 * factor, reduction="none")
+        close(scaled, call(method, *case.arguments, reduction="none"), f"scale-free, factor {factor} ({case.name})", tolerance=1e-10)
+
+
+@check(shapes=("pairs", "lists"))
+def check_permutation(method) -> None:
+    "Queries and keys permuted together with their masks change nothing."
+    if "permutation" not in method.promises:
+        return
+    for case in cases(method.shape):
+        rows, columns = (torch.randperm(n, generator=numbers(6)) for n in case.scores.shape)
+        moved = [None if x is None else x[rows][:, columns] for x in case.arguments]
+        close(call(method, *moved), call(method, *case.arguments), f"permutation ({case.name})", tolerance=1e-12)
+        if "pooled" not in method.promises:
+            want = call(method, *case.arguments, reduction="none")[rows]
+            close(call(method, *moved, reduction="none"), want, f"permutation of queries ({case.name})", tolerance=1e-12)
+
+
+@check(shapes=("pairs", "lists"))
+def check_ignored(method) -> None:
+    "What is in neither mask, or padding, does not matter, whatever stands there; its gradient is 0."
+    for case in cases(method.shape):
+        ignored = ~used(case)
+        want, slope = method_on(method, case)
+        for other in (1e4, -1e4, math.inf, -math.inf, math.nan):
+            got, gradient = method_on(method, case, torch.where(ignored, other, case.scores))
+            close(got, want, f"ignored scores set to {other} change the value ({case.name})", tolerance=0)
+            close(gradient, slope, f"ignored scores set to {other} change the gradient ({case.name})", tolerance=0)
+        assert (slope[ignored] == 0).all(), f"ignored scores have a gradient ({case.name})"
+
+
+@check(shapes=("pairs",))
+def check_weights(method) -> None:
+    "Weights of one number on all positives are no weights; weight 0 takes a pair out; a negative of weight 2 counts twice."
+    case = next(c for c in cases("pairs") if c.name == "ragged")
+    scores, positives, negatives = case.arguments[:3]
+    ones = torch.ones_like(scores)
+    bare = call(method, scores, positives, negatives, reduction="none")
+    close(call(method, scores, positives, negatives, ones, reduction="none"), bare, "weights of 1", tolerance=1e-12)
+    if "pooled" not in method.promises:
+        shared = call(method, scores, positives, negatives, torch.where(positives, 5.0, 1.0), reduction="none")
+        close(shared, bare, "one weight on all positives of a query", tolerance=1e-12)
+    gone = torch.rand(scores.shape, generator=numbers(8)) < 0.3
+    without = call(method, scores, positives & ~gone, negatives & ~gone)
+    close(call(method, scores, positives, negatives, ones * ~gone), without, "weight 0 is a pair taken out", tolerance=1e-12)
+    twice = torch.cat([scores, scores], 1), torch.cat([positives, positives & False], 1), torch.cat([negatives, negatives], 1)
+    doubled = call(method, scores, positives, negatives, torch.where(negatives, 2.0, 1.0))
+    close(doubled, call(method, *twice), "a negative of weight 2", tolerance=1e-12)
+
+
+def pointed(direction: str, dtype=torch.float32) -> tuple[Tensor, Tensor]:
+    "Two views of 32 items whose second view is near the first, or near its opposite, or the one and the other by turns."
+    first = torch.nn.functional.normalize(normal(32, 16, seed=1), dim=1)
+    sign = {"aligned": torch.ones(32), "away": -torch.ones(32), "mixed": 1 - 2.0 * (torch.arange(32) % 2)}[direction]
+    return first.to(dtype), (first * sign[:, None] + 0.04 * normal(32, 16, seed=2)).to(dtype)
+
+
+def arranged(direction: str, a: Tensor, b: Tensor) -> Pairs:
+    "Two views, one positive a row; mixed: four items of a class, so that a row has near and far positives."
+    return from_labels(torch.cat([a, b]), (torch.arange(32) // 4).repeat(2)) if direction == "mixed" else two_views(a, b)
+
+
+def against_float64(loss: Callable, inputs: tuple, value_tolerance: float, slope_tolerance: float) -> None:
+    "The loss of rounded inputs against float64 on the same rounded inputs: relative in value, and in the norm of the gradient."
+    want, slopes = value_and_gradient(loss, *(x.double() for x in inputs))
+    if 0 < want < torch.finfo(torch.float32).tiny:
+        pytest.skip(f"the exact value, {want:.3g}, lies below the normal range of float32")
+    got, gradients = value_and_gradient(loss, *inputs)
+    assert got.dtype == torch.float32, f"got a loss of dtype {got.dtype}, want float32"
+    assert all(g.dtype == x.dtype for g, x in zip(gradients, inputs)), "a gradient has another dtype than its input"
+    near(got, want, "value", tolerance=value_tolerance)
+    near(*(torch.cat([g.flatten().double() for g in each]) for each in (gradients, slopes)), "gradient", tolerance=slope_tolerance)
+
+
+def check_float32(method, direction: str, temperature: float) -> None:
+    "On the same float32 scores: 1e-6 in value, 1e-5 in gradient, at low temperatures too."
+    scores, *rest = arranged(direction, *pointed(direction))
+    against_float64(lambda s: call(method, s, *rest, temperature=temperature), (scores,), 1e-6, 1e-5)
+    for shape in ((), scores.shape) if method.temperature else ():
+        learned = torch.full(shape, temperature)
+        against_float64(lambda s, t: call(method, s, *rest, temperature=t), (scores, learned), 1e-6, 1e-5)
+
+
+def check_embeddings32(method, direction: str, temperature: float) -> None:
+    "From float32 embeddings, where rounding the scores alone costs more."
+    value, slope = max(1e-6, 3e-7 / temperature), max(1e-5, 3e-7 / temperature)
+    against_float64(lambda a, b: call(method, *arranged(direction, a, b), temperature=temperature), pointed(direction), value, slope)
+
+
+check_float32.shapes = check_embeddings32.shapes = ("pairs",)
+for _direction, _temperature in itertools.product(("away", "aligned", "mixed"), TEMPERATURES):
+    for _function, _name in ((check_float32, "float32 scores"), (check_embeddings32, "float32 embeddings")):
+        CHECKS[f"{_name}, {_direction}, {_temperature}"] = partial(_function, direction=_direction, temperature=_temperature)
+
+
+@check(shapes=("pairs", "lists"))
+def check_half_precision(method) -> None:
+    "fp16 and bf16 scores: computed in float32 inside and returned as float32, within 1e-2 of float64 on the same rounded scores."
+    for dtype, case, temperature in itertools.product((torch.float16, torch.bfloat16), cases(method.shape), (0.5, 0.07)):
+        scores = case.scores.to(dtype)
+        rest = [x.to(dtype) if isinstance(x, Tensor) and x.is_floating_point() else x for x in case.rest]
+        exact = [x.double() if isinstance(x, Tensor) and x.is_floating_point() else x for x in rest]
+        want, slope = method_on(method, Case(case.name, (scores.double(), *exact)), temperature=temperature)
+        got, gradient = method_on(method, Case(case.name, (scores, *rest)), temperature=temperature)
+        where = f"{dtype}, temperature {temperature} ({case.name})"
+        assert got.dtype == torch.float32, f"{dtype} scores give a loss of dtype {got.dtype}, want float32 ({case.name})"
+        assert gradient.dtype == dtype, f"{dtype} scores have a gradient of dtype {gradient.dtype} ({case.name})"
+        close(got, want, f"value in {where}", tolerance=1e-2)
+        assert (gradient.double() - slope).norm() <= 1e-2 * slope.norm(), f"gradient in {where}"
+
+
+@check(shapes=("pairs",))
+def check_half_embeddings(method) -> None:
+    "Half-precision embeddings through a builder: as good as float64 on the same rounded embeddings."
+    for dtype, temperature in itertools.product((torch.float16, torch.bfloat16), (0.5, 0.07)):
+        against_float64(lambda a, b: call(method, *two_views(a, b), temperature=temperature), pointed("away", dtype), 1e-2, 1e-2)
+
+
+@check(shapes=("pairs",))
+def check_autocast(method) -> None:
+    "Under autocast the builder and the objective compute what they compute without it, in float32."
+    for build in (two_views, in_batch, lambda a, b: with_queue(a, b, a), lambda a, b: from_labels(a, torch.arange(32) % 4)):
+        got, want = [], []
+        for enabled, results in ((True, got), (False, want)):
+            inputs = [x.requires_grad_() for x in pointed("away")]
+            with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+                loss = call(method, *build(*inputs), temperature=0.05)
+            assert loss.dtype == torch.float32, f"autocast: got a loss of dtype {loss.dtype}, want float32"
+            results += [loss, *(g for g in torch.autograd.grad(loss, inputs, allow_unused=True) if g is not None)]
+        for x, y in zip(got, want, strict=True):
+            close(x, y, "value or gradient under autocast", tolerance=0)
+
+
+@check(shapes=("pairs", "lists"))
+def check_nan(method) -> None:
+    "A NaN among a query's scores gives NaN for that query and no other, and for the mean."
+    case = plain(method)
+    clean = call(method, *case.arguments, reduction="none")
+    for row, column in used(case).nonzero().tolist():
+        scores = case.scores.clone()
+        scores[row, column] = math.nan
+        assert call(method, scores, *case.rest).isnan(), f"a NaN at query {row}, key {column} is hidden in the mean"
+        if "pooled" not in method.promises:
+            want = torch.where(torch.arange(len(clean)) == row, math.nan, clean)
+            close(call(method, scores, *case.rest, reduction="none"), want, f"a NaN at query {row}, key {column}", tolerance=0)
+
+
+def edge_cases() -> list[Case]:
+    z, same = normal(5, 3), normal(1, 3).repeat(5, 1)
+    double = torch.cat([z[:3], z[:3]])
+    built = {
+        "one item, two views": two_views(z[:1], z[1:2]),
+        "one query, its key alone": in_batch(z[:1], z[1:2]),
+        "one query, a hard negative": in_batch(z[:1], z[1:2], z[2:3]),
+        "one query, a queue": with_queue(z[:1], z[1:2], z[2:]),
+        "duplicates": two_views(double, double),
+        "all equal": two_views(same, same),
+        "all zero": two_views(same * 0, same * 0),
+        "one class": from_labels(z, torch.zeros(5, dtype=torch.long)),
+        "every class once": from_labels(z, torch.arange(5)),
+        "far apart": two_views(z * 1e4, z.roll(1, 0) * 1e4, similarity="dot"),
+    }
+    return [Case(name, tuple(pairs)[:3]) for name, pairs in built.items()]
+
+
+@check(shapes=("pairs",))
+def check_edges(method) -> None:
+    "One item, duplicates, all rows equal, one class, logits of 1e9: finite, and as the double loop has it."
+    for case in edge_cases():
+        got, gradient = method_on(method, case)
+        assert torch.isfinite(got) and torch.isfinite(gradient).all(), f"not finite: {case.name}"
+        if case.name != "far apart":  # there the loop's own exp overflows
+            want, (slope,) = value_and_gradient(lambda s: loop_mean(method, case, s), case.scores)
+            close(got, want, f"value ({case.name})", tolerance=1e-10)
+            close(gradient, slope, f"gradient ({case.name})", tolerance=1e-10)
+
+
+def bad_inputs(method) -> list[tuple]:
+    "(what, changes to the call, exception, words of its message): for every method, from this one table."
+    scores, positives, negatives = plain(method).arguments[:3]
+    meta, number = partial(torch.empty, device="meta"), torch.rand(scores.shape, generator=numbers(), dtype=FLOAT64)
+    size, (queries, keys) = scores.shape, scores.shape
+    poisoned = {name: torch.where(positives & (positives.cumsum(1) == 1), x, scores) for name, x in (("nan", math.nan), ("inf", math.inf))}
+    table = [
+        ("a list", {"scores": scores.tolist()}, TypeError, "scores list tensor"),
+        ("integers", {"scores": torch.ones(size, dtype=torch.long)}, TypeError, "scores int64 floating"),
+        ("complex", {"scores": scores.to(torch.complex128)}, TypeError, "scores complex128 floating"),
+        ("one row without its dimension", {"scores": scores[0]}, ValueError, "scores shape 2"),
+        ("three dimensions", {"scores": scores[None]}, ValueError, "scores shape 2"),
+        ("an unknown reduction", {"reduction": "average"}, ValueError, "reduction average mean"),
+        ("no reduction", {"reduction": None}, ValueError, "reduction None mean"),
+        ("NaN, looked for", {"scores": poisoned["nan"], "check": True}, ValueError, "scores finite query key"),
+        ("infinity, looked for", {"scores": poisoned["inf"], "check": True}, ValueError, "scores finite query key"),
+    ]
+    for name in ("positives", "negatives"):
+        table += [
+            ("a list", {name: positives.tolist()}, TypeError, f"{name} list bool"),
+            ("numbers", {name: positives.double()}, TypeError, f"{name} float64 bool"),
+            ("integers", {name: positives.long()}, TypeError, f"{name} int64 bool"),
+            ("a column less", {name: positives[:, 1:]}, ValueError, f"{name} shape {keys - 1} scores"),
+            ("another device", {name: meta(size, dtype=torch.bool)}, ValueError, f"{name} device meta scores"),
+        ]
+    table += [
+        ("a number", {"weights": 2.0}, TypeError, "weights float tensor"),
+        ("integers", {"weights": positives.long()}, TypeError, "weights int64 floating"),
+        ("one row", {"weights": number[0]}, ValueError, "weights shape 2"),
+        ("a column less", {"weights": number[:, 1:]}, ValueError, f"weights shape {keys - 1} scores"),
+        ("another device", {"weights": meta(size)}, ValueError, "weights device meta scores"),
+        ("below 0, looked for", {"weights": number - 1, "check": True}, ValueError, "weights negative"),
+        ("NaN, looked for", {"weights": number * math.nan, "check": True}, ValueError, "weights finite"),
+        ("overlap, looked for", {"negatives": negatives | positives, "check": True}, ValueError, "positives negatives overlap query key"),
+    ]
+    if method.temperature:
+        table += [
+            *((f"{t}", {"temperature": t}, ValueError, f"temperature {t} above") for t in (0, 0.0, -0.1, math.nan, math.inf, -math.inf)),
+            *((f"{t!r}", {"temperature": t}, TypeError, f"temperature {type(t).__name__} number") for t in (True, "0.1", None, [0.1], 1j)),
+            ("integers", {"temperature": torch.tensor(1)}, TypeError, "temperature int64 floating"),
+            ("a wrong length", {"temperature": number[0, 1:]}, ValueError, f"temperature shape ({keys - 1},)"),
+            ("a dimension more", {"temperature": number[None]}, ValueError, f"temperature shape ({queries}, {keys})"),
+            ("another device", {"temperature": meta(queries, 1)}, ValueError, "temperature device meta scores"),
+            ("a scalar on another device", {"temperature": meta(())}, ValueError, "temperature device meta scores"),
+        ]
+        for t in (0.0, -1.0, math.nan, math.inf):
+            table += [(f"{t} inside, looked for", {"temperature": torch.tensor(t), "check": True}, ValueError, "temperature above")]
+    for option, value in method.options.items():
+        if isinstance(value, str):
+            table += [(f"{option} unknown", {option: "nonsense"}, ValueError, f"{option} nonsense {value}")]
+            table += [(f"{option} None", {option: None}, ValueError, f"{option} None {value}")]
+    return table
+
+
+@check(shapes=("pairs",))
+def check_bad_input(method) -> None:
+    "Every wrong argument is refused by name, with what came and what is wanted."
+    case = plain(method)
+    good = dict(zip(("scores", "positives", "negatives"), case.arguments)) | ({"temperature": 0.5} if method.temperature else {})
+    faults = []
+    for what, change, exception, words in bad_inputs(method):
+        name = f"{' and '.join(set(change) - {'check'})}: {what}"
+        try:
+            method(**(good | change))
+            faults.append(f"{name}: accepted")
+        except Exception as error:
+            if not isinstance(error, exception):
+                faults.append(f"{name}: got {type(error).__name__} ({error}), want {exception.__name__}")
+            elif missing := [w for w in words.split() if w not in str(error)]:
+                faults.append(f"{name}: the message '{error}' lacks {', '.join(missing)}")
+    assert not faults, "\n".join(faults)
+    assert method(**(good | {"check": True})) == method(**good), "check=True changes the value of good input"
+
+
+@check(shapes=("lists",))
+def check_bad_lists(method) -> None:
+    "The same for graded lists."
+    scores, grades = plain(method).arguments[:2]
+    table = {
+        "scores": [(scores.tolist(), grades), (scores.long(), grades), (scores[0], grades[0])],
+        "relevance": [(scores, grades.tolist()), (scores, grades[:, 1:]), (scores, grades.to("meta"))],
+        "mask": [(scores, grades, grades), (scores, grades, grades[:, 1:] > 0), (scores, grades, (grades > 0).to("meta"))],
+    }
+    for word, arguments in [(word, arguments) for word, calls in table.items() for arguments in calls]:
+        with pytest.raises((TypeError, ValueError), match=word):
+            call(method, *arguments)
+    with pytest.raises(ValueError, match="reduction"):
+        call(method, scores, grades, reduction="average")
+
+
+@check(shapes=("pairs", "lists"))
+def check_func(method) -> None:
+    "torch.func: grad is autograd's, vmap over stacked scores is the loop over them."
+    for case in cases(method.shape):
+        stacked = torch.stack([case.scores, case.scores.roll(1, 0), -case.scores])
+        loss = lambda s: call(method, s, *case.rest)  # noqa: E731
+        close(torch.func.grad(loss)(case.scores), method_on(method, case)[1], f"torch.func.grad ({case.name})", tolerance=1e-12)
+        for name, function in {
+            "vmap": lambda s: call(method, s, *case.rest, reduction="none"),
+            "vmap of grad": torch.func.grad(loss),
+        }.items():
+            want = torch.stack([function(s) for s in stacked])
+            close(torch.func.vmap(function)(stacked), want, f"torch.func.{name} ({case.name})", tolerance=1e-12)
+
+
+@check
+def check_same_bits(method) -> None:
+    "The same input gives the same bits, and is left as it was."
+    for case in cases(method.shape):
+        before = [None if x is None else x.clone() for x in case.arguments]
+        first, second = method_on(method, case), method_on(method, case)
+        assert all(torch.equal(a, b) for a, b in zip(first, second)), f"two calls give other bits ({case.name})"
+        for x, y in zip(before, case.arguments):
+            same = x is y or torch.equal(torch.nan_to_num(x.double(), 9.0), torch.nan_to_num(y.double(), 9.0))
+            assert same, f"an argument was changed ({case.name})"
+
+
+# ---- outside implementations ----------------------------------------------------------------------------------------------------
+
+
+def check_oracle(method, name: str) -> None:
+    "Value and gradient of an outside implementation in float64, to 1e-12."
+    oracle = ORACLES[name]
+    if oracle.missing:
+        pytest.skip(oracle.missing)
+    shapes, ours = ARRANGEMENTS[oracle.builder]
+    for temperature, seed in itertools.product((0.5, 0.1), (0, 1)):
+        inputs = draw(*shapes, seed=seed)
+        want, slopes = value_and_gradient(lambda *x: oracle.function(*x, temperature), *inputs)
+        got, gradients = value_and_gradient(lambda *x: ours(lambda *p: call(method, *p, temperature=temperature), *x), *inputs)
+        close(got, want, f"value against {name}, temperature {temperature}", tolerance=1e-12)
+        for gradient, slope in zip(gradients, slopes):
+            close(gradient, slope, f"gradient against {name}, temperature {temperature}", tolerance=1e-12)

@@ -1,0 +1,253 @@
+"""The notebook lint itself: a page that has everything passes, and each rule finds the page that breaks it."""
+
+import copy
+import json
+
+import anatomy
+import pytest
+
+NAME = "1_objectives/77_toy"
+SEEN = [{"output_type": "execute_result", "data": {"text/plain": ["1.0"]}, "metadata": {}, "execution_count": None}]
+DRAWN = [{"output_type": "display_data", "data": {"image/svg+xml": ["<svg/>"]}, "metadata": {}}]
+
+
+def text(source):
+    return {"cell_type": "markdown", "metadata": {}, "source": source}
+
+
+def code(source, outputs=(), tags=()):
+    metadata = {"tags": list(tags)} if tags else {}
+    return {"cell_type": "code", "metadata": metadata, "source": source, "outputs": copy.deepcopy(list(outputs)), "execution_count": None}
+
+
+def exercise(i, kind):
+    return [
+        text(f"**{i} ({kind}).** What happens to the loss when the temperature falls, and why does the gradient not vanish with it?"),
+        code(f"def my_{i}(x):\n    raise NotImplementedError"),
+        code(f"case_{i} = (1.0,)\nanswer_{i} = math.exp\ncheck(my_{i}, answer_{i}, case_{i})", SEEN),
+        code(
+            f'#| code-fold: true\n#| code-summary: "Solution"\ndef solution_{i}(x):\n    return math.exp(x)\n\n\nassert check(solution_{i}, answer_{i}, case_{i}).passed',
+            tags=["solution"],
+        ),
+    ]
+
+
+def claim(slug, kind):
+    return code(f'claim_{kind} = Claim(\n    id="{slug}", paper="X77", kind="{kind}",\n    statement="a rises",\n)\nclaim_{kind}.statement', SEEN)
+
+
+def good():
+    "A method page with everything, as small as it can be."
+    words = "It says in plain words what the line below does and what to look at when it has run. "
+    body = []
+    for section in ("Problem", "Derivation", "By hand"):
+        body += [text(f"## {section}\n\n{words * 2}"), code("a = toy(1.0)\nb = toy(2.0)\nassert a < b\na, b", SEEN)]
+    body.insert(0, text(f"## A first look\n\n{words}"))
+    vectorised = [
+        text(f"## Vectorised\n\n{words * 2}"),
+        code("#| export\ndef toy(\n    x: float,  # a number\n) -> float:  # its exponential\n    \"The exponential.\"\n    return math.exp(x)"),
+        code("low = toy(0.0)\nhigh = toy(1.0)\nassert low < high\nlow", SEEN),
+    ]
+    rest = []
+    for section in ("Agreement", "Limits: what must hold", "Conventions"):
+        rest += [text(f"## {section}\n\n{words * 2}"), code("c = toy(3.0)\nassert c > 1\nc", SEEN)]
+    return {
+        "metadata": {"kernelspec": {"name": "python3", "language": "python", "display_name": "python3"}, "contrastive_nb": {"profile": "laptop"}},
+        "nbformat": 4,
+        "nbformat_minor": 5,
+        "cells": [
+            code("#| default_exp objectives.toy"),
+            text("# Toy\n> One line."),
+            text(f"{words}\n\n| Paper | Needs | Runs |\n|---|---|---|\n| none | nothing | quickly |"),
+            code("#| export\nimport math"),
+            code("from contrastive_nb import plots\nfrom contrastive_nb.exercises import check"),
+            code(anatomy.PARAMETERS, tags=["parameters"]),
+            code(f'run = open_run("{NAME}", profile, seed=seed, device=device)\nplots.style()\nrun', SEEN),
+            *body,
+            *vectorised,
+            *rest,
+            text(f"## Picture\n\n{words * 2}"),
+            code('#| label: fig-toy\n#| fig-cap: "A line."\n#| fig-alt: "It rises."\nfigure, ax = plt.subplots(figsize=plots.ONE)\nax.plot([0, 1])\n_ = ax.set_xlabel("x")', DRAWN),
+            text(f"See how the line of @fig-toy rises: in $0.25$ of the cases, by $95\\%$, with torch 2.13.0, `0.333`. {words}"),
+            text(f"## Claims\n\n{words * 2}"),
+            claim("X77-mechanism-toy", "mechanism"),
+            claim("X77-outcome-toy", "outcome"),
+            text(f"## Experiment\n\n{words * 2}"),
+            code("before = [1.0]\nafter = [2.0]\nverdict = judge(claim_outcome, before, after)\nverdict", SEEN),
+            text(f"> They report 76.5 % on ImageNet [@chen2020simple].\n\n{words}"),
+            text("## Exercises"),
+            *exercise(1, "predict"),
+            *exercise(2, "break"),
+            text("**3 (prove).** Show that the loss is never below zero, whatever the scores are.\n\n::: {.callout-tip collapse=\"true\" title=\"Solution\"}\nA sum of exponentials is positive.\n:::"),
+            text("## Summary\n\n- One.\n- Two.\n- Three.\n\n## References\n\n- Chen et al. (2020). A title. [@chen2020simple]"),
+        ],
+    }  # fmt: skip
+
+
+@pytest.fixture
+def claims(tmp_path):
+    for slug, seeds in (("X77-mechanism-toy", [0]), ("X77-outcome-toy", list(range(8)))):
+        (tmp_path / f"{slug}.json").write_text(json.dumps({"runs": {"laptop": {"seeds": seeds}}}))
+    return tmp_path
+
+
+def find(nb, needle, kind=None):
+    return next(i for i, c in enumerate(nb["cells"]) if needle in c["source"] and kind in (None, c["cell_type"]))
+
+
+def swap(needle, old, new):
+    def edit(nb):
+        cell = nb["cells"][find(nb, needle)]
+        assert old in cell["source"]
+        cell["source"] = cell["source"].replace(old, new)
+
+    return edit
+
+
+def drop(needle):
+    return lambda nb: nb["cells"].pop(find(nb, needle))
+
+
+def add(needle, *cells):
+    def edit(nb):
+        at = find(nb, needle) + 1
+        nb["cells"][at:at] = list(cells)
+
+    return edit
+
+
+def outputs(needle, made):
+    return lambda nb: nb["cells"][find(nb, needle)].update(outputs=made)
+
+
+def metadata(**changes):
+    return lambda nb: nb["metadata"].update(changes)
+
+
+def move(needle, before):
+    def edit(nb):
+        cell = nb["cells"].pop(find(nb, needle))
+        nb["cells"].insert(find(nb, before), cell)
+
+    return edit
+
+
+ERROR = [{"output_type": "error", "ename": "ValueError", "evalue": "x", "traceback": []}]
+STDERR = [{"output_type": "stream", "name": "stderr", "text": ["a warning"]}]
+PNG = [{"output_type": "display_data", "data": {"image/png": "AAAA"}, "metadata": {}}]
+HEAVY = [{"output_type": "stream", "name": "stdout", "text": ["x" * 100_001]}]
+PATH = [{"output_type": "stream", "name": "stdout", "text": ["/home/someone/file"]}]
+LONG = "\n".join(f"x{i} = {i}" for i in range(31)) + "\nx0"
+STUB = "def my_1(x):\n    raise NotImplementedError"
+
+BROKEN = {
+    "syntax": ("syntax", swap("low = toy(0.0)", "low = toy(0.0)", "!ls")),
+    "no kernel": ("kernel", lambda nb: nb["metadata"].pop("kernelspec")),
+    "other kernel": ("kernel", metadata(kernelspec={"name": "venv", "language": "python"})),
+    "pip install": ("forbidden", swap("## Problem", "## Problem", "## Problem\n\nFirst `pip install torch`.")),
+    "absolute path in text": ("forbidden", swap("## Problem", "It says", "It says `/home/me/data`")),
+    "absolute path in code": ("forbidden", swap("low = toy(0.0)", "low = toy(0.0)", 'low = toy(0.0)\nplace = "/tmp/x"')),
+    "absolute path in an output": ("forbidden", outputs("low = toy(0.0)", PATH)),
+    "warning filter": ("forbidden", swap("low = toy(0.0)", "low", 'warnings.filterwarnings("ignore")\nlow')),
+    "environment switch": ("forbidden", swap("low = toy(0.0)", "low = toy(0.0)", 'low = os.environ["SMALL"]')),
+    "global seed": ("forbidden", swap("low = toy(0.0)", "low = toy(0.0)", "torch.manual_seed(0)\nlow = toy(0.0)")),
+    "print": ("forbidden", swap("low = toy(0.0)", "low = toy(0.0)", "low = toy(0.0)\nprint(low)")),
+    "progress bar": ("forbidden", swap("low = toy(0.0)", "low = toy(0.0)", "low = [toy(x) for x in tqdm([0])]")),
+    "numbered comment": ("forbidden", swap("low = toy(0.0)", "low = toy(0.0)", "# 1. the low one\nlow = toy(0.0)")),
+    "export call": ("forbidden", swap("low = toy(0.0)", "low = toy(0.0)", "nbdev.nbdev_export()\nlow = toy(0.0)")),
+    "not to be run": ("forbidden", swap("low = toy(0.0)", "low =", "#| eval: false\nlow =")),
+    "unknown tag": ("forbidden", lambda nb: nb["cells"][find(nb, "low = toy")]["metadata"].update(tags=["skip-execution"])),
+    "bare comparison": ("comparisons", swap("low = toy(0.0)", "assert low < high", "low < high")),
+    "made by ci": ("outputs", metadata(contrastive_nb={"profile": "ci"})),
+    "no outputs": ("outputs", lambda nb: [c.update(outputs=[]) for c in nb["cells"] if c["cell_type"] == "code"]),
+    "a value that is not shown": ("outputs", outputs("low = toy(0.0)", [])),
+    "error output": ("errors", outputs("low = toy(0.0)", ERROR)),
+    "stderr": ("errors", outputs("low = toy(0.0)", STDERR)),
+    "png": ("figures", outputs("fig-toy", PNG)),
+    "no label": ("figures", swap("#| label", "#| label: fig-toy\n", "")),
+    "no caption": ("figures", swap("#| label", '#| fig-cap: "A line."\n', "")),
+    "no alt text": ("figures", swap("#| label", '#| fig-alt: "It rises."\n', "")),
+    "alt text is the caption": ("figures", swap("#| label", "It rises.", "A line.")),
+    "no text after a figure": ("figures", drop("See how the line")),
+    "label twice": ("figures", lambda nb: nb["cells"].extend([copy.deepcopy(nb["cells"][find(nb, "fig-toy")]), text("Seen.")])),
+    "measured decimal": ("numbers", swap("See how", "See how", "It reaches 0.87. See how")),
+    "measured per cent": ("numbers", swap("See how", "See how", "It gains 4 %. See how")),
+    "measured points": ("numbers", swap("See how", "See how", "It gains 4 points. See how")),
+    "measured factor": ("numbers", swap("See how", "See how", "It is 3.5 times faster. See how")),
+    "quote without its source": ("numbers", swap("They report", " [@chen2020simple]", "")),
+    "dead link": ("links", swap("## Problem", "It says", "[It](../9_nowhere/01_x.ipynb) says")),
+    "placeholder": ("unfilled", swap("## Problem", "It says", "FILL: what it says. It says")),
+    "heavy output": ("size", outputs("low = toy(0.0)", HEAVY)),
+    "heavy notebook": ("size", lambda nb: nb["cells"].append(text("x" * 400_001))),
+    "default_exp late": ("order", move("default_exp", "def toy")),
+    "export without default_exp": ("order", drop("default_exp")),
+    "no introduction": ("order", drop("| Paper |")),
+    "no imports": ("order", lambda nb: [drop("#| export\nimport math")(nb), drop("from contrastive_nb import plots")(nb)]),
+    "code before the parameters": ("order", move('profile = "ci"', "## Problem")),
+    "mixed imports": ("order", swap("low = toy(0.0)", "low = toy(0.0)", "import os\nlow = toy(0.0)")),
+    "no subtitle": ("title", swap("# Toy", "\n> One line.", "")),
+    "long title cell": ("title", swap("# Toy", "> One line.", "> One line.\n\nAnd more.")),
+    "second H1": ("title", swap("## Problem", "## Problem", "# Problem\n\n## Problem")),
+    "no front block": ("front", swap("| Paper |", "| Paper | Needs | Runs |", "| A | B | C |")),
+    "no needs": ("front", swap("| Paper |", "| Needs |", "| Wants |")),
+    "other parameters": ("parameters", swap('profile = "ci"', "seed = 0", "seed = 0\nsteps = 3")),
+    "no parameters tag": ("parameters", lambda nb: nb["cells"][find(nb, 'profile = "ci"')].update(metadata={})),
+    "run of another page": ("parameters", swap("open_run(", NAME, "1_objectives/01_infonce")),
+    "run not shown": ("parameters", swap("open_run(", "\nrun", "\nrun.seeds")),
+    "long cell": ("grain", lambda nb: nb["cells"].append(code(LONG, SEEN))),
+    "coarse grain": ("grain", lambda nb: [add("## Problem", code("\n".join(["x = 1"] * 7 + ["x"]), SEEN))(nb) for _ in range(40)]),
+    "fine grain": ("grain", lambda nb: [add("## Problem", code("x", SEEN))(nb) for _ in range(40)]),
+    "a tenth too long": ("grain", lambda nb: [add("## Problem", code("\n".join(["x = 1"] * 16 + ["x"]), SEEN))(nb) for _ in range(5)]),
+    "little text": ("text_share", lambda nb: [add("## Problem", code("x = 1\ny = 2\nx, y", SEEN))(nb) for _ in range(30)]),
+    "wordy": ("text_share", swap("## Problem", "It says", "word " * 3000)),
+    "not demonstrated": ("demonstrated", lambda nb: add("def toy", *[code("x = 1\ny = 2\nx", SEEN)] * 3)(nb)),
+    "not asserted": ("demonstrated", lambda nb: [swap(f"assert {x}", f"assert {x}", "d =")(nb) for x in ("low <", "c >", "c >", "c >")]),
+    "no summary": ("ending", swap("## Summary", "## Summary", "## In short")),
+    "four points": ("ending", swap("## Summary", "- Three.", "- Three.\n- Four.")),
+    "no references": ("ending", swap("## References", "## References", "## Papers")),
+    "references without years": ("ending", swap("## References", "(2020)", "")),
+    "something after the references": ("ending", lambda nb: nb["cells"].append(text("## More\n\nWords."))),
+    "no exercises": ("exercises", swap("## Exercises", "## Exercises", "## Tasks")),
+    "two exercises": ("exercises", swap("**3 (prove).**", "**3 (prove).**", "Third.")),
+    "exercise without check": ("exercises", swap("check(my_1", "check(my_1, answer_1, case_1)", "answer_1")),
+    "exercise without solution": ("exercises", drop("def solution_1")),
+    "solution not folded": ("exercises", swap("def solution_1", "#| code-fold: true\n", "")),
+    "solution not checked": ("exercises", swap("def solution_1", "assert check(solution_1, answer_1, case_1).passed", "solution_1(1.0)")),
+    "text exercise without solution": ("exercises", swap("**3 (prove).**", "collapse", "open")),
+    "no section": ("sections", swap("## Limits", "## Limits", "## Edges")),
+    "sections out of order": ("sections", move("## Agreement", "## Derivation")),
+    "no outcome claim": ("claims", drop('"X77-outcome-toy"')),
+    "no mechanism claim": ("claims", drop('"X77-mechanism-toy"')),
+    "nothing judged": ("claims", drop("judge(")),
+    "claim after the run": ("claims", move("judge(", '"X77-outcome-toy"')),
+    "claim without record": ("claims", swap('"X77-outcome-toy"', "X77-outcome-toy", "X77-outcome-other")),
+    "claim without literal id": ("claims", swap('"X77-outcome-toy"', '"X77-outcome-toy"', "slug")),
+}
+
+
+def test_a_page_that_has_everything_lacks_nothing(claims):
+    assert anatomy.problems(NAME, good(), claims=claims) == []
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_each_rule_finds_the_page_that_breaks_it(case, claims):
+    rule, edit = BROKEN[case]
+    nb = good()
+    edit(nb)
+    assert rule in {problem.split(":")[0] for problem in anatomy.problems(NAME, nb, claims=claims)}
+
+
+@pytest.mark.parametrize("seeds, enough", [([0], False), (list(range(7)), False), (list(range(8)), True)])
+def test_an_outcome_needs_eight_seeds(claims, seeds, enough):
+    (claims / "X77-outcome-toy.json").write_text(json.dumps({"runs": {"laptop": {"seeds": seeds}}}))
+    assert (anatomy.problems(NAME, good(), claims=claims) == []) is enough
+
+
+@pytest.mark.parametrize("seeds, enough", [([0], True), (list(range(4)), False), (list(range(5)), True)])
+def test_a_mechanism_needs_five_seeds_or_none(claims, seeds, enough):
+    (claims / "X77-mechanism-toy.json").write_text(json.dumps({"runs": {"laptop": {"seeds": seeds}}}))
+    assert (anatomy.problems(NAME, good(), claims=claims) == []) is enough
+
+
+def test_every_rule_has_a_page_that_breaks_it():
+    assert {rule.__name__ for rule in anatomy.RULES["method"]} == {rule for rule, _ in BROKEN.values()}

@@ -1,0 +1,83 @@
+"""The catalogue of methods: 98 rows in order, complete, in closed vocabularies, each told in its own words."""
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+yaml = pytest.importorskip("yaml")
+
+FILE = Path(__file__).parents[1] / "data" / "catalogue.yml"
+IDS = [f"S{i:02d}" for i in range(1, 96)] + ["X01", "X02", "X03"]
+KEYS = ["id", "short", "chapter", "scope", "title", "year", "authors_key", "family", "aliases", "idea", "choices",
+        "formula_status", "official_code", "paper_figure"]
+CHAPTERS = {"0_foundations", "1_objectives", "2_hard_negatives", "3_debiasing", "4_views_and_positives", "5_without_negatives",
+            "6_supervised_and_ordinal", "7_retrieval_and_text", "8_across", "9_scaling", "10_neighbours"}
+SCOPES = {"core", "extension", "far"}
+STATUSES = {"seen", "partly", "reconstructed"}
+CHOICES = ["pairs", "weight", "aggregation", "comparison"]
+
+TEXT = FILE.read_text(encoding="utf-8")
+ROWS = yaml.safe_load(TEXT)
+FAMILIES = re.findall(r"^#   ([a-z-]+): \S", TEXT, re.M)       # the vocabulary stands in the file's head, one a line
+each = pytest.mark.parametrize("row", ROWS, ids=lambda row: row["id"])
+
+
+def text(value): return isinstance(value, str) and value == value.strip() and bool(value)
+
+
+def test_ids_in_order():
+    assert [row["id"] for row in ROWS] == IDS
+
+
+def test_family_vocabulary():
+    assert 0 < len(FAMILIES) <= 15 and len(set(FAMILIES)) == len(FAMILIES)
+    assert {row["family"] for row in ROWS} == set(FAMILIES)
+
+
+@each
+def test_keys_complete_and_in_order(row):
+    assert list(row) == KEYS and list(row["choices"]) == CHOICES
+
+
+@each
+def test_closed_vocabularies(row):
+    assert row["chapter"] in CHAPTERS
+    assert row["scope"] in SCOPES
+    assert row["family"] in FAMILIES
+    assert row["formula_status"] in STATUSES
+
+
+@each
+def test_values(row):
+    assert re.fullmatch(r"[a-z0-9_]+", row["short"])
+    assert text(row["title"])
+    assert type(row["year"]) is int and 2010 <= row["year"] <= 2026
+    assert row["authors_key"] is None or re.fullmatch(rf"[a-z]+{row['year']}[a-z0-9]+", row["authors_key"])
+    assert row["official_code"] is None or re.fullmatch(r"[\w.-]+/[\w.-]+", row["official_code"])
+    assert row["paper_figure"] is None or (text(row["paper_figure"]) and len(row["paper_figure"]) <= 200)
+    assert isinstance(row["aliases"], list) and all(map(text, row["aliases"]))
+    assert len({a.casefold() for a in row["aliases"]}) == len(row["aliases"])
+
+
+@each
+def test_idea_length(row):
+    assert text(row["idea"]) and 60 <= len(row["idea"]) <= 400 and "\n" not in row["idea"]
+
+
+@each
+def test_choices_told_except_for_far_neighbours(row):
+    values = list(row["choices"].values())
+    if row["scope"] == "far": assert values == [None] * 4
+    else: assert all(map(text, values)) and max(map(len, values)) <= 100
+
+
+@pytest.mark.parametrize("key", ["short", "title", "authors_key", "idea"])
+def test_no_two_alike(key):
+    values = Counter(row[key].casefold() for row in ROWS if row[key])
+    assert [v for v, n in values.items() if n > 1] == []
+
+
+def test_neighbours_are_far():
+    assert all(row["scope"] == "far" for row in ROWS if row["chapter"] == "10_neighbours")
+    assert all(row["scope"] == "far" for row in ROWS if row["family"] == "not-contrastive")

@@ -1,0 +1,375 @@
+"""The harness sees what it is there to see: each of these wrong losses turns it red, and a new entry gets every check."""
+
+import dataclasses
+import math
+import os
+import pathlib
+import subprocess
+import sys
+
+import harness
+import lightly_loader
+import pytest
+import torch
+import torch.nn.functional as F
+from harness import CHECKS, applicable, check_oracle, load_from_page
+from oracles import ORACLES
+
+from contrastive_nb import manners, registry
+from contrastive_nb.objectives import info_nce
+from contrastive_nb.registry import Method
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+RIGHT = registry.get("info_nce")
+
+
+# ---- wrong losses: what each has wrong is its name --------------------------------------------------------------------------------
+
+
+def wrong_sign(scores, positives, negatives, weights=None, **keywords):
+    return info_nce(-scores, positives, negatives, weights, **keywords)
+
+
+def negated(scores, *rest, **keywords):
+    return -info_nce(scores, *rest, **keywords)
+
+
+def no_self_mask(scores, positives, negatives, weights=None, **keywords):
+    return info_nce(scores, positives, ~positives, weights, **keywords)
+
+
+def detached_positive(scores, positives, negatives, weights=None, **keywords):
+    return info_nce(torch.where(positives, scores.detach(), scores), positives, negatives, weights, **keywords)
+
+
+def detached_denominator(scores, positives, negatives, weights=None, **keywords):
+    return info_nce(torch.where(positives, scores, scores.detach()), positives, negatives, weights, **keywords)
+
+
+def factor_two(*arguments, **keywords):
+    return 2 * info_nce(*arguments, **keywords)
+
+
+def mean_over_all(*arguments, reduction="mean", **keywords):
+    losses = info_nce(*arguments, reduction="none", **keywords)
+    return losses.mean() if reduction == "mean" else losses if reduction == "none" else losses.sum()
+
+
+def temperature_multiplied(scores, *rest, temperature, **keywords):
+    return info_nce(scores, *rest, temperature=1 / temperature, **keywords)
+
+
+def temperature_on_negatives_only(scores, positives, negatives, weights=None, *, temperature, **keywords):
+    scores = torch.where(positives, scores * temperature, scores)
+    return info_nce(scores, positives, negatives, weights, temperature=temperature, **keywords)
+
+
+def others_kept_in_own(*arguments, denominator="own", **keywords):
+    return info_nce(*arguments, denominator="all", **keywords)
+
+
+def weights_dropped(scores, positives, negatives, weights=None, **keywords):
+    return info_nce(scores, positives, negatives, **keywords)
+
+
+def left_out_queries_dropped(*arguments, reduction="mean", **keywords):
+    losses = info_nce(*arguments, reduction="none", **keywords)
+    return losses[losses > 0] if reduction == "none" else info_nce(*arguments, reduction=reduction, **keywords)
+
+
+def repaired_nan(scores, *rest, **keywords):
+    return info_nce(torch.nan_to_num(scores, 0.0), *rest, **keywords)
+
+
+def checks_off(*arguments, check=False, **keywords):
+    return info_nce(*arguments, **keywords)
+
+
+def subtracted_self_pair(scores, positives, negatives, weights=None, **keywords):
+    "The mask by a large number instead of `where`: a NaN or an infinite score in neither mask comes through."
+    return info_nce(scores - 1e9 * ~(positives | negatives), positives, ~positives, weights, **keywords)
+
+
+def bound_in_half(scores, *rest, **keywords):
+    return info_nce(scores, *rest, **keywords).to(scores.dtype)
+
+
+def written_into(scores, positives, negatives, weights=None, **keywords):
+    negatives &= ~positives
+    positives[:, -1] = False
+    return info_nce(scores, positives, negatives, weights, **keywords)
+
+
+def other_bits_each_time(scores, *rest, **keywords):
+    return info_nce(scores, *rest, **keywords) * (1 + 1e-13 * torch.rand(()).item())
+
+
+def _by(loss_of_logits, scores, positives, negatives, weights, temperature, denominator, reduction):
+    "A loss of one positive a row by a formula of its logits; anything else as ours has it."
+    if weights is not None or (positives.sum(1) != 1).any() or not negatives.any(1).all() or isinstance(temperature, torch.Tensor):
+        return info_nce(scores, positives, negatives, weights, temperature=temperature, denominator=denominator, reduction=reduction)
+    losses = loss_of_logits(scores / temperature, positives, negatives)
+    return losses if reduction == "none" else losses.mean() if reduction == "mean" else losses.sum()
+
+
+def by_cross_entropy(scores, positives, negatives, weights=None, *, temperature, denominator="own", reduction="mean", check=False):
+    "Right in float64; in float32 it loses the digits of a positive that has won."
+
+    def loss(logits, positives, negatives):
+        return F.cross_entropy(logits.masked_fill(~(positives | negatives), -torch.inf), positives.float().argmax(1), reduction="none")
+
+    return _by(loss, scores, positives, negatives, weights, temperature, denominator, reduction)
+
+
+def by_plain_exp(scores, positives, negatives, weights=None, *, temperature, denominator="own", reduction="mean", check=False):
+    "The fraction as it is written: it overflows, or divides 0 by 0, at low temperatures."
+
+    def loss(logits, positives, negatives):
+        above, below = (torch.where(mask, logits.exp(), 0.0).sum(1) for mask in (positives, positives | negatives))
+        return -torch.log(above / below)
+
+    return _by(loss, scores, positives, negatives, weights, temperature, denominator, reduction)
+
+
+WRONG = [
+    (wrong_sign, "loop", "monotone"),
+    (negated, "loop", "monotone"),
+    (no_self_mask, "loop", "ignored"),
+    (detached_positive, "loop", "gradcheck"),
+    (detached_denominator, "loop", "gradcheck"),
+    (factor_two, "loop", "loop per query"),
+    (mean_over_all, "loop", "reductions"),
+    (temperature_multiplied, "loop", "scale free"),
+    (temperature_on_negatives_only, "loop", "scale free"),
+    (others_kept_in_own, "loop", "monotone"),
+    (weights_dropped, "loop", "weights"),
+    (left_out_queries_dropped, "reductions", "nan"),
+    (repaired_nan, "nan", "bad input"),
+    (checks_off, "bad input"),
+    (subtracted_self_pair, "ignored"),
+    (bound_in_half, "half precision"),
+    (written_into, "same bits"),
+    (other_bits_each_time, "same bits"),
+    (by_cross_entropy, "float32 scores, aligned, 0.02", "float32 scores, aligned, 0.005"),
+    (by_plain_exp, "float32 scores, away, 0.005", "float32 scores, aligned, 0.005"),
+]
+
+
+OUTSIDE = (wrong_sign, negated, no_self_mask, detached_positive, detached_denominator, factor_two, temperature_multiplied)
+
+
+def entry(function, **changes) -> Method:
+    return dataclasses.replace(RIGHT, name=function.__name__, function=f"{__name__}:{function.__name__}", **changes)
+
+
+def failures(method: Method) -> dict[str, str]:
+    "The checks that fail, with their messages; anything raised is a failure."
+    failed = {}
+    for name in applicable(method):
+        try:
+            CHECKS[name](method)
+        except Exception as error:  # pytest.skip is no Exception
+            failed[name] = f"{type(error).__name__}: {error}"
+        except pytest.skip.Exception:
+            pass
+    return failed
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=lambda wrong: wrong[0].__name__)
+def test_a_wrong_loss_turns_the_harness_red(wrong):
+    function, *names = wrong
+    failed = failures(entry(function))
+    assert set(names) <= set(failed), f"want {names} to fail, failed: {list(failed)}"
+
+
+def test_the_right_loss_passes_all():
+    assert failures(RIGHT) == {}
+
+
+@pytest.mark.parametrize("function", OUTSIDE, ids=lambda f: f.__name__)
+def test_an_outside_implementation_sees_it_too(function):
+    oracle = "lightly NTXentLoss" if function is no_self_mask else "torch cross_entropy"  # in a batch there is no self-pair
+    with pytest.raises(AssertionError, match=f"against {oracle}"):
+        check_oracle(entry(function), oracle)
+
+
+@pytest.mark.parametrize(
+    ("promise", "name"),
+    [("monotone", "monotone"), ("shift-free", "shift free"), ("scale-free", "scale free"), ("permutation", "permutation")],
+)
+def test_a_promise_that_is_not_kept_is_found(promise, name):
+    broken = {"monotone": registry.get("info_nce_all"), "permutation": entry(first_row)}.get(promise, entry(squared))
+    method = dataclasses.replace(broken, promises=frozenset({promise}))
+    with pytest.raises(AssertionError, match=promise):
+        CHECKS[name](method)
+
+
+def squared(scores, *rest, **keywords):
+    return info_nce(scores.square(), *rest, **keywords)
+
+
+def first_row(*arguments, reduction="mean", **keywords):
+    losses = info_nce(*arguments, reduction="none", **keywords)
+    return losses if reduction == "none" else losses[0]
+
+
+# ---- other shapes ----------------------------------------------------------------------------------------------------------------
+
+
+def listwise(scores, relevance, mask=None, *, reduction="mean", check=False):
+    "A small objective of graded lists, right as far as the checks of lists go: ListNet's, over documents that are there."
+    parts = {"scores": scores, "relevance": relevance, "mask": mask}
+    for name, x in parts.items():
+        if x is None:
+            continue
+        if not isinstance(x, torch.Tensor) or x.shape != scores.shape or x.dim() != 2 or x.device != scores.device:
+            raise ValueError(f"{name}: got something else, want (Q, K)")
+        if x.is_floating_point() == (name == "mask"):
+            raise TypeError(f"{name}: got {x.dtype}")
+    if reduction not in ("none", "mean", "sum"):
+        raise ValueError(f"reduction: got {reduction}")
+    scores, relevance = (x.float() if x.dtype in (torch.float16, torch.bfloat16) else x for x in (scores, relevance))
+    there = torch.ones_like(scores, dtype=torch.bool) if mask is None else mask
+    counted = there.any(1)
+    rows = there | ~counted[:, None]
+    logits = torch.where(there, scores, torch.where(counted[:, None], -torch.inf, 0.0))
+    target = torch.softmax(torch.where(rows, relevance, -torch.inf), 1)
+    losses = -torch.where(there, target * torch.log_softmax(logits, 1), 0.0).sum(1)
+    return losses if reduction == "none" else losses.sum() / (1 if reduction == "sum" else counted.sum().clamp(min=1))
+
+
+def listwise_by_hand(scores, relevance, mask=None):
+    losses = []
+    for q, there in enumerate(torch.ones_like(scores) if mask is None else mask):
+        keys = [k for k in range(len(there)) if there[k]]
+        grades = sum(math.exp(relevance[q, k]) for k in keys)
+        whole = sum(torch.exp(scores[q, k]) for k in keys)
+        losses.append(-sum(math.exp(relevance[q, k]) / grades * torch.log(torch.exp(scores[q, k]) / whole) for k in keys) if keys else None)
+    return losses
+
+
+def every_pair(scores, positives, negatives, weights=None, *, temperature, reduction="mean", check=False):
+    "A small pooled objective: each positive against every negative of the matrix, whatever its row."
+
+    def formula(scores, positives, negatives, weights, temperature):
+        *_, above = manners.listed(scores, manners.present(positives, weights), temperature)
+        rows, columns, below = manners.listed(scores, manners.present(negatives, weights), temperature)
+        share = torch.ones_like(below) if weights is None else weights[rows, columns]
+        losses = -(F.logsigmoid(above[:, None] - below) * share).sum(1) / share.sum().clamp(min=1e-300)
+        return losses, torch.full(above.shape, len(rows) > 0)
+
+    return manners.objective(
+        formula, scores, positives, negatives, weights, temperature=temperature, reduction=reduction, check=check
+    )
+
+
+def every_pair_by_hand(scores, positives, negatives, weights=None, *, temperature):
+    w = torch.ones_like(scores) if weights is None else weights
+    above, below = ([(q, k) for q, k in mask.nonzero().tolist() if w[q, k] != 0] for mask in (positives, negatives))
+    share = sum(w[n] for n in below)
+    terms = [w[n] / share * torch.log1p(torch.exp((scores[n] - scores[p]) / temperature)) for p in above for n in below]
+    return sum(terms, scores.sum() * 0) / max(len(above), 1)
+
+
+def test_lists_and_pooled_objectives_get_their_checks(monkeypatch):
+    where = {"notebook": RIGHT.notebook, "paper": "S08"}
+    lists = Method("listwise", f"{__name__}:listwise", "lists", by_hand="listwise", promises={"shift-free", "permutation"}, **where)
+    pooled = Method(
+        "every_pair", f"{__name__}:every_pair", "pairs", by_hand="every_pair", temperature=True,
+        promises={"pooled", "monotone", "scale-free", "permutation"}, **where,
+    )  # fmt: skip
+    assert "by_hand" in failures(lists)["loop"]  # no page has its loop
+    monkeypatch.setattr(harness, "load_from_page", lambda notebook, name: globals()[f"{name}_by_hand"])
+    assert failures(lists) == {}
+    assert failures(pooled) == {}
+    failed = failures(dataclasses.replace(pooled, promises=pooled.promises | {"shift-free"}))
+    assert list(failed) == ["shift free"]
+
+
+# ---- the registry and the page --------------------------------------------------------------------------------------------------
+
+
+def test_a_new_entry_gets_every_check():
+    assert set(applicable(RIGHT)) == set(CHECKS) - {"bad lists"}
+
+
+def test_a_wrong_entry_turns_the_command_red(tmp_path):
+    (tmp_path / "wrong_entry.py").write_text(
+        "import dataclasses\n"
+        "from contrastive_nb import registry\n"
+        "from contrastive_nb.objectives import info_nce\n"
+        "def positive_weighs_less(scores, positives, *rest, **keywords):\n"
+        "    return info_nce(scores - 0.1 * positives, positives, *rest, **keywords)\n"
+        "right = registry.get('info_nce')\n"
+        "registry.register(dataclasses.replace(right, name='wrong', function='wrong_entry:positive_weighs_less'))\n"
+    )
+    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "wrong_entry", "-p", "no:cacheprovider", "tests/test_methods.py"]
+    command += ["-k", "wrong and (loop or cross_entropy or monotone)"]
+    done = subprocess.run(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 1, done.stdout + done.stderr
+    for name in ("test_check[wrong-loop]", "test_check[wrong-loop per query]", "test_oracle[wrong-torch cross_entropy]"):
+        assert f"FAILED tests/test_methods.py::{name}" in done.stdout
+    assert "FAILED tests/test_methods.py::test_check[wrong-monotone]" not in done.stdout  # it is wrong, yet monotone
+
+
+def test_register_and_get():
+    before = registry.methods()
+    added = registry.register(dataclasses.replace(RIGHT, name="for_this_test"))
+    try:
+        assert registry.get("for_this_test") is added and registry.methods() == (*before, added)
+        assert registry.methods("lists") == () and added in registry.methods("pairs")
+        with pytest.raises(ValueError, match="name: got 'for_this_test'.*not taken"):
+            registry.register(added)
+    finally:
+        registry._added.remove(added)
+    with pytest.raises(ValueError, match="info_nce"):
+        registry.register(RIGHT)
+    with pytest.raises(TypeError, match="method: got str"):
+        registry.register("info_nce")
+    with pytest.raises(KeyError, match="want one of info_nce, info_nce_all"):
+        registry.get("infonce")
+    with pytest.raises(ValueError, match="shape: got 'pair'"):
+        registry.methods("pair")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"name": "Info NCE"}, "name: got 'Info NCE'"),
+        ({"function": "contrastive_nb.objectives.info_nce"}, "function: got .*module:function"),
+        ({"shape": "pair"}, "shape: got 'pair', want one of pairs"),
+        ({"promises": {"monotonic"}}, "promises: got monotonic, want some of monotone"),
+    ],
+    ids=lambda x: next(iter(x)) if isinstance(x, dict) else "",
+)
+def test_an_entry_that_does_not_fit_is_refused(change, words):
+    with pytest.raises(ValueError, match=words):
+        dataclasses.replace(RIGHT, **change)
+
+
+def test_an_entry_cannot_be_changed_and_calls_with_its_options():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        RIGHT.name = "other"
+    with pytest.raises(TypeError):
+        RIGHT.options["denominator"] = "all"
+    assert hash(RIGHT) == hash(registry.get("info_nce"))
+    scores, positives = torch.randn(2, 4, generator=torch.Generator().manual_seed(0)), torch.tensor([[True, True, False, False]] * 2)
+    every = registry.get("info_nce_all")(scores, positives, ~positives, temperature=0.5)
+    assert every == info_nce(scores, positives, ~positives, temperature=0.5, denominator="all")
+    assert every == RIGHT(scores, positives, ~positives, temperature=0.5, denominator="all")
+    assert every != RIGHT(scores, positives, ~positives, temperature=0.5)
+
+
+@pytest.mark.parametrize("method", registry.METHODS, ids=lambda m: m.name)
+def test_every_entry_points_at_what_there_is(method):
+    assert callable(method.load()) and method.load().__doc__
+    assert callable(load_from_page(method.notebook, method.by_hand))
+
+
+def test_lightly_leaves_nothing_behind():
+    if ORACLES["lightly NTXentLoss"].missing:
+        pytest.skip(ORACLES["lightly NTXentLoss"].missing)
+    loss = lightly_loader.load()
+    left = [name for name in sys.modules if name.startswith(("torchvision", "lightly.loss", "lightly.models"))]
+    assert left == [] and loss.__name__ == "NTXentLoss"

@@ -1,0 +1,99 @@
+"""Notebooks, package, front page and website's settings in step: exporting and cleaning a copy of the tree changes nothing."""
+
+import configparser
+import hashlib
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import tomllib
+
+import anatomy
+import pytest
+
+from contrastive_nb import profiles
+
+ROOT = anatomy.ROOT
+
+
+def files(folder):
+    "Every file's hash; llms.txt is nbdev's by-product and is not kept."
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != "llms.txt" and "__pycache__" not in path.parts and ".git" not in path.parts
+    }
+
+
+def changed_by_export_and_clean(folder):
+    before = files(folder)
+    environment = os.environ | {"PATH": os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])}
+    for command in ("nbdev-export", "nbdev-clean"):
+        done = subprocess.run([command], cwd=folder, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    after = files(folder)
+    return sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+
+
+def edit(path, old, new):
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+def test_exporting_and_cleaning_change_nothing(copy_of_the_tree):
+    assert changed_by_export_and_clean(copy_of_the_tree) == []
+
+
+def test_a_hand_edit_of_the_package_and_a_page_without_export_are_found(copy_of_the_tree):
+    edit(copy_of_the_tree / "contrastive_nb" / "pairs.py", "class Pairs", "class Pears")
+    edit(copy_of_the_tree / "nbs" / "1_objectives" / "01_infonce.ipynb", "def info_nce(", "def info_ncx(")
+    found = changed_by_export_and_clean(copy_of_the_tree)
+    assert {"contrastive_nb/pairs.py", "contrastive_nb/objectives/infonce.py"} <= set(found)
+
+
+def test_without_the_key_cleaning_would_take_the_parameters_tag(copy_of_the_tree):
+    "Why pyproject.toml allows tags: without them papermill runs on with the defaults."
+    edit(copy_of_the_tree / "pyproject.toml", 'allowed_cell_metadata_keys = ["tags"]', "allowed_cell_metadata_keys = []")
+    assert "nbs/1_objectives/01_infonce.ipynb" in changed_by_export_and_clean(copy_of_the_tree)
+
+
+@pytest.mark.parametrize("name", [name for name, path in anatomy.pages().items() if '"code"' in path.read_text(encoding="utf-8")])
+def test_papermill_finds_the_parameters(name):
+    cells = json.loads(anatomy.pages()[name].read_text(encoding="utf-8"))["cells"]
+    assert ["".join(cell["source"]) for cell in cells if "parameters" in cell["metadata"].get("tags", [])] == [anatomy.PARAMETERS]
+
+
+def test_nbdev_has_its_table():
+    table = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["nbdev"]
+    assert table["nbs_path"] == "nbs" and "tags" in table["allowed_cell_metadata_keys"] and table["readme_nb"] == "none.ipynb"
+
+
+def test_every_profile_parses_and_every_override_names_a_page():
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.read(ROOT / "settings.ini", encoding="utf-8")
+    assert {"ci", "laptop", "gpu"} <= set(parser.sections())
+    for section in parser.sections():
+        profile, _, name = section.partition(":")
+        assert profile in profiles.PROFILES and (not name or name in anatomy.pages()), section
+        assert profiles.settings(profile, name or None)["steps"] >= 1
+
+
+def front():
+    spec = importlib.util.spec_from_file_location("front", ROOT / "nbs" / "_front.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_front_page_is_the_readme():
+    readme, page = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "nbs/index.ipynb"))
+    assert front().page(readme) == page, "make front copies README.md into the front page"
+    assert front().page(readme + "\nMore.\n") != page
+
+
+def test_links_of_the_front_page_hold_inside_the_notebooks_folder():
+    cells = front().cells("# T\n\nOne line.\n\nSee [a](nbs/0_x/00_y.ipynb), [b](LICENSE), [c](https://x.org) and [d](#e).\n\n## H\n\nText.")
+    assert "".join(cells[0]["source"]) == "# T\n> One line."
+    assert "".join(cells[1]["source"]) == "See [a](0_x/00_y.ipynb), `b`, [c](https://x.org) and [d](#e)."

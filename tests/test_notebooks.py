@@ -1,0 +1,143 @@
+"""Every page of the book against the rules of anatomy.py, ruff, the references, and the code that made its outputs."""
+
+import json
+import re
+import subprocess
+import sys
+
+import anatomy
+import pytest
+
+ROOT = anatomy.ROOT
+PAGES = anatomy.pages()
+TEMPLATE = ROOT / "nbs" / "_templates" / "method.ipynb"
+
+
+def read(path):
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_lacks_nothing(name):
+    lacking = anatomy.problems(name, read(PAGES[name]))
+    assert not lacking, f"\n\n{name} lacks {len(lacking)}:\n  " + "\n  ".join(lacking)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_is_a_valid_notebook(name):
+    import nbformat
+
+    nbformat.validate(nbformat.read(PAGES[name], as_version=4))
+
+
+def test_names_are_two_digits_and_a_short_name_and_every_module_has_one_page():
+    modules = {}
+    for name, path in PAGES.items():
+        assert name == "index" or re.fullmatch(r"(\d+_[a-z_]+|guides)/\d\d[a-z]?_[a-z0-9_]+", name), name
+        for module in re.findall(r"#\| *default_exp +(\S+)", path.read_text(encoding="utf-8").replace("\\n", "\n").replace('"', "\n")):
+            assert module not in modules, f"{name} and {modules[module]} both export {module}"
+            modules[module] = name
+    assert modules["pairs"] == "0_foundations/01_pairs"
+
+
+# --- the template -----------------------------------------------------------------------------------------------------------------
+
+
+def test_the_template_lacks_exactly_what_is_to_be_filled():
+    nb = read(TEMPLATE)
+    lacking = [problem.partition(": ") for problem in anatomy.problems("FOLDER/NAME", nb)]
+    marked = sum("FILL:" in "".join(cell["source"]) for cell in nb["cells"])
+    assert {rule for rule, _, _ in lacking} == {"unfilled", "outputs", "claims"}
+    assert sum(rule == "unfilled" for rule, _, _ in lacking) == marked > 15
+    assert sum("no recorded laptop run" in what for _, _, what in lacking) == 2
+
+
+def test_the_template_runs_as_it_stands(monkeypatch, tmp_path):
+    import matplotlib.pyplot as plt
+
+    from contrastive_nb import files
+
+    monkeypatch.setenv(files.BUILD, str(tmp_path))
+    names = {}
+    for cell in read(TEMPLATE)["cells"]:
+        if cell["cell_type"] == "code":
+            exec(compile("".join(cell["source"]), "template", "exec"), names)
+    plt.close("all")
+    assert names["verdict"].verdict != "reproduced"  # nothing was done, so nothing may be claimed
+
+
+# --- ruff and references ------------------------------------------------------------------------------------------------------------
+
+
+def ruff(*arguments, cwd=ROOT):
+    return subprocess.run([sys.executable, "-m", "ruff", "check", "--no-cache", *map(str, arguments)], cwd=cwd, capture_output=True, text=True)
+
+
+def test_ruff_finds_nothing_in_package_tests_and_notebooks():
+    found = ruff("contrastive_nb", "tests", "nbs")
+    assert found.returncode == 0, found.stdout
+
+
+@pytest.mark.parametrize("file, rule, text", [
+    ("tests/test_bare.py", "B015", "x = 1\nx == 1\n"),
+    ("contrastive_nb/unused.py", "F401", "import os\n"),
+    ("tests/undefined.py", "F821", "assert nothing\n"),
+    ("nbs/1_objectives/bare.ipynb", "B015", "x = 1\nx == 1\nx"),
+    ("nbs/1_objectives/undefined.ipynb", "F821", "nothing"),
+])  # fmt: skip
+def test_ruff_finds_a_mistake_with_our_settings(file, rule, text, tmp_path):
+    (tmp_path / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text())
+    path = tmp_path / file
+    path.parent.mkdir(parents=True)
+    cell = {"cell_type": "code", "id": "a", "metadata": {}, "source": text, "outputs": [], "execution_count": None}
+    nb = {"cells": [cell], "metadata": {"kernelspec": {"name": "python3", "language": "python", "display_name": "x"}}, "nbformat": 4, "nbformat_minor": 5}
+    path.write_text(json.dumps(nb) if file.endswith("ipynb") else text)
+    found = ruff(".", cwd=tmp_path)
+    assert found.returncode == 1 and rule in found.stdout, found.stdout + found.stderr
+
+
+def bib_problems(bib: str, cited: set) -> list[str]:
+    "What is wrong with a bibliography: keys twice, out of order, without author, title or year, or cited and missing."
+    entries = re.findall(r"^@\w+\{([^,\s]+),(.*?)^\}", bib, re.M | re.S)
+    keys = [key for key, _ in entries]
+    wrong = [f"{key} stands twice" for key in sorted(set(keys)) if keys.count(key) > 1]
+    wrong += ["the entries are not sorted by key"] if keys != sorted(keys) else []
+    wrong += [f"{key} has no {field}" for key, body in entries for field in ("author", "title", "year") if not re.search(rf"^\s*{field}\s*=", body, re.M)]
+    return wrong + [f"{key} is cited and has no entry" for key in sorted(cited - set(keys))]
+
+
+def cited(nb) -> set:
+    text = "\n".join(anatomy.without_fences("".join(cell["source"])) for cell in nb["cells"] if cell["cell_type"] == "markdown")
+    found = set(re.findall(r"(?<![\w`.])@([a-z][\w-]*\w)", re.sub(r"`[^`\n]*`", "", text)))
+    return {key for key in found if not re.match(r"(fig|eq|tbl|sec)-", key)}
+
+
+def test_every_work_that_is_cited_stands_once_in_the_references():
+    keys = set().union(*(cited(read(path)) for path in PAGES.values()))
+    assert keys, "no page cites a work"
+    assert bib_problems((ROOT / "data" / "references.bib").read_text(encoding="utf-8"), keys) == []
+
+
+GOOD = "@article{a2020x,\n  author = {A},\n  title = {T},\n  year = {2020}\n}\n\n@article{b2020x,\n  author = {B},\n  title = {T},\n  year = {2020}\n}\n"
+
+
+@pytest.mark.parametrize("bib, keys, wrong", [
+    (GOOD, {"a2020x"}, 0),
+    (GOOD, {"c2020x"}, 1),
+    (GOOD + GOOD, set(), 3),
+    (GOOD.replace("a2020x", "z2020x"), set(), 1),
+    (GOOD.replace("  year = {2020}\n", "", 1), set(), 1),
+])  # fmt: skip
+def test_the_check_of_references_finds_mistakes(bib, keys, wrong):
+    assert len(bib_problems(bib, keys)) == wrong
+    assert cited({"cells": [{"cell_type": "markdown", "source": "See [@a2020x] and @fig-one, not `@property` or me@home.org."}]}) == {"a2020x"}
+
+
+# --- outputs and records ----------------------------------------------------------------------------------------------------------------
+
+
+def test_no_output_and_no_record_is_stale():
+    from contrastive_nb import fingerprint
+
+    found = fingerprint.stale()
+    assert not found, "\n\nstale (contrastive-nb run --stale --profile laptop --save makes them again):\n  " + "\n  ".join(f"{what}: {why}" for what, why in found)

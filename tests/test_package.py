@@ -1,0 +1,235 @@
+"""The package as others get it: a wheel outside the tree, what an import costs, what `help()` says, what the metadata promise."""
+
+import ast
+import importlib
+import inspect
+import math
+import os
+import pkgutil
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import contrastive_nb
+
+ROOT = Path(__file__).resolve().parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def clean_environment():
+    "Without what would lead back to the checkout."
+    return {key: value for key, value in os.environ.items() if not key.startswith(("CONTRASTIVE_NB", "PYTHON"))} | {"COLUMNS": "200"}
+
+
+# --- the wheel ----------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def outside(copy_tree, tmp_path_factory):
+    "A Python that has the wheel, built from the source archive of a copy of the tree, and not the checkout; and an empty folder."
+    folder = tmp_path_factory.mktemp("outside")
+    tree = copy_tree(folder / "tree")
+    subprocess.run([sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, tree], check=True, capture_output=True)
+    (wheel,) = folder.glob("*.whl")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "venv"], check=True)
+    python = folder / "venv" / ("Scripts" if os.name == "nt" else "bin") / "python"
+    install = ["install", "--no-deps", "--no-index", "--disable-pip-version-check", "-q", wheel]
+    subprocess.run([sys.executable, "-m", "pip", "--python", python, *install], check=True, capture_output=True)
+    (site,) = (folder / "venv").rglob("site-packages")
+    # the dependencies that are here already; .pth files inside a folder that is added like this are not read
+    (site / "zz_dependencies.pth").write_text("\n".join(p for p in sys.path if p.endswith("site-packages")))
+    (folder / "empty").mkdir()
+    return python, folder / "empty", site
+
+
+def call(outside, *arguments):
+    python, folder, _ = outside
+    return subprocess.run([python, *arguments], cwd=folder, env=clean_environment(), capture_output=True, text=True)
+
+
+def test_the_wheel_is_what_is_imported(outside):
+    done = call(outside, "-c", "import contrastive_nb; print(contrastive_nb.__file__)")
+    assert Path(done.stdout.strip()).is_relative_to(outside[2]), done.stdout + done.stderr
+
+
+def test_the_wheel_brings_what_is_needed_at_run_time(outside):
+    shared = outside[2] / "contrastive_nb" / "_share"
+    ours = {path.relative_to(ROOT / "data") for path in (ROOT / "data").rglob("*") if path.is_file()}
+    assert ours and all((shared / "data" / path).is_file() for path in ours)
+    assert (shared / "settings.ini").read_text() == (ROOT / "settings.ini").read_text()
+    assert not list((outside[2] / "contrastive_nb").rglob("*.ipynb"))
+
+
+def test_the_library_works_outside_the_tree(outside):
+    code = (
+        "import torch; from contrastive_nb.objectives import info_nce; from contrastive_nb.pairs import two_views;"
+        "from contrastive_nb.profiles import settings;"
+        "print(info_nce(*two_views(torch.ones(4, 2), torch.ones(4, 2)), temperature=0.5).item(), settings('gpu')['device'])"
+    )
+    done = call(outside, "-c", code)
+    assert done.returncode == 0, done.stderr
+    loss, device = done.stdout.split()
+    assert abs(float(loss) - math.log(7)) < 1e-6 and device == "cuda"
+
+
+def test_the_command_line_works_outside_the_tree(outside):
+    records = sorted(path.stem for path in (ROOT / "data" / "claims").glob("*.json"))
+    done = call(outside, "-m", "contrastive_nb", "claims")
+    assert done.returncode == 0, done.stderr
+    assert all(record in done.stdout for record in records) and done.stdout.strip()
+    done = call(outside, "-m", "contrastive_nb", "data", "list")
+    assert done.returncode == 0 and "digits" in done.stdout and "fashion_mnist" in done.stdout, done.stderr
+    script = outside[0].with_name("contrastive-nb")
+    done = subprocess.run([script, "--version"], cwd=outside[1], env=clean_environment(), capture_output=True, text=True)
+    assert done.stdout.strip() == f"contrastive_nb {contrastive_nb.__version__}"
+
+
+def test_run_outside_the_tree_says_in_one_line_what_to_do(outside):
+    done = call(outside, "-m", "contrastive_nb", "run")
+    lines = (done.stdout + done.stderr).strip().splitlines()
+    assert done.returncode != 0 and len(lines) == 1 and "clone" in lines[0], lines
+    assert list(outside[1].iterdir()) == []  # and leaves nothing behind
+
+
+# --- what an import costs --------------------------------------------------------------------------------------------------------------
+
+HEAVY = ("matplotlib", "seaborn", "sklearn", "scipy", "pandas", "papermill", "nbformat", "accelerate", "transformers", "pooch", "typer", "tqdm", "IPython")
+
+
+LIGHT = ("pairs", "objectives", "manners", "plots", "exercises", "profiles", "registry", "claims", "encoders", "training", "metrics", "data")
+
+
+def test_an_import_loads_torch_at_most():
+    "One after the other, so that the first module that loads more is named."
+    imports = "; ".join(f"import contrastive_nb.{name}; say({name!r})" for name in LIGHT)
+    code = f"import sys, contrastive_nb; say = lambda name: print(name, *({set(HEAVY)!r} & set(sys.modules))); say('itself'); import torch; {imports}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=clean_environment())
+    assert done.stdout.splitlines() == ["itself", *LIGHT]
+    alone = subprocess.run([sys.executable, "-X", "importtime", "-c", "import contrastive_nb"], capture_output=True, text=True, check=True)
+    assert "contrastive_nb" in alone.stderr and "seaborn" not in alone.stderr
+
+
+# --- what help() says ------------------------------------------------------------------------------------------------------------------
+
+MODULES = sorted(
+    name for _, name, _ in pkgutil.walk_packages(contrastive_nb.__path__, "contrastive_nb.")
+    if "._share" not in name and not name.endswith("__main__")
+)  # fmt: skip
+
+
+def undocumented(source: str, exported: bool = True) -> list[str]:
+    """Public definitions without docstring; of exported modules also parameters with neither comment nor type.
+
+    Plain modules are machinery: there properties speak by their name, and types are said where they are not plain.
+    """
+    found, lines = [], source.splitlines()
+
+    def visit(body, prefix=""):
+        for node in body:
+            if not isinstance(node, (ast.FunctionDef, ast.ClassDef)) or node.name.startswith("_"):
+                continue
+            name = prefix + node.name
+            is_property = any("property" in ast.unparse(decorator) for decorator in node.decorator_list)
+            if not ast.get_docstring(node) and (exported or not is_property):
+                found.append(f"{name} has no docstring")
+            if isinstance(node, ast.ClassDef):
+                visit(node.body, f"{name}.")
+                continue
+            arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+            for argument in (arguments[1:] if prefix else arguments) if exported else []:
+                if argument.annotation is None and "#" not in lines[argument.lineno - 1]:
+                    found.append(f"{name}: {argument.arg} has neither comment nor type")
+
+    visit(ast.parse(source).body)
+    return found
+
+
+# worker.py is a script that nobody imports
+DOCUMENTED = [module for module in MODULES if not module.endswith(("._modidx", ".worker", ".cli"))]
+
+
+@pytest.mark.parametrize("module", DOCUMENTED)
+def test_every_public_definition_is_documented(module):
+    path = ROOT / module.replace(".", "/")
+    source = (path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text(encoding="utf-8")
+    exported = "AUTOGENERATED" in source.splitlines()[0]
+    assert exported or ast.get_docstring(ast.parse(source)), "a plain module says in its first line what it is"
+    assert undocumented(source, exported) == []
+
+
+@pytest.mark.parametrize("source, exported, wrong", [
+    ('def f(x: int):\n    "Says."', True, 0),
+    ('def f(\n    x,  # a number\n):\n    "Says."', True, 0),
+    ("def f(x: int):\n    return x", True, 1),
+    ("def f(x: int):\n    return x", False, 1),
+    ('def f(x):\n    "Says."', True, 1),
+    ('def f(x):\n    "Says."', False, 0),
+    ('class A:\n    "Says."\n    def f(self, x):\n        "Says."', True, 1),
+    ('class A:\n    "Says."\n    @property\n    def f(self):\n        return 1', True, 1),
+    ('class A:\n    "Says."\n    @property\n    def f(self):\n        return 1', False, 0),
+    ("def _f(x):\n    return x", True, 0),
+])  # fmt: skip
+def test_the_check_of_documentation_finds_what_is_missing(source, exported, wrong):
+    assert len(undocumented(source, exported)) == wrong
+
+
+def test_every_module_imports():
+    for module in MODULES:
+        if not module.endswith((".worker", "._modidx")):
+            assert inspect.ismodule(importlib.import_module(module))
+
+
+# --- metadata and the README -----------------------------------------------------------------------------------------------------------
+
+
+def requirements():
+    named = PROJECT["dependencies"] + [r for name, extra in PROJECT["optional-dependencies"].items() if name != "dev" for r in extra]
+    return [Requirement(text) for text in named]
+
+
+def pins():
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    return dict(line.split("==") for line in lines if line and not line.startswith("#"))
+
+
+def test_ranges_and_pins_agree():
+    ranges, pinned = requirements(), pins()
+    assert {r.name for r in ranges} >= {"torch", "papermill", "nbdev", "pytest", "accelerate", "pooch", "typer", "tqdm"}
+    for requirement in ranges:
+        assert ">=" in str(requirement.specifier), f"{requirement.name} has no lower bound"
+        assert requirement.specifier.contains(pinned[canonicalize_name(requirement.name)]), requirement.name
+    torch = next(r for r in ranges if r.name == "torch")
+    assert torch.specifier.contains("2.11.0") and not torch.specifier.contains("2.10.0")
+    assert all(name == canonicalize_name(name) for name in pinned)
+
+
+def test_dev_is_all_that_the_two_commands_need():
+    extras = PROJECT["optional-dependencies"]
+    (dev,) = map(Requirement, extras["dev"])
+    assert dev.name == PROJECT["name"] and dev.extras == set(extras) - {"dev"}
+
+
+def test_the_readmes_example_runs():
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S)
+    assert len([line for line in code.splitlines() if line.strip()]) <= 6
+    names = {}
+    exec(code, names)
+    assert names["z1"].shape == (256, 64)
+
+
+def test_links_of_the_hand_written_pages_exist():
+    for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md"):
+        targets = re.findall(r"\]\(([^)#]+)\)", (ROOT / name).read_text(encoding="utf-8"))
+        assert [t for t in targets if not re.match(r"\w+:", t) and not (ROOT / t).exists()] == []
+
+
+def test_make_targets_named_in_the_text_exist():
+    said = "".join((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "CONTRIBUTING.md", ".ci/run"))
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
+    assert {"run", "test", "lab", "help"} <= set(re.findall(r"\bmake (?:--no-print-directory )?([a-z]+)\b", said)) - {"sure"} <= targets

@@ -1,0 +1,139 @@
+"""The website's settings, and what else is YAML: the sidebar has every page once, workflows and citation fit their schemas."""
+
+import copy
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import anatomy
+import pytest
+import yaml
+
+import contrastive_nb
+
+ROOT = anatomy.ROOT
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+
+
+def hrefs(contents) -> list[str]:
+    found = []
+    for item in contents:
+        if isinstance(item, str):
+            found.append(item)
+        else:
+            found += [item["href"]] if "href" in item else []
+            found += hrefs(item.get("contents", []))
+    return found
+
+
+def site_problems(site: dict, pages: set) -> list[str]:
+    "What is wrong with the site's settings, given the pages there are (paths under nbs/)."
+    listed = hrefs(site["website"]["sidebar"]["contents"])
+    wrong = [f"{page} stands {listed.count(page)} times in the sidebar" for page in sorted(pages) if listed.count(page) != 1]
+    wrong += [f"{href} is in the sidebar and does not exist" for href in sorted(set(listed) - pages)]
+    html = site["format"]["html"]
+    wrong += [] if html["html-math-method"] == "mathml" else ["formulas are fetched from elsewhere: html-math-method must be mathml"]
+    wrong += [] if set(html["theme"]) == {"light", "dark"} else ["a light and a dark theme are wanted"]
+    files = [name for names in html["theme"].values() for name in names if name.endswith("scss")]
+    wrong += [f"{name} does not exist" for name in {*files, site["bibliography"]} if not (ROOT / "nbs" / name).exists()]
+    wrong += ["something is fetched from elsewhere"] if re.search(r"https?://", yaml.dump(site)) else []
+    return wrong
+
+
+def site():
+    return yaml.safe_load((ROOT / "_quarto.yml").read_text(encoding="utf-8"))
+
+
+PAGES = {f"{name}.ipynb" for name in anatomy.pages()}
+
+
+def test_every_page_stands_once_in_the_sidebar_and_nothing_is_fetched():
+    assert site_problems(site(), PAGES) == []
+
+
+def sections(site):
+    return site["website"]["sidebar"]["contents"]
+
+
+BROKEN = {
+    "a page is missing": lambda site: sections(site).pop(0),
+    "a page stands twice": lambda site: sections(site).append("index.ipynb"),
+    "a dead link": lambda site: sections(site)[1]["contents"].append("0_foundations/99_none.ipynb"),
+    "formulas from a CDN": lambda site: site["format"]["html"].update({"html-math-method": "katex"}),
+    "one theme": lambda site: site["format"]["html"].update(theme={"light": ["default"]}),
+    "a style that is not there": lambda site: site["format"]["html"]["theme"]["dark"].append("none.scss"),
+    "a font from elsewhere": lambda site: site["format"]["html"].update(css="https://fonts.example/x.css"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_the_check_finds_a_broken_site(case):
+    broken = copy.deepcopy(site())
+    BROKEN[case](broken)
+    assert len(site_problems(broken, PAGES)) == 1
+
+
+def test_the_shim_includes_the_site_and_what_nbdev_writes():
+    shim = yaml.safe_load((ROOT / "nbs" / "_quarto.yml").read_text(encoding="utf-8"))
+    assert shim == {"project": {"type": "website"}, "metadata-files": ["../_quarto.yml", "nbdev.yml"]}
+    for name in shim["metadata-files"]:
+        assert (ROOT / "nbs" / name).resolve().exists(), name
+
+
+def test_nbdevs_part_is_what_nbdev_writes(copy_of_the_tree):
+    code = "from nbdev.quarto import refresh_quarto_yml; refresh_quarto_yml()"
+    subprocess.run([sys.executable, "-c", code], cwd=copy_of_the_tree, check=True)
+    for name in ("nbdev.yml", "_quarto.yml"):
+        assert (copy_of_the_tree / "nbs" / name).read_text() == (ROOT / "nbs" / name).read_text(), name
+
+
+@pytest.mark.quarto
+@pytest.mark.skipif(not shutil.which("quarto"), reason="quarto is not on PATH: the site's settings are tested by their structure alone")
+def test_quarto_reads_the_settings():
+    subprocess.run(["quarto", "inspect", str(ROOT / "nbs")], check=True, capture_output=True)
+
+
+# --- workflows and citation -------------------------------------------------------------------------------------------------------
+
+
+def schema_check(schema, *paths):
+    environment = os.environ | {"PYTHONWARNINGS": "ignore"}
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", f"vendor.{schema}", *map(str, paths)]
+    return subprocess.run(command, capture_output=True, text=True, env=environment)
+
+
+def triggers(workflow):
+    return workflow.get("on", workflow.get(True))  # YAML 1.1 reads `on` as true
+
+
+def test_workflows_and_citation_fit_their_schemas(tmp_path):
+    done = schema_check("github-workflows", *WORKFLOWS)
+    assert done.returncode == 0, done.stdout
+    done = schema_check("citation-file-format", ROOT / "CITATION.cff")
+    assert done.returncode == 0, done.stdout
+    bad = tmp_path / "bad.yml"
+    bad.write_text("on: pusch\njobs:\n  a:\n    runs-on: x\n    steps: []\n")
+    assert schema_check("github-workflows", bad).returncode == 1
+
+
+def test_what_runs_when():
+    tests, nightly, weekly = (yaml.safe_load((ROOT / ".github" / "workflows" / f"{name}.yml").read_text()) for name in ("tests", "nightly", "weekly"))
+    assert {path.stem for path in WORKFLOWS} == {"tests", "nightly", "weekly"}
+    assert "push" in triggers(tests) and "schedule" in triggers(nightly) and "schedule" in triggers(weekly)
+    job = tests["jobs"]["two-commands"]
+    assert "3.11" in job["strategy"]["matrix"]["python"] and len(job["strategy"]["matrix"]["python"]) == 2
+    assert ".ci/run" in [step.get("run") for step in job["steps"]]
+    assert "make run PROFILE=laptop" in [step.get("run") for step in nightly["jobs"]["laptop"]["steps"]]
+    assert "make install CONSTRAINTS=" in [step.get("run") for step in weekly["jobs"]["newest-dependencies"]["steps"]]
+
+
+@pytest.mark.skipif(not shutil.which("actionlint"), reason="actionlint is not on PATH: workflows are checked against their schema alone")
+def test_actionlint_finds_nothing():
+    done = subprocess.run(["actionlint", *map(str, WORKFLOWS)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_citation_names_this_version():
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == contrastive_nb.__version__

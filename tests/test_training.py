@@ -1,0 +1,470 @@
+"""The training loop: same bits after an interruption of any kind, clear stops, clean global state, several processes."""
+
+import math
+import os
+import random
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+import warnings
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from contrastive_nb.encoders import Encoder, mlp_encoder, projector, seeded
+from contrastive_nb.objectives import info_nce
+from contrastive_nb.pairs import Pairs, two_views
+from contrastive_nb.training import History, accelerating, differences, fit, interrupts, learning_rate, parameter_groups, write_whole
+
+ITEMS = torch.rand(200, 12, generator=torch.Generator().manual_seed(0))
+LOSS = partial(info_nce, temperature=0.5)
+
+
+def sample(generator):
+    x = ITEMS[torch.randint(len(ITEMS), (32,), generator=generator)]
+    return tuple(x + 0.1 * torch.randn(x.shape, generator=generator) for _ in range(2))
+
+
+def build(model, a, b):
+    return two_views(model(a), model(b))
+
+
+def make(dropout=0.2):
+    return seeded(0, lambda: Encoder(nn.Sequential(mlp_encoder(12, 16, 32), nn.Dropout(dropout)), projector(16, 16, 8)))
+
+
+def same(a, b):
+    one, two = a.state_dict(), b.state_dict()
+    return one.keys() == two.keys() and all(torch.equal(one[key], two[key]) for key in one)
+
+
+class Stop(Exception):
+    pass
+
+
+def stopping(at, error):
+    "A sampler that raises at its call number `at`, after it has drawn."
+    calls = iter(range(10**6))
+
+    def stopped(generator):
+        batch = sample(generator)
+        if next(calls) == at:
+            raise error
+        return batch
+
+    return stopped
+
+
+# --- one process ----------------------------------------------------------------------------------------------------------------
+
+
+def test_equals_a_loop_in_plain_torch():
+    ours, plain = make(0.0), make(0.0)
+    history = fit(ours, sample, build, LOSS, steps=5, lr=0.01, seed=3, weight_decay=0.1)
+    generator = torch.Generator().manual_seed(3)
+    torch.randint(2**31, (), generator=generator)  # the number that starts dropout's generator
+    matrices, others = ([p for p in plain.parameters() if (p.dim() > 1) == wide] for wide in (True, False))
+    optimizer = torch.optim.AdamW([{"params": matrices, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}])
+    losses = []
+    for step in range(5):
+        for group in optimizer.param_groups:
+            group["lr"] = 0.01 * (1 + math.cos(math.pi * step / 5)) / 2
+        loss = LOSS(*build(plain.train(), *sample(generator)))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert history.losses == losses and history.steps == 5 and history.resumed_from is None and history.seconds > 0
+    assert same(ours, plain)
+
+
+def test_repeats_bit_for_bit_and_touches_no_global_generator():
+    torch.manual_seed(7), np.random.seed(7), random.seed(7)
+    states = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
+    one, two, other = make(), make(), make()
+    first, second = (fit(model, sample, build, LOSS, steps=6) for model in (one, two))
+    assert same(one, two) and first.losses == second.losses
+    fit(other, sample, build, LOSS, steps=6, seed=1)
+    assert not same(one, other)
+    assert torch.equal(torch.get_rng_state(), states[0]) and random.getstate() == states[2]
+    assert np.random.get_state()[1].tolist() == states[1]
+
+
+@pytest.mark.parametrize("precision", ["no", "bf16"])
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, Stop])
+def test_an_interrupted_training_ends_in_the_same_bits(tmp_path, precision, stop):
+    whole, broken = make(), make()
+    settings = dict(steps=12, lr=0.01, precision=precision, save_every=3)
+    unbroken = fit(whole, sample, build, LOSS, **settings)
+    path = tmp_path / "deep" / "run.pt"
+    with pytest.raises(stop):
+        fit(broken, stopping(7, stop), build, LOSS, **settings, checkpoint=path)
+    again = make()
+    history = fit(again, sample, build, LOSS, **settings, checkpoint=path)
+    assert history.resumed_from == (7 if stop is KeyboardInterrupt else 6)  # an interrupt saves, another error leaves the last save
+    assert same(whole, again) and history.losses == unbroken.losses
+    assert [p.name for p in path.parent.iterdir()] == ["run.pt"]
+
+
+def test_a_finished_training_is_found_again(tmp_path):
+    path = tmp_path / "run.pt"
+    one, two = make(), make()
+    first = fit(one, sample, build, LOSS, steps=4, checkpoint=path)
+    before = path.stat().st_mtime_ns
+    second = fit(two, stopping(0, Stop), build, LOSS, steps=4, checkpoint=path)
+    assert same(one, two) and second == History(first.losses, 4, first.seconds, 4) and path.stat().st_mtime_ns == before
+
+
+def test_stops_at_a_loss_that_is_not_finite_and_keeps_the_step_before(tmp_path):
+    def poisoned(generator):
+        a, b = sample(generator)
+        poisoned.calls += 1
+        return (a * math.nan if poisoned.calls == 6 else a), b
+
+    path, model, until = tmp_path / "run.pt", make(), make()
+    poisoned.calls = 0
+    with pytest.raises(FloatingPointError, match=r"step 5: the loss is nan \(scores: not finite, first at query 0"):
+        fit(model, poisoned, build, LOSS, steps=9, checkpoint=path)
+    saved = torch.load(path, weights_only=True)
+    assert len(saved["losses"]) == 5 and all(torch.isfinite(value).all() for value in saved["parts"].values())
+    with pytest.raises(KeyboardInterrupt):
+        fit(until, stopping(5, KeyboardInterrupt), build, LOSS, steps=9)
+    assert same(model, until)  # weights and running averages are those of before the bad batch
+    whole = make()
+    fit(whole, sample, build, LOSS, steps=9)
+    history = fit(model, sample, build, LOSS, steps=9, checkpoint=path)
+    assert history.resumed_from == 5 and same(model, whole)
+
+
+def test_an_infinite_loss_without_pairs_stops_too():
+    weight = nn.Linear(2, 1)
+    with pytest.raises(FloatingPointError, match="step 0: the loss is inf; the weights"):
+        fit(weight, lambda g: (torch.ones(3, 2),), lambda m, x: (m(x),), lambda y: (y.square().sum() + 1) * math.inf, steps=2)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"steps": 5}, "steps: the checkpoint has 4, this call 5"),
+        ({"lr": 0.5}, "lr: the checkpoint has 0.001, this call 0.5"),
+        ({"weight_decay": 0.0}, "weight_decay"),
+        ({"schedule": "constant"}, "schedule"),
+        ({"seed": 1}, "seed"),
+        ({"precision": "bf16"}, "precision"),
+    ],
+)
+def test_refuses_a_checkpoint_of_other_settings(tmp_path, change, told):
+    path = tmp_path / "run.pt"
+    fit(make(), sample, build, LOSS, steps=4, checkpoint=path)
+    model = make()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with pytest.raises(ValueError, match=told) as caught:
+        fit(model, sample, build, LOSS, **({"steps": 4} | change), checkpoint=path)
+    assert str(path) in str(caught.value)
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
+def test_refuses_a_checkpoint_of_another_model_and_a_file_that_is_none(tmp_path):
+    path = tmp_path / "run.pt"
+    fit(make(), sample, build, LOSS, steps=2, checkpoint=path)
+    wider = Encoder(mlp_encoder(12, 16, 64), projector(16, 16, 8))
+    with pytest.raises(ValueError, match=r"shapes of .*the checkpoint has \(32, 12\), this call \(64, 12\)"):
+        fit(wider, sample, build, LOSS, steps=2, checkpoint=path)
+    for content in (b"", b"not a checkpoint", path.read_bytes()[:1000]):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match="checkpoint: .*run.pt is not one of fit's"):
+            fit(make(), sample, build, LOSS, steps=2, checkpoint=path)
+
+
+def test_pairs_are_checked_on_the_first_step_only():
+    looked = []
+
+    class Watched(Pairs):
+        def check(self):
+            looked.append(True)
+            return super().check()
+
+    fit(make(), sample, lambda m, a, b: Watched(*build(m, a, b)), LOSS, steps=3)
+    assert len(looked) == 1
+    overlap = lambda m, a, b: (p := build(m, a, b))._replace(negatives=p.negatives | p.positives)  # noqa: E731
+    with pytest.raises(ValueError, match="overlap"):
+        fit(make(), sample, overlap, LOSS, steps=3)
+
+
+def test_build_and_objective_may_learn_and_remember(tmp_path):
+    class Learned(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.log_temperature = nn.Parameter(torch.tensor(0.0))
+            self.register_buffer("calls", torch.zeros((), dtype=torch.long))
+
+        def forward(self, *pairs):
+            self.calls += 1
+            return info_nce(*pairs, temperature=self.log_temperature.exp())
+
+    learned, path = Learned(), tmp_path / "run.pt"
+    with pytest.raises(KeyboardInterrupt):
+        fit(make(), stopping(3, KeyboardInterrupt), build, learned, steps=6, lr=0.1, checkpoint=path)
+    assert learned.calls == 3 and learned.log_temperature.item() != 0
+    again, whole = Learned(), Learned()
+    fit(make(), sample, build, again, steps=6, lr=0.1, checkpoint=path)
+    fit(make(), sample, build, whole, steps=6, lr=0.1)
+    assert again.calls == 6 and again.log_temperature.item() == whole.log_temperature.item()
+
+
+def test_mixed_precision_on_the_cpu_hands_float32_to_the_objective():
+    seen = []
+
+    def objective(*parts):
+        seen.append([part.dtype for part in parts if part is not None and part.is_floating_point()])
+        assert not torch.is_autocast_enabled("cpu")
+        return LOSS(*parts)
+
+    model, inside = make(), []
+    model.backbone[0][1].register_forward_hook(lambda module, given, out: inside.append(out.dtype))
+    history = fit(model, sample, build, objective, steps=4, precision="bf16")
+    assert all(map(math.isfinite, history.losses)) and set(sum(seen, [])) == {torch.float32} and set(inside) == {torch.bfloat16}
+    assert all(p.dtype == torch.float32 for p in model.parameters())
+    plain = fit(make(), sample, build, LOSS, steps=4)
+    assert plain.losses != history.losses and np.allclose(plain.losses, history.losses, atol=0.05)
+
+    def raw(model, a, b):  # half-precision embeddings are widened on the way to the objective
+        return model(a), model(b)
+
+    def widened(a, b):
+        seen[:] = [[a.dtype, b.dtype]]
+        return -(a * b).mean()
+
+    linear = nn.Linear(12, 3)
+    fit(linear, sample, raw, widened, steps=1, precision="bf16")
+    assert seen == [[torch.float32, torch.float32]]
+
+
+def test_accelerate_keeps_nothing_between_trainings_and_gives_the_users_own_back():
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState, PartialState
+
+    for precision in ("no", "bf16", "no"):
+        fit(make(), sample, build, LOSS, steps=1, precision=precision)
+        assert AcceleratorState._shared_state == {} and PartialState._shared_state == {}
+    mine = Accelerator(mixed_precision="bf16", cpu=True, gradient_accumulation_steps=4)
+    try:
+        fit(make(), sample, build, LOSS, steps=1)
+        assert mine.mixed_precision == "bf16" and mine.gradient_accumulation_steps == 4
+    finally:
+        AcceleratorState._reset_state(reset_partial_state=True)
+
+
+def test_accelerating_gives_back_after_an_error():
+    from accelerate.state import AcceleratorState
+
+    with pytest.raises(Stop), accelerating("cpu", "bf16") as accelerator:
+        assert accelerator.mixed_precision == "bf16" and accelerator.device.type == "cpu"
+        raise Stop
+    assert AcceleratorState._shared_state == {}
+    with pytest.raises(ValueError, match="precision: got 'fp16' on the CPU"), accelerating("cpu", "fp16"):
+        pass
+
+
+# --- interrupts -----------------------------------------------------------------------------------------------------------------
+
+
+def test_ctrl_c_waits_for_the_end_of_the_step(tmp_path):
+    calls, path = [], tmp_path / "run.pt"
+
+    def objective(*pairs):
+        calls.append(1)
+        if len(calls) == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+        return LOSS(*pairs)
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(make(), sample, build, objective, steps=8, checkpoint=path)
+    assert len(torch.load(path, weights_only=True)["losses"]) == len(calls) == 3  # the step was finished and saved
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    again, whole = make(), make()
+    fit(again, sample, build, LOSS, steps=8, checkpoint=path)
+    fit(whole, sample, build, LOSS, steps=8)
+    assert same(again, whole)
+
+
+def test_a_second_interrupt_does_not_wait():
+    with pytest.raises(KeyboardInterrupt), interrupts() as asked:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert asked
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(5)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+# --- arguments ------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "told"),
+    [
+        ({"steps": 0}, ValueError, "steps: got 0"),
+        ({"steps": 1.5}, TypeError, "steps: got float"),
+        ({"lr": 0.0}, ValueError, "lr: got 0.0"),
+        ({"lr": math.nan}, ValueError, "lr: got nan"),
+        ({"weight_decay": -1.0}, ValueError, "weight_decay: got -1.0"),
+        ({"schedule": "linear"}, ValueError, "schedule: got 'linear', want one of 'cosine', 'constant'"),
+        ({"precision": "fp8"}, ValueError, "precision: got 'fp8'"),
+        ({"precision": "fp16"}, ValueError, "precision: got 'fp16' on the CPU"),
+        ({"save_every": 0}, ValueError, "save_every: got 0"),
+        ({"seed": -1}, ValueError, "seed: got -1"),
+    ],
+)
+def test_wrong_arguments_are_named(wrong, error, told):
+    with pytest.raises(error, match=told):
+        fit(make(), sample, build, LOSS, **({"steps": 1} | wrong))
+
+
+def test_wrong_functions_are_named():
+    with pytest.raises(TypeError, match="sample: gave Tensor, want a tuple"):
+        fit(make(), lambda g: torch.ones(2, 12), build, LOSS, steps=1)
+    with pytest.raises(TypeError, match="build: gave Tensor, want a tuple"):
+        fit(make(), sample, lambda m, a, b: m(a), LOSS, steps=1)
+    with pytest.raises(ValueError, match=r"objective: gave \(64,\), want one number"):
+        fit(make(), sample, build, partial(LOSS, reduction="none"), steps=1)
+    with pytest.raises(TypeError, match="objective: gave float, want a tensor"):
+        fit(make(), sample, build, lambda *p: 1.0, steps=1)
+    with pytest.raises(ValueError, match="objective: the loss depends on nothing that learns"):
+        fit(make(), sample, build, lambda *p: LOSS(*p).detach(), steps=1)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_missing_gpu_is_said():
+    with pytest.raises(RuntimeError, match="torch sees no GPU"):
+        fit(make(), sample, build, LOSS, steps=1, device="cuda")
+
+
+# --- parts ----------------------------------------------------------------------------------------------------------------------
+
+
+def test_learning_rate():
+    rates = [learning_rate(step, 100, 0.3) for step in range(100)]
+    assert rates[0] == 0.3 and rates == sorted(rates, reverse=True) and 0 < rates[-1] < 1e-4 and math.isclose(rates[50], 0.15)
+    assert {learning_rate(step, 100, 0.3, "constant") for step in range(100)} == {0.3}
+
+
+def test_parameter_groups_leave_out_what_does_not_learn():
+    model = make()
+    model.head[0].weight.requires_grad_(False)
+    many, few = parameter_groups(model, 0.1)
+    assert many["weight_decay"] == 0.1 and few["weight_decay"] == 0.0
+    assert all(p.dim() > 1 for p in many["params"]) and all(p.dim() == 1 for p in few["params"])
+    assert len(many["params"]) + len(few["params"]) == len(list(model.parameters())) - 1
+
+
+def test_write_whole_leaves_the_old_file_when_it_fails(tmp_path):
+    path = tmp_path / "x.pt"
+    write_whole(path, {"a": 1})
+    with pytest.raises(Exception):
+        write_whole(path, lambda: None)  # cannot be pickled
+    assert torch.load(path) == {"a": 1} and [p.name for p in tmp_path.iterdir()] == ["x.pt"]
+
+
+def test_differences():
+    assert differences({"a": 1, "s": {"w": (1,)}}, {"a": 1, "s": {"w": (1,)}}) == []
+    assert differences({"a": 1, "s": {"w": (1,)}}, {"a": 2, "s": {"w": (1,), "b": (2,)}}) == [
+        "a: the checkpoint has 1, this call 2", "shapes of b" if False else "s of b: the checkpoint has None, this call (2,)",
+    ]  # fmt: skip
+
+
+def test_progress(capfd):
+    fit(make(), sample, build, LOSS, steps=3)
+    assert capfd.readouterr().err == ""
+    fit(make(), sample, build, LOSS, steps=3, progress=True)
+    assert "3/3" in capfd.readouterr().err.replace(" ", "")
+
+
+def test_gradients_are_given_back_and_training_mode_is_on():
+    model = make().eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit(model, sample, build, LOSS, steps=2)
+    assert model.training and all(p.grad is None for p in model.parameters())
+
+
+# --- other processes ------------------------------------------------------------------------------------------------------------
+
+SCRIPT = textwrap.dedent("""
+    import hashlib, json, os, sys, time
+    import torch
+    sys.path.insert(0, {tests!r})
+    from test_training import LOSS, build, fit, make, sample
+
+    def slow(generator):
+        time.sleep(float(sys.argv[2]))
+        return sample(generator)
+
+    model = make()
+    history = fit(model, slow, build, LOSS, steps=int(sys.argv[3]), lr=0.01, checkpoint=sys.argv[1] or None, save_every=2)
+    digest = hashlib.sha256(b"".join(v.numpy().tobytes() for v in model.state_dict().values())).hexdigest()
+    print(json.dumps({{"rank": int(os.environ.get("RANK", 0)), "digest": digest, "from": history.resumed_from, "losses": history.losses}}))
+""").format(tests=os.path.dirname(__file__))
+
+
+@pytest.fixture
+def script(tmp_path):
+    path = tmp_path / "train.py"
+    path.write_text(SCRIPT)
+    return path
+
+
+def lines(text):
+    import json
+
+    return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+
+
+def test_import_needs_torch_alone():
+    code = "import sys, contrastive_nb.training, contrastive_nb.encoders; print([m for m in ('accelerate', 'tqdm', 'sklearn', 'matplotlib') if m in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
+@pytest.mark.slow
+def test_a_killed_run_is_taken_up_and_ends_in_the_same_bits(tmp_path, script):
+    path = tmp_path / "run.pt"
+    running = subprocess.Popen([sys.executable, script, path, "0.05", "40"])
+    until = time.monotonic() + 60
+    while not path.exists() and time.monotonic() < until:
+        time.sleep(0.02)
+    time.sleep(0.3)
+    running.send_signal(signal.SIGKILL)
+    assert running.wait() == -signal.SIGKILL
+    (again,) = lines(subprocess.run([sys.executable, script, path, "0", "40"], capture_output=True, text=True, check=True).stdout)
+    (whole,) = lines(subprocess.run([sys.executable, script, "", "0", "40"], capture_output=True, text=True, check=True).stdout)
+    assert 0 < again["from"] < 40 and again["digest"] == whole["digest"] and again["losses"] == whole["losses"]
+
+
+def torchrun(script, path, steps, wait="0"):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", script, path, wait, str(steps)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+
+
+@pytest.mark.slow
+def test_two_processes_learn_one_model_and_are_taken_up(tmp_path, script):
+    whole, broken = tmp_path / "whole.pt", tmp_path / "broken.pt"
+    done = torchrun(script, whole, 6)
+    assert done.returncode == 0, done.stderr[-3000:]
+    first = lines(done.stdout)
+    assert {row["rank"] for row in first} == {0, 1} and len({row["digest"] for row in first}) == 1
+    assert first[0]["losses"] == first[1]["losses"]
+    saved = torch.load(whole, weights_only=True)
+    assert saved["settings"]["processes"] == 2 and not torch.equal(*(dice["generator"] for dice in saved["dice"]))
+    stopper = script.read_text().replace("return sample(generator)", "stopper.calls += 1\n    if stopper.calls == 5: os._exit(1)\n    return sample(generator)")
+    stopper = stopper.replace("model = make()", "def stopper(): pass\nstopper.calls = 0\nmodel = make()")
+    script.write_text(stopper)
+    assert torchrun(script, broken, 6).returncode != 0
+    script.write_text(SCRIPT)
+    again = lines(torchrun(script, broken, 6).stdout)
+    assert {row["from"] for row in again} == {4} and {row["digest"] for row in again} == {first[0]["digest"]}
