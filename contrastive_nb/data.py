@@ -4,12 +4,16 @@
 
 # %% auto #0
 __all__ = ['READERS', 'MIRROR', 'BUILT_IN', 'Images', 'Splits', 'digits', 'Halves', 'halves', 'digits_halves', 'LatentSample',
-           'LatentClasses', 'latent_classes', 'ShiftedQueries', 'shifted_queries', 'read_idx', 'DataUnavailable',
-           'Store', 'inspect_file', 'load', 'fetch', 'verify', 'available', 'listing', 'fashion_mnist']
+           'LatentClasses', 'latent_classes', 'ShiftedQueries', 'shifted_queries', 'read_idx', 'read_jsonl',
+           'read_qrels', 'read_scored_pairs', 'read_svmlight', 'read_numbers', 'DataUnavailable', 'Store',
+           'inspect_file', 'load', 'fetch', 'verify', 'available', 'listing', 'fashion_mnist', 'Retrieval', 'retrieval',
+           'bm25', 'Lists', 'lists']
 
 # %% ../nbs/0_foundations/02_data.ipynb #e7608d52
+import csv
 import gzip
 import hashlib
+import io
 import json
 import math
 import os
@@ -60,11 +64,11 @@ def _generator(seed) -> torch.Generator:
     return torch.Generator().manual_seed(_count("seed", seed, 0))
 
 
-def _parts(total: int, generator: torch.Generator, **sizes: int) -> list[Tensor]:
+def _parts(total: int, generator: torch.Generator, what: str = "images", **sizes: int) -> list[Tensor]:
     "Disjoint random row numbers out of `total`, one tensor a size."
     wanted = sum(_count(name, size, 0) for name, size in sizes.items())
     if wanted > total:
-        raise ValueError(f"{' + '.join(sizes)}: got {wanted} images, want at most {total}, as many as there are")
+        raise ValueError(f"{' + '.join(sizes)}: got {wanted} {what}, want at most {total}, as many as there are")
     return list(torch.randperm(total, generator=generator)[:wanted].split(list(sizes.values())))
 
 # %% ../nbs/0_foundations/02_data.ipynb #31c7c2db
@@ -232,8 +236,64 @@ def read_idx(
         raise ValueError(f"contents: got {max(len(contents) - start, 0)} values, want {' x '.join(map(str, shape))}, as the head says")
     return np.frombuffer(contents, np.uint8, offset=start).reshape(shape).copy()
 
+# %% ../nbs/0_foundations/02_data.ipynb #cce3ba4d
+def read_jsonl(
+    contents: bytes,  # one JSON object a line
+) -> list[dict]:
+    "The objects of a JSON Lines file, in order; blank lines are passed over."
+    return [json.loads(line) for line in contents.decode("utf-8").split("\n") if line.strip()]
 
-READERS: dict[str, Callable[[bytes], Any]] = {"idx": read_idx}  # what the registry calls a format -> its reader
+
+def read_qrels(
+    contents: bytes,  # a head, then query, document and grade between tabs, a line each
+) -> dict[str, dict[str, int]]:  # query -> document -> grade
+    "The judgements of a retrieval set, in BEIR's form."
+    judged: dict[str, dict[str, int]] = {}
+    for line in contents.decode("utf-8").splitlines()[1:]:
+        query, document, grade = line.split("\t")
+        judged.setdefault(query, {})[document] = int(grade)
+    return judged
+
+
+def read_scored_pairs(
+    contents: bytes,  # CSV without a head: sentence, sentence, score
+) -> list[tuple[str, str, float]]:
+    "Pairs of sentences and how alike they are."
+    return [(one, other, float(score)) for one, other, score in csv.reader(io.StringIO(contents.decode("utf-8"), newline=""))]
+
+# %% ../nbs/0_foundations/02_data.ipynb #129516b4
+def read_svmlight(
+    contents: bytes,  # "grade number:value number:value ..." a line, features numbered from 1
+):  # x (N, F) float32 and y (N,) int64, numpy
+    "Features and grades of a file in svmlight form; F is the highest number in the file, what is not listed is 0."
+    import numpy as np
+
+    lines = [line.split() for line in contents.decode("ascii").splitlines() if line.strip()]
+    cells = [[pair.split(":") for pair in pairs] for _, *pairs in lines]
+    x = np.zeros((len(lines), max((int(number) for row in cells for number, _ in row), default=0)), np.float32)
+    for row, pairs in zip(x, cells):
+        for number, value in pairs:
+            row[int(number) - 1] = float(value)
+    return x, np.array([int(grade) for grade, *_ in lines], np.int64)
+
+
+def read_numbers(
+    contents: bytes,  # whole numbers between blanks
+):  # (N,) int64, numpy
+    "The whole numbers of a text file."
+    import numpy as np
+
+    return np.array(contents.split(), np.int64)
+
+# %% ../nbs/0_foundations/02_data.ipynb #b0cd0a74
+READERS: dict[str, Callable[[bytes], Any]] = {  # what the registry calls a format -> its reader
+    "idx": read_idx,
+    "jsonl": read_jsonl,
+    "qrels": read_qrels,
+    "scored_pairs": read_scored_pairs,
+    "svmlight": read_svmlight,
+    "numbers": read_numbers,
+}
 
 # %% ../nbs/0_foundations/02_data.ipynb #7e22dcd7
 MIRROR = "CONTRASTIVE_NB_DATA"
@@ -356,7 +416,7 @@ def _bring(name: str, record: dict, store: Store, urls: list[str], damaged: list
     hurt = f" (damaged: {', '.join(map(str, damaged))})" if damaged else ""
     raise DataUnavailable(
         f"{name}: no intact {file} in {where}{hurt}, and no download ({'; '.join(tries) or 'no source'}): "
-        f"go online once, or set {MIRROR} to a folder that holds {name}/{file}"
+        f"{'go online once, or ' if urls else ''}set {MIRROR} to a folder that holds {name}/{file}"
     )
 
 # %% ../nbs/0_foundations/02_data.ipynb #9fa8001b
@@ -374,7 +434,8 @@ def _gather(name: str, store: Store) -> tuple[Path, dict[str, bytes]]:
     contents = {}
     for record in entry["files"]:  # complete the cache, from what is here where that will do
         file = record["file"]
-        urls = [source["url"].format(file=file) for source in entry["sources"]]
+        names = {"file": file, "plain": file.removesuffix(".gz"), "base": Path(file).name}
+        urls = [source["url"].format(**names) for source in entry["sources"]]
         urls = [here[file].resolve().as_uri(), *urls] if file in here else urls
         contents[file] = _bring(name, record, store, urls, damaged)
     return store.cache / name, contents
@@ -385,14 +446,14 @@ def load(
     *,
     store: Store | None = None,  # where to look; None: `Store.default()`
 ) -> dict[str, Any]:
-    """A real set as arrays or lists, by the registry's keys; sha256 verified each time.
+    """A real set as arrays, lists or dicts, by the registry's keys; sha256 verified each time.
 
     Looks in the mirror, then in the cache, then downloads into the cache; a damaged file is named in a warning and passed
     over. Raises `ValueError` for an unknown name, `DataUnavailable` where no place has the set.
     """
     store = store or Store.default()
     entry, (_, contents) = store.entry(name), _gather(name, store)
-    return {record["key"]: READERS[entry["reader"]](contents[record["file"]]) for record in entry["files"]}
+    return {r["key"]: READERS[r.get("reader") or entry["reader"]](contents[r["file"]]) for r in entry["files"]}
 
 
 def fetch(
@@ -463,3 +524,113 @@ def fashion_mnist(
     rows = _parts(len(raw["train_x"]), generator, train=train, valid=valid) + _parts(len(raw["test_x"]), generator, test=test)
     parts = zip(("train", "train", "test"), rows)
     return Splits(*(Images(raw[f"{part}_x"][r][:, None] / 255, raw[f"{part}_y"][r].long()) for part, r in parts))
+
+# %% ../nbs/0_foundations/02_data.ipynb #29aa38cd
+class Retrieval(NamedTuple):
+    "Texts, who is relevant to whom, and three parts of the queries; queries and documents are called by their row number."
+
+    documents: list[str]  # D texts
+    queries: list[str]  # Q texts
+    relevance: list[set[int]]  # of each query, the documents that are relevant
+    train: Tensor  # int64 numbers of the queries to learn from
+    valid: Tensor  # ... to choose settings on
+    test: Tensor  # ... to judge on
+
+    def labels(self, rows: Tensor) -> Tensor:
+        "(len(rows), D) bool: the documents that are relevant for these queries."
+        found = torch.zeros(len(rows), len(self.documents), dtype=torch.bool)
+        for row, query in zip(found, rows.tolist()):
+            row[list(self.relevance[query])] = True
+        return found
+
+    def pairs(self, rows: Tensor) -> Tensor:
+        "(P, 2) int64: query and document, one row a relevant document of these queries."
+        return torch.tensor([(q, d) for q in rows.tolist() for d in sorted(self.relevance[q])], dtype=torch.int64).reshape(-1, 2)
+
+# %% ../nbs/0_foundations/02_data.ipynb #53e8837f
+def retrieval(
+    name: str = "scifact",  # "scifact" or "cranfield"
+    seed: int = 0,  # redraws valid, and test where the set has no test part of its own
+    valid: float = 0.2,  # share of the queries that are not for testing
+    test: float = 0.3,  # share of all queries, where the set has no test part of its own
+    *,
+    store: Store | None = None,  # where to look; None: `Store.default()`
+) -> Retrieval:
+    """A real set of texts; a document is its title and its text, a grade above 0 is relevant, every query has a relevant document.
+
+    Raises `TypeError` or `ValueError` naming the argument, `DataUnavailable` as `load` does. (Thakur et al. 2021 for the form.)
+    """
+    manners.check_choice("name", name, ("scifact", "cranfield"))
+    for share, value in (("valid", valid), ("test", test)):
+        manners.check_number(share, value, 0, 1, open_high=True)
+    raw, generator = load(name, store=store), _generator(seed)
+    number = {document["_id"]: i for i, document in enumerate(raw["documents"])}
+    judged = raw["train"] | raw["test"] if "test" in raw else raw["judgements"]
+    good = {query: {number[d] for d, grade in grades.items() if grade > 0} for query, grades in judged.items()}
+    asked = [query for query in raw["queries"] if good.get(query["_id"])]
+    own = torch.tensor([query["_id"] in raw.get("test", {}) for query in asked])
+    order = torch.randperm(len(asked), generator=generator)
+    tested = own[order] if own.any() else torch.arange(len(asked)) < round(test * len(asked))
+    rest = order[~tested]
+    parts = rest.split([len(rest) - round(valid * len(rest)), round(valid * len(rest))])
+    documents = [f"{document['title']} {document['text']}".strip() for document in raw["documents"]]
+    return Retrieval(documents, [q["text"] for q in asked], [good[q["_id"]] for q in asked], *(part.sort().values for part in (*parts, order[tested])))
+
+# %% ../nbs/0_foundations/02_data.ipynb #8ccb8d66
+def bm25(
+    documents: Sequence[str],  # D texts
+    queries: Sequence[str],  # Q texts
+    *,
+    k1: float = 0.9,  # above 0: how much more mentions of a word count
+    b: float = 0.4,  # in [0, 1]: how much a long document is held back
+) -> Tensor:  # (Q, D) float32 scores
+    """BM25 over lower-case words of two letters or more, without stemming; a word twice in a query counts twice.
+
+    Raises `ValueError` or `TypeError` naming the argument. (Robertson & Zaragoza 2009, with Lucene's idf.)
+    """
+    from sklearn.feature_extraction.text import CountVectorizer
+
+    manners.check_number("k1", k1, 0, open_low=True)
+    manners.check_number("b", b, 0, 1)
+    lexicon = CountVectorizer()
+    counts = lexicon.fit_transform(documents).astype("float64").tocoo()
+    words = torch.from_numpy(counts.col).long()
+    rows, count = torch.from_numpy(counts.row).long(), torch.from_numpy(counts.data)
+    length = torch.bincount(rows, count, len(documents))
+    seen = torch.bincount(words, minlength=counts.shape[1])
+    rarity = (1 + (len(documents) - seen + 0.5) / (seen + 0.5)).log()
+    slowed = k1 * (1 - b + b * length / length.mean())
+    counts.data = (rarity[words] * count * (k1 + 1) / (count + slowed[rows])).numpy()
+    return torch.from_numpy((lexicon.transform(queries).astype("float64") @ counts.tocsr().T).toarray()).float()
+
+# %% ../nbs/0_foundations/02_data.ipynb #b758fd63
+class Lists(NamedTuple):
+    "Graded lists of documents, padded to one length."
+
+    features: Tensor  # (Q, K, F) float32; 0 at padding
+    relevance: Tensor  # (Q, K) int64 grades; 0 at padding
+    mask: Tensor  # (Q, K) bool: True where there is a document
+
+
+def lists(
+    name: str = "lightgbm_ltr",
+    seed: int = 0,  # redraws the three parts
+    train: int = 151,  # queries a part; together at most 251
+    valid: int = 50,
+    test: int = 50,
+    *,
+    store: Store | None = None,  # where to look; None: `Store.default()`
+) -> Splits:
+    """A real set of graded lists: `Splits` of `Lists`, drawn from all its queries, which its own two parts do not bind.
+
+    Raises `TypeError` or `ValueError` naming the argument, `DataUnavailable` as `load` does.
+    """
+    manners.check_choice("name", name, ("lightgbm_ltr",))
+    raw, generator = load(name, store=store), _generator(seed)
+    lengths = [*raw["train_lengths"].tolist(), *raw["test_lengths"].tolist()]
+    x = [torch.from_numpy(raw[part][0]) for part in ("train", "test")]
+    wide = torch.cat([F.pad(rows, (0, max(part.shape[1] for part in x) - rows.shape[1])) for rows in x])
+    y = torch.cat([torch.from_numpy(raw[part][1]) for part in ("train", "test")])
+    padded = [torch.nn.utils.rnn.pad_sequence(rows.split(lengths), batch_first=True) for rows in (wide, y)]
+    whole = Lists(*padded, torch.arange(max(lengths)) < torch.tensor(lengths)[:, None])
+    return Splits(*(Lists(*(part[rows] for part in whole)) for rows in _parts(len(lengths), generator, "queries", train=train, valid=valid, test=test)))

@@ -25,5 +25,5 @@ def build() -> Path:
 
 
 def notebooks() -> Path:
-    "The folder of the notebooks: `CONTRASTIVE_NB_NOTEBOOKS` if set (the runner sets it), else `nbs/` of the checkout or of the current folder."
+    "The folder of the notebooks: `CONTRASTIVE_NB_NOTEBOOKS` if set (by the runner), else `nbs/` of the checkout or of the current folder."
     return Path(os.environ.get(NOTEBOOKS) or (checkout() or Path.cwd()) / "nbs")

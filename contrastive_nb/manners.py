@@ -111,6 +111,27 @@ def check_choice(name: str, value, choices: tuple) -> None:
         raise ValueError(f"{name}: got {value!r}, want one of {', '.join(map(repr, choices))}")
 
 
+def check_lists(scores, relevance, mask=None) -> None:
+    "Raise unless the parts of graded lists fit together (types, shapes, devices; no value is looked at)."
+    check_floating("scores", scores, (2,))
+    if not isinstance(relevance, Tensor) or relevance.is_complex():
+        got = f"dtype {relevance.dtype}" if isinstance(relevance, Tensor) else type(relevance).__name__
+        raise TypeError(f"relevance: got {got}, want a tensor of grades")
+    if relevance.shape != scores.shape:
+        raise ValueError(f"relevance: got shape {tuple(relevance.shape)}, want {tuple(scores.shape)}, the shape of scores")
+    check_like("relevance", relevance, "scores", scores, dtype=False)
+    if mask is not None:
+        check_mask("mask", mask, scores)
+
+
+def check_list_values(scores: Tensor, relevance: Tensor, there: Tensor) -> None:
+    "Raise `ValueError` on a score or a grade in use that is NaN or infinite. Waits for the device."
+    for name, x in (("scores", scores), ("relevance", relevance)):
+        if (wrong := there & ~torch.isfinite(x)).any():
+            at = wrong.nonzero()[0].tolist()
+            raise ValueError(f"{name}: not finite, first at query {at[0]}, key {at[1]}")
+
+
 def widen(x: Tensor | None) -> Tensor | None:
     "Half precision becomes float32; float32 and float64 stay."
     return x.float() if isinstance(x, Tensor) and x.dtype in HALF else x
@@ -164,6 +185,36 @@ def objective(
         scores, weights, temperature = widen(scores), widen(weights), widen(temperature)
         losses, counted = formula(scores, positives, negatives, weights, temperature, **options)
         return reduce(losses.to(scores.dtype), counted, reduction)
+
+
+def list_objective(
+    formula: Callable,  # (scores, relevance, there, **options) -> losses (Q,), counted (Q,) bool; scores and grades in float64
+    scores: Tensor,
+    relevance: Tensor,
+    mask: Tensor | None,
+    *,
+    reduction: str = "mean",
+    check: bool = False,
+    **options,
+) -> Tensor:
+    """The same manners for graded lists; what stands at padding is replaced by 0 before the formula sees it.
+
+    A grade in use that is NaN makes its list's loss NaN. Raises as `objective` does.
+    """
+    check_lists(scores, relevance, mask)
+    check_choice("reduction", reduction, REDUCTIONS)
+    there = torch.ones_like(scores, dtype=torch.bool) if mask is None else mask
+    if check:
+        check_list_values(scores, relevance, there)
+    with full_precision(scores):
+        scores = widen(scores)
+        if scores.shape[1] == 0:
+            return reduce(scores.sum(1), there.any(1), reduction)
+        grades = digits(torch.where(there, relevance, torch.zeros_like(relevance)))
+        losses, counted = formula(digits(torch.where(there, scores, 0.0)), grades, there, **options)
+        unknown = (there & relevance.isnan()).any(1)
+        losses = torch.where(unknown, losses.new_tensor(math.nan), losses)
+        return reduce(losses.to(scores.dtype), counted | unknown, reduction)
 
 
 def digits(x):

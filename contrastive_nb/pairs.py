@@ -76,6 +76,18 @@ def _same_rows(name: str, x: Tensor, other: str, y: Tensor) -> None:
         raise ValueError(f"{name}: got {x.shape[0]} rows, want {y.shape[0]}, as {other} has")
 
 
+def _check_columns(query: Tensor, others: dict) -> None:
+    "Raise unless every (tensor, dimensions) of `others` fits the query; one of three dimensions has a row a query."
+    manners.check_floating("query", query, (2,))
+    for name, (x, dims) in others.items():
+        if x is None and name in ("hard", "extra"):  # these may be left out
+            continue
+        manners.check_floating(name, x, dims)
+        _same_width(name, x, "query", query)
+        if x.dim() == 3:
+            _same_rows(name, x, "query", query)
+
+# %% ../nbs/0_foundations/01_pairs.ipynb #21d6e6f1
 def views(
     zs: list[Tensor],  # V views of the same N items, (N, D) each, row i of every view showing item i
     *,
@@ -101,7 +113,7 @@ def views(
     itself = torch.eye(len(z), dtype=torch.bool, device=z.device)
     return Pairs(scores, same & ~itself, ~same)
 
-
+# %% ../nbs/0_foundations/01_pairs.ipynb #0d5aa754
 def two_views(
     z1: Tensor,  # (N, D) first view of each item
     z2: Tensor,  # (N, D) second view of the same items, in the same order
@@ -121,6 +133,22 @@ def two_views(
     return views([z1, z2], similarity=similarity, detach_key=detach_key)
 
 # %% ../nbs/0_foundations/01_pairs.ipynb #d347de28
+def _check_target(target, query: Tensor, keys: int) -> Tensor:
+    if not isinstance(target, Tensor) or target.dtype != torch.long:
+        raise TypeError(f"target: got {target.dtype if isinstance(target, Tensor) else type(target).__name__}, want a tensor of int64 indices")
+    if target.shape != (len(query),):
+        raise ValueError(f"target: got shape {tuple(target.shape)}, want ({len(query)},): one index a query")
+    manners.check_like("target", target, "query", query, dtype=False)
+    if target.device.type == "cpu" and len(target) and not (0 <= target.min() and target.max() < keys):
+        raise ValueError(f"target: got indices from {target.min()} to {target.max()}, want 0 to {keys - 1}, the keys there are")
+    return target
+
+
+def _own_scores(query: Tensor, own: Tensor, similarity: str) -> Tensor:
+    "(B, K) scores of each query against its own (B, K, D) keys."
+    return similarity_matrix(query[:, None], own, similarity)[:, 0]
+
+# %% ../nbs/0_foundations/01_pairs.ipynb #a8de6d52
 def in_batch(
     query: Tensor,  # (B, D)
     key: Tensor,  # (N, D); N = B unless target says which key belongs to which query
@@ -135,31 +163,15 @@ def in_batch(
     Raises `TypeError` or `ValueError` naming the argument; an index of `target` outside the keys is found on the CPU
     (elsewhere by the device).
     """
-    manners.check_floating("query", query, (2,))
-    manners.check_floating("key", key, (2,))
-    _same_width("key", key, "query", query)
+    _check_columns(query, {"key": (key, (2,)), "hard": (hard, (2, 3))})
     if target is None:
         _same_rows("key", key, "query", query)
-        target = torch.arange(len(query), device=query.device)
-    elif not isinstance(target, Tensor) or target.dtype != torch.long:
-        raise TypeError(f"target: got {target.dtype if isinstance(target, Tensor) else type(target).__name__}, want a tensor of int64 indices")
-    elif target.shape != (len(query),):
-        raise ValueError(f"target: got shape {tuple(target.shape)}, want ({len(query)},): one index a query")
-    else:
-        manners.check_like("target", target, "query", query, dtype=False)
-        if target.device.type == "cpu" and len(target) and not (0 <= target.min() and target.max() < len(key)):
-            raise ValueError(f"target: got indices from {target.min()} to {target.max()}, want 0 to {len(key) - 1}, the keys there are")
-    blocks = [similarity_matrix(query, key.detach() if detach_key else key, similarity)]
+    target = torch.arange(len(query), device=query.device) if target is None else _check_target(target, query, len(key))
+    key, hard = (x.detach() if detach_key and x is not None else x for x in (key, hard))
+    scores = similarity_matrix(query, key, similarity)
     if hard is not None:
-        manners.check_floating("hard", hard, (2, 3))
-        _same_width("hard", hard, "query", query)
-        hard = hard.detach() if detach_key else hard
-        if hard.dim() == 3:
-            _same_rows("hard", hard, "query", query)
-            blocks.append(similarity_matrix(query[:, None], hard, similarity)[:, 0])
-        else:
-            blocks.append(similarity_matrix(query, hard, similarity))
-    scores = torch.cat(blocks, 1)
+        more = _own_scores(query, hard, similarity) if hard.dim() == 3 else similarity_matrix(query, hard, similarity)
+        scores = torch.cat([scores, more], 1)
     positives = torch.zeros_like(scores, dtype=torch.bool).scatter(1, target[:, None], True)
     return Pairs(scores, positives, ~positives)
 
@@ -177,18 +189,12 @@ def with_queue(
 
     Keys of other queries are not compared. Raises `TypeError` or `ValueError` naming the argument. (He et al. 2020, eq. 1.)
     """
-    manners.check_floating("query", query, (2,))
-    others = {"key": (key, (2,)), "queue": (queue, (2,))} | ({} if extra is None else {"extra": (extra, (3,))})
-    for name, (x, dims) in others.items():
-        manners.check_floating(name, x, dims)
-        _same_width(name, x, "query", query)
-        if name != "queue":
-            _same_rows(name, x, "query", query)
-    if detach_key:
-        key, queue, extra = key.detach(), queue.detach(), None if extra is None else extra.detach()
-    blocks = [similarity_matrix(query[:, None], key[:, None], similarity)[:, 0], similarity_matrix(query, queue, similarity)]
+    _check_columns(query, {"key": (key, (2,)), "queue": (queue, (2,)), "extra": (extra, (3,))})
+    _same_rows("key", key, "query", query)
+    key, queue, extra = (x.detach() if detach_key and x is not None else x for x in (key, queue, extra))
+    blocks = [_own_scores(query, key[:, None], similarity), similarity_matrix(query, queue, similarity)]
     if extra is not None:
-        blocks.append(similarity_matrix(query[:, None], extra, similarity)[:, 0])
+        blocks.append(_own_scores(query, extra, similarity))
     scores = torch.cat(blocks, 1)
     positives = torch.zeros_like(scores, dtype=torch.bool)
     positives[:, 0] = True
@@ -216,7 +222,7 @@ def from_labels(
     itself = torch.eye(len(z), dtype=torch.bool, device=z.device)
     return Pairs(similarity_matrix(z, z.detach() if detach_key else z, similarity), same & ~itself, ~same)
 
-
+# %% ../nbs/0_foundations/01_pairs.ipynb #afbcf6aa
 def from_relevance(
     scores: Tensor,  # (Q, K) scores of documents for queries
     relevance: Tensor,  # (Q, K) grades >= 0; above 0 is relevant; padding of any value belongs into the mask

@@ -66,6 +66,16 @@ def _runs(mask):
     return Path([corner for cell in corners for corner in cell], codes)
 
 
+def _signs(mask, cross: bool):
+    "One path of plus or minus signs over all True cells: a letter a cell would weigh ten times as much."
+    from matplotlib.path import Path
+
+    points = []
+    for q, k in mask.nonzero().tolist():
+        points += [(k - 0.16, q), (k + 0.16, q)] + ([(k, q - 0.16), (k, q + 0.16)] if cross else [])
+    return Path(points, [Path.MOVETO, Path.LINETO] * (len(points) // 2))
+
+
 def masks(
     pairs,  # a `Pairs`: scores, positives, negatives
     ax=None,  # matplotlib axes; None: a new figure
@@ -90,15 +100,18 @@ def masks(
         "negative": (negatives, "−", dict(facecolor="#fbe6c3", edgecolor=ROLE["negative"])),
         "ignored": (~positives & ~negatives, "", dict(facecolor="#f7f7f7", edgecolor="#9a9a9a", hatch="/" * (9 if crowded else 5))),
     }
-    handles, fontsize = [], min(9.0, cell * (0.28 if values else 0.42))
+    handles = []
     for kind, (mask, sign, look) in kinds.items():
         if mask.any():
             ax.add_patch(PathPatch(_runs(mask), linewidth=0, **look))
             handles.append(Patch(label=kind if crowded or not sign else f"{kind} ({sign})", linewidth=0.5, **look))
-        for q, k in [] if crowded or not sign else mask.nonzero().tolist():
-            text = f"{scores[q, k]:.2f}".replace("-", "−") if values else sign
-            ink, weight = ("white", "bold") if kind == "positive" else ("#7a4d00", "normal")
-            ax.text(k, q, text, ha="center", va="center", color=ink, fontsize=fontsize, weight=weight)
+        ink, weight = ("white", "bold") if kind == "positive" else ("#7a4d00", "normal")
+        if sign and values:
+            for q, k in mask.nonzero().tolist():
+                text = f"{scores[q, k]:.2f}".replace("-", "−")
+                ax.text(k, q, text, ha="center", va="center", color=ink, fontsize=min(9.0, cell * 0.28), weight=weight)
+        elif sign and not crowded and mask.any():
+            ax.add_patch(PathPatch(_signs(mask, sign == "+"), fill=False, edgecolor=ink, linewidth=min(1.2, cell * 0.08)))
     width = 0.25 if crowded else 1.2
     ax.vlines([k - 0.5 for k in range(1, keys)], -0.5, queries - 0.5, color="white", linewidth=width)
     ax.hlines([q - 0.5 for q in range(1, queries)], -0.5, keys - 0.5, color="white", linewidth=width)

@@ -112,7 +112,8 @@ def pick_device(device: str) -> str:
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if count == 0 or int(device.partition(":")[2] or 0) >= count:
             seen = "no GPU" if count == 0 else f"{count} GPU{'s' if count > 1 else ''}"
-            raise RuntimeError(f"device: {device!r} was asked for, and torch sees {seen} here; say device='cpu' to drive the same path without one")
+            hint = "say device='cpu' to drive the same path without one"
+            raise RuntimeError(f"device: {device!r} was asked for, and torch sees {seen} here; {hint}")
     elif not torch.backends.mps.is_available():
         raise RuntimeError(f"device: {device!r} was asked for, and torch sees none here; say device='cpu'")
     return device

@@ -102,6 +102,27 @@ METHODS = (
         promises={"shift-free", "scale-free", "permutation"},  # a positive stands in its fellows' denominators: not monotone
         oracles=("torch cross_entropy", "lightly NTXentLoss", "pytorch-metric-learning SupConLoss classes"),
     ),
+    Method(
+        name="ranknet",
+        function="contrastive_nb.objectives:ranknet",
+        shape="pairs",
+        paper="S08",
+        notebook="1_objectives/09_ranknet_ranklist",
+        by_hand="ranknet_by_hand",
+        temperature=True,
+        promises={"monotone", "shift-free", "scale-free", "permutation"},
+    ),
+    Method(
+        name="debiased_nce",
+        function="contrastive_nb.debiasing:debiased_nce",
+        shape="pairs",
+        paper="X02",
+        notebook="3_debiasing/01_debiased",
+        by_hand="debiased_nce_by_hand",
+        options={"prior": 0.1},
+        temperature=True,
+        promises={"monotone", "permutation"},  # the floor is a fixed score: neither shift-free nor scale-free
+    ),
 )
 
 _added: list[Method] = []

@@ -48,7 +48,8 @@ def choose(asked: Iterable[str], folder: Path) -> list[str]:
             found = [path.resolve().relative_to(folder.resolve()).with_suffix("").as_posix()]
         else:
             part = text.removesuffix(".ipynb").removeprefix("nbs/").strip("/")
-            found = [part] if part in every else [name for name in every if name.endswith(f"/{part}")] or [name for name in every if part in name]
+            whole = [name for name in every if part in (name, name.rpartition("/")[2])]
+            found = whole or [name for name in every if part in name]
         if not found:
             raise Refused(f"{text}: no notebook under {folder} is called so")
         if len(found) > 1 and not all(name.startswith(f"{part}/") for name in found):  # a folder means all that it holds
@@ -82,7 +83,8 @@ def check_parameters(book: dict) -> str | None:
         return None
     tagged = [cell for cell in book["cells"] if "parameters" in cell["metadata"].get("tags", [])]
     if len(tagged) != 1:
-        return f"{'no cell is' if not tagged else f'{len(tagged)} cells are'} tagged 'parameters', want one that sets {', '.join(PARAMETERS)}"
+        count = f"{len(tagged)} cells are" if tagged else "no cell is"
+        return f"{count} tagged 'parameters', want one that sets {', '.join(PARAMETERS)}"
     names = {line.partition("=")[0].strip() for line in _source(tagged[0]).splitlines()}
     missing = [name for name in PARAMETERS if name not in names]
     return f"its parameters cell does not set {', '.join(missing)}" if missing else None

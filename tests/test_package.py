@@ -3,6 +3,7 @@
 import ast
 import importlib
 import inspect
+import json
 import math
 import os
 import pkgutil
@@ -99,7 +100,7 @@ def test_run_outside_the_tree_says_in_one_line_what_to_do(outside):
 
 # --- what an import costs --------------------------------------------------------------------------------------------------------------
 
-HEAVY = ("matplotlib", "seaborn", "sklearn", "scipy", "pandas", "papermill", "nbformat", "accelerate", "transformers", "pooch", "typer", "tqdm", "IPython")
+HEAVY = ("matplotlib", "seaborn", "sklearn", "scipy", "pandas", "papermill", "nbformat", "accelerate", "transformers", "pooch", "typer", "IPython")
 
 
 LIGHT = ("pairs", "objectives", "manners", "plots", "exercises", "profiles", "registry", "claims", "encoders", "training", "metrics", "data")
@@ -111,8 +112,6 @@ def test_an_import_loads_torch_at_most():
     code = f"import sys, contrastive_nb; say = lambda name: print(name, *({set(HEAVY)!r} & set(sys.modules))); say('itself'); import torch; {imports}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=clean_environment())
     assert done.stdout.splitlines() == ["itself", *LIGHT]
-    alone = subprocess.run([sys.executable, "-X", "importtime", "-c", "import contrastive_nb"], capture_output=True, text=True, check=True)
-    assert "contrastive_nb" in alone.stderr and "seaborn" not in alone.stderr
 
 
 # --- what help() says ------------------------------------------------------------------------------------------------------------------
@@ -221,6 +220,21 @@ def test_the_readmes_example_runs():
     names = {}
     exec(code, names)
     assert names["z1"].shape == (256, 64)
+
+
+def shown_verdicts(readme: str) -> dict[str, str]:
+    "The recorded verdicts in the README's example of what `make run` prints, by claim."
+    rows = [re.split(r"\s{2,}", line.strip()) for line in readme.splitlines() if re.match(r" {4}[A-Z]\d\d-\w+-", line)]
+    return {row[0]: row[-1] for row in rows}
+
+
+def test_verdicts_that_the_readme_shows_are_the_recorded_ones():
+    shown = shown_verdicts((ROOT / "README.md").read_text(encoding="utf-8"))
+    assert shown
+    for claim, said in shown.items():
+        record = ROOT / "data" / "claims" / f"{claim}.json"
+        laptop = json.loads(record.read_text(encoding="utf-8"))["runs"].get("laptop") if record.is_file() else None
+        assert laptop and said == laptop["verdict"], f"README.md says of {claim}: {said}; the record says {laptop and laptop['verdict']}"
 
 
 def test_links_of_the_hand_written_pages_exist():

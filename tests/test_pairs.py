@@ -159,7 +159,7 @@ ERRORS = [
     (lambda: two_views(A, B, similarity="euclidean"), ValueError, "similarity: got 'euclidean'"),
     (lambda: two_views(A, B, similarity=None), ValueError, "similarity: got None"),
     (lambda: views([A]), ValueError, "zs: got 1 views, want a list of two views or more"),
-    (lambda: views(A), ValueError, "zs: got Tensor, want a list"),
+    (lambda: views(A), TypeError, "zs: got Tensor, want a list"),
     (lambda: views([A, B, SHORT]), ValueError, r"zs\[2\]: got 3 rows, want 4, as zs\[0\] has"),
     (lambda: views([A, NARROW]), ValueError, r"zs\[1\]: got 2 features"),
     (lambda: views([WHOLE, A]), TypeError, r"zs\[0\]: got dtype torch.int64"),

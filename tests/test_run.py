@@ -18,7 +18,10 @@ psutil = pytest.importorskip("psutil")
 pytest.importorskip("papermill")
 
 PARAMETERS = 'profile = "ci"\nseed = 0\ndevice = "auto"'
-OPEN = "from pathlib import Path\nfrom contrastive_nb.profiles import open_run\nrun = open_run({name!r}, profile, seed=seed, device=device)\nrun"
+OPEN = """from pathlib import Path
+from contrastive_nb.profiles import open_run
+run = open_run({name!r}, profile, seed=seed, device=device)
+run"""
 
 
 def write_notebook(folder: Path, name: str, *cells: str, tagged: bool = True) -> Path:
@@ -92,7 +95,8 @@ def note_pid(home: Path, name: str) -> str:
 def test_good_failing_killed_and_untagged_notebooks(lab, capsys):
     write_notebook(lab.nbs, "1_a/01_good", "import sys, os\n(sys.executable, os.getcwd(), os.environ['OMP_NUM_THREADS'])", "!echo 7")
     write_notebook(lab.nbs, "1_a/02_bad", "'before'", "int('seven')", "'after'")
-    write_notebook(lab.nbs, "2_b/01_killed", note_pid(lab.home, "k.pid"), "import signal, time\nos.kill(os.getppid(), signal.SIGKILL); time.sleep(600)")
+    kill = "import signal, time\nos.kill(os.getppid(), signal.SIGKILL); time.sleep(600)"
+    write_notebook(lab.nbs, "2_b/01_killed", note_pid(lab.home, "k.pid"), kill)
     write_notebook(lab.nbs, "2_b/02_untagged", "1", tagged=False)
     write_notebook(lab.nbs, "_drafts/03_draft", "1 / 0")
     assert lab.run() == 1
@@ -187,7 +191,8 @@ def test_saving_puts_back_outputs_and_records(lab, capsys):
     shown = capsys.readouterr().out
     assert "T01-mechanism-two  1 [1, 1]" in shown and shown.rstrip().endswith("reproduced")
     after = json.loads(path.read_text())
-    assert [(c["id"], c["source"], c["metadata"]) for c in after["cells"]] == [(c["id"], c["source"], c["metadata"]) for c in before["cells"]]
+    kept = [[(c["id"], c["source"], c["metadata"]) for c in book["cells"]] for book in (before, after)]
+    assert kept[0] == kept[1]
     code = fingerprint.of_notebook(path, "laptop")
     assert after["metadata"] == before["metadata"] | {"contrastive_nb": {"profile": "laptop", "code": code}}
     assert str(profiles.settings("laptop")["steps"]) in str(after["cells"][-1]["outputs"])
@@ -339,6 +344,7 @@ def test_the_ledger_and_the_version_are_printed(monkeypatch, lab):
 
 
 def test_the_command_line_starts_fast():
-    code = "import sys, contrastive_nb.cli; print([m for m in ('papermill', 'scipy', 'matplotlib', 'sklearn', 'nbdev') if m in sys.modules])"
+    heavy = ("papermill", "scipy", "matplotlib", "sklearn", "nbdev")
+    code = f"import sys, contrastive_nb.cli; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
