@@ -265,11 +265,13 @@ def registry():
 def test_the_registry_says_all_that_the_loader_needs():
     bib = (ROOT / "data" / "references.bib").read_text(encoding="utf-8")
     for name, entry in registry().items():
-        assert name not in data.BUILT_IN and entry["reader"] in data.READERS
+        assert name not in data.BUILT_IN
         assert {"title", "kind", "licence", "redistribution", "counts"} <= entry.keys()
         assert f"{{{entry['citation']}," in bib
-        assert entry["sources"] and all("{file}" in s["url"] and s["tried"] in (True, False) for s in entry["sources"])
+        assert entry["sources"] or entry["homepage"]
+        assert all(re.search(r"\{(file|plain|base)\}", s["url"]) and s["tried"] in (True, False) for s in entry["sources"])
         for record in entry["files"]:
+            assert (record.get("reader") or entry["reader"]) in data.READERS
             assert re.fullmatch(r"[0-9a-f]{64}", record["sha256"]) and record["bytes"] > 0
         for field in ("file", "key", "sha256"):
             assert len({record[field] for record in entry["files"]}) == len(entry["files"])
@@ -633,3 +635,218 @@ def test_the_real_fashion_mnist_in_parts(fashion):
     assert [len(part.x) for part in splits] == [8000, 2000, 4000]
     assert all(0 <= part.x.min() and part.x.max() == 1 and set(part.y.tolist()) == set(range(10)) for part in splits)
     assert all(ok for _, ok, _ in data.verify("fashion_mnist"))
+
+
+# --- texts ------------------------------------------------------------------------------------------------------------------------------
+
+
+def test_readers_of_text():
+    assert data.read_jsonl('{"a": "é\u2028"}\n\n{"a": 1}'.encode()) == [{"a": "é\u2028"}, {"a": 1}]
+    assert data.read_qrels(b"query-id\tcorpus-id\tscore\r\nq\td\t2\r\nq\te\t-1\r\n") == {"q": {"d": 2, "e": -1}}
+    assert data.read_scored_pairs(b'"a, ""b""",c,5.0\nd,"e\nf",0\n') == [('a, "b"', "c", 5.0), ("d", "e\nf", 0.0)]
+    assert data.read_jsonl(b"") == [] and data.read_qrels(b"") == {} and data.read_scored_pairs(b"") == []
+
+
+def test_readers_of_numbers():
+    x, y = data.read_svmlight(b"1 2:0.5\n0\n3 1:-1 4:2e-1\n")
+    assert x.dtype == np.float32 and x.tolist() == [[0, 0.5, 0, 0], [0] * 4, [-1, 0, 0, np.float32(0.2)]]
+    assert y.dtype == np.int64 and y.tolist() == [1, 0, 3]
+    numbers = data.read_numbers(b"3\n1\n")
+    assert numbers.dtype == np.int64 and numbers.tolist() == [3, 1] and data.read_numbers(b"").shape == (0,)
+
+
+def small(tmp_path, name, files):
+    "A store whose mirror holds one small set: file -> (key, reader, contents)."
+    contents = {file: raw for file, (_, _, raw) in files.items()}
+    records = [
+        {"file": file, "key": key, "reader": reader, "bytes": 1, "sha256": hashlib.sha256(raw).hexdigest()}
+        for file, (key, reader, raw) in files.items()
+    ]
+    entry = {"kind": "x", "licence": "none", "sources": [], "files": records}
+    return data.Store(put(tmp_path / "mirror", name, contents), tmp_path / "cache", {name: entry})
+
+
+def jsonl(*objects):
+    return "\n".join(map(json.dumps, objects)).encode()
+
+
+def qrels(*rows):
+    return "\n".join(["query-id\tcorpus-id\tscore", *("\t".join(map(str, row)) for row in rows)]).encode()
+
+
+CORPUS = jsonl(*({"_id": f"d{i}", "title": f"title {i}", "text": f"text {i}"} for i in range(6)))
+QUERIES = jsonl(*({"_id": f"q{i}", "text": f"query {i}"} for i in range(12)))
+
+
+@pytest.fixture
+def scifact(tmp_path):
+    train = qrels(*((f"q{i}", f"d{i % 6}", 1) for i in range(8)), ("q0", "d5", 1), ("q9", "d0", 0))
+    files = {
+        "corpus.jsonl.gz": ("documents", "jsonl", CORPUS),
+        "queries.jsonl.gz": ("queries", "jsonl", QUERIES),
+        "qrels/train.tsv": ("train", "qrels", train),
+        "qrels/test.tsv": ("test", "qrels", qrels(("q10", "d1", 1), ("q11", "d2", 1), ("q11", "d3", 1))),
+    }
+    return small(tmp_path, "scifact", files)
+
+
+def test_retrieval_keeps_the_test_part_and_redraws_valid(scifact):
+    draws = [data.retrieval("scifact", seed, valid=0.25, store=scifact) for seed in range(6)]
+    for r in draws:
+        assert r.documents[2] == "title 2 text 2" and len(r.documents) == 6
+        assert r.queries == [f"query {i}" for i in (*range(8), 10, 11)]  # 8 was never judged, 9 has no relevant document
+        assert r.relevance[0] == {0, 5} and r.relevance[-1] == {2, 3}
+        assert r.test.tolist() == [8, 9] and sorted([*r.train.tolist(), *r.valid.tolist()]) == list(range(8)) and len(r.valid) == 2
+        assert all(part.dtype == torch.int64 for part in r[3:])
+    assert len({tuple(r.valid.tolist()) for r in draws}) > 1
+    again = data.retrieval("scifact", 3, valid=0.25, store=scifact)
+    assert torch.equal(again.valid, draws[3].valid) and torch.equal(again.train, draws[3].train)
+
+
+def test_labels_and_pairs_say_the_same(scifact):
+    r = data.retrieval("scifact", store=scifact)
+    rows = torch.tensor([9, 0, 3])
+    labels, pairs = r.labels(rows), r.pairs(rows)
+    assert labels.dtype == torch.bool and labels.shape == (3, 6) and pairs.tolist() == [[9, 2], [9, 3], [0, 0], [0, 5], [3, 3]]
+    assert [[rows[q].item(), d] for q, d in labels.nonzero().tolist()] == pairs.tolist()
+    assert r.labels(rows[:0]).shape == (0, 6) and r.pairs(rows[:0]).shape == (0, 2)
+
+
+def test_retrieval_without_a_test_part_draws_all_three(tmp_path):
+    files = {
+        "corpus.jsonl.gz": ("documents", "jsonl", CORPUS),
+        "queries.jsonl.gz": ("queries", "jsonl", QUERIES),
+        "qrels/all.tsv": ("judgements", "qrels", qrels(*((f"q{i}", f"d{i % 6}", 1 + i % 4) for i in range(12)), ("q0", "d3", -1))),
+    }
+    store = small(tmp_path, "cranfield", files)
+    draws = [data.retrieval("cranfield", seed, valid=0.5, test=0.25, store=store) for seed in range(5)]
+    for r in draws:
+        assert [len(part) for part in (r.train, r.valid, r.test)] == [5, 4, 3] and r.relevance[0] == {0}
+        assert sorted(torch.cat(r[3:]).tolist()) == list(range(12))
+    assert len({tuple(r.test.tolist()) for r in draws}) > 1
+
+
+@pytest.mark.parametrize(
+    "arguments, error, message",
+    [
+        (dict(name="scifacts"), ValueError, "name: got 'scifacts', want one of"),
+        (dict(valid=1.0), ValueError, "valid: got 1"),
+        (dict(test=-0.1), ValueError, "test: got -0.1"),
+        (dict(seed=-1), ValueError, "seed: got -1"),
+    ],
+)
+def test_retrieval_names_what_does_not_fit(scifact, arguments, error, message):
+    with pytest.raises(error, match=message):
+        data.retrieval(**{"name": "scifact", "store": scifact} | arguments)
+
+
+def test_bm25_by_hand():
+    documents, queries = ["cell cell wall", "star", "wall of the star of stars"], ["cell star", "star star", "nothing known"]
+    k1, b, words, scores = 1.2, 0.75, [d.split() for d in documents], data.bm25(documents, queries, k1=1.2, b=0.75)
+    mean = sum(map(len, words)) / 3
+    for i, query in enumerate(queries):
+        for j, text in enumerate(words):
+            want = 0.0
+            for w in query.split():
+                n, c = sum(w in t for t in words), text.count(w)
+                want += np.log(1 + (3 - n + 0.5) / (n + 0.5)) * c * (k1 + 1) / (c + k1 * (1 - b + b * len(text) / mean))
+            assert abs(scores[i, j].item() - want) < 1e-6
+    assert scores.dtype == torch.float32 and scores.shape == (3, 3)
+
+
+@pytest.mark.parametrize("arguments, message", [(dict(k1=0), "k1: got 0"), (dict(b=1.5), "b: got 1.5")])
+def test_bm25_names_what_does_not_fit(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        data.bm25(["one text"], ["one"], **arguments)
+
+
+# --- lists ------------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def ranked(tmp_path):
+    "Five queries in one part and two in the other; the only feature that is not 0 has the query's number and the grade as its value."
+    lengths = [3, 1, 2, 4, 1, 2, 2]
+    lines = [[f"{(d + q) % 5} {q + 1}:{(d + q) % 5 + 1}" for d in range(length)] for q, length in enumerate(lengths)]
+    part = {"train": slice(0, 5), "test": slice(5, 7)}
+    files = {}
+    for name, of in part.items():
+        files[f"rank.{name}.gz"] = (name, "svmlight", "\n".join(sum(lines[of], [])).encode())
+        files[f"rank.{name}.query"] = (f"{name}_lengths", "numbers", "\n".join(map(str, lengths[of])).encode())
+    return small(tmp_path, "lightgbm_ltr", files)
+
+
+def test_lists_are_padded_whole_and_drawn_from_all_queries(ranked):
+    found = []
+    splits = data.lists(seed=1, train=3, valid=2, test=2, store=ranked)
+    assert [len(part.mask) for part in splits] == [3, 2, 2]
+    for features, relevance, mask in splits:
+        assert features.shape[1:] == (4, 7) and features.dtype == torch.float32 and relevance.dtype == torch.int64 and mask.dtype == torch.bool
+        assert not features[~mask].any() and not relevance[~mask].any()
+        assert torch.equal(features.amax(2)[mask], relevance[mask] + 1.0)  # a document keeps its own features and grade
+        found += [(features[i].sum(0).argmax().item(), mask[i].sum().item()) for i in range(len(mask))]
+        assert torch.equal(mask, mask.sort(1, descending=True).values)  # the documents stand first
+    assert sorted(found) == list(enumerate([3, 1, 2, 4, 1, 2, 2]))
+    again, other = (data.lists(seed=seed, train=3, valid=2, test=2, store=ranked) for seed in (1, 2))
+    assert torch.equal(again.test.features, splits.test.features) and not torch.equal(other.train.features, splits.train.features)
+
+
+def test_lists_name_what_does_not_fit(ranked):
+    with pytest.raises(ValueError, match=r"train \+ valid \+ test: got 8 queries, want at most 7"):
+        data.lists(train=4, valid=2, test=2, store=ranked)
+    with pytest.raises(ValueError, match="name: got 'yahoo'"):
+        data.lists("yahoo", store=ranked)
+
+
+def test_a_set_without_a_source_asks_for_a_folder_only(tmp_path):
+    store = small(tmp_path, "cranfield", {"corpus.jsonl.gz": ("documents", "jsonl", b"{}")})
+    with pytest.raises(data.DataUnavailable, match=r"no download \(no source\): set CONTRASTIVE_NB_DATA to"):
+        data.load("cranfield", store=data.Store(None, tmp_path / "empty", store.registry))
+
+
+def test_an_address_may_leave_out_the_gz_and_the_folder(tmp_path):
+    for file, raw in {"corpus.jsonl": b'{"a": 1}', "test.tsv": qrels(("q", "d", 1))}.items():
+        (tmp_path / file).write_bytes(raw)
+    files = {"corpus.jsonl.gz": ("documents", "jsonl", b'{"a": 1}'), "qrels/test.tsv": ("test", "qrels", qrels(("q", "d", 1)))}
+    entry = small(tmp_path, "made", files).registry["made"]
+    entry["sources"] = [{"url": tmp_path.as_uri() + "/" + place, "tried": True} for place in ("{plain}", "{base}")]
+    loaded = data.load("made", store=data.Store(None, tmp_path / "empty", {"made": entry}))
+    assert loaded == {"documents": [{"a": 1}], "test": {"q": {"d": 1}}}
+
+
+# --- the real sets ------------------------------------------------------------------------------------------------------------------------
+
+
+def real(name):
+    if not data.available(name):
+        pytest.skip(f"{name} is in no folder here and there is no network: set CONTRASTIVE_NB_DATA to a folder that has it")
+    return registry()[name]["counts"]
+
+
+def test_the_real_scifact():
+    from contrastive_nb.metrics import ndcg_at
+
+    counts, r = real("scifact"), data.retrieval("scifact")
+    assert len(r.documents) == counts["documents"] and len(r.test) == counts["test_queries"]
+    assert len(r.train) + len(r.valid) == counts["train_queries"] and len(r.pairs(r.test)) == 339
+    assert abs(ndcg_at(data.bm25(r.documents, [r.queries[q] for q in r.test.tolist()]), r.labels(r.test), k=10) - 0.66) < 0.02  # BEIR: 0.665
+
+
+def test_the_real_cranfield():
+    counts, r = real("cranfield"), data.retrieval("cranfield")
+    assert len(r.documents) == counts["documents"] and len(r.queries) == counts["queries"] and all(r.relevance)
+    assert sum(map(len, r.relevance)) == 1612  # 1837 judgements, of which 225 are below 0
+
+
+def test_the_real_stsb():
+    counts, loaded = real("stsb"), data.load("stsb")
+    assert {part: len(rows) for part, rows in loaded.items()} == counts
+    assert all(0 <= score <= 5 and one and other for rows in loaded.values() for one, other, score in rows)
+
+
+def test_the_real_lists():
+    counts, raw, splits = real("lightgbm_ltr"), data.load("lightgbm_ltr"), data.lists()
+    assert raw["train"][0].shape == (counts["train"], 300) and raw["test"][0].shape == (counts["test"], 300)
+    assert len(raw["train_lengths"]) == counts["train_queries"] and len(raw["test_lengths"]) == counts["test_queries"]
+    assert np.bincount(raw["train"][1]).tolist() == [645, 1211, 858, 222, 69]
+    assert sum(part.mask.sum().item() for part in splits) == counts["train"] + counts["test"]

@@ -19,11 +19,11 @@ def _crowd(scores, positives, negatives, weights, temperature, prior, lowest):
     "(Q,) log of N g, the debiased sum over negatives; and whether the floor holds it."
     candidates = manners.row_logsumexp(scores, negatives, weights, temperature)
     friends = manners.row_logsumexp(scores, positives, weights, temperature)
-    ones = torch.ones_like(scores) if weights is None else weights
+    ones = manners.digits(torch.ones_like(scores) if weights is None else weights)
     total = torch.where(negatives, ones, 0.0).sum(1)
     share = torch.where(positives, ones, 0.0).sum(1)
     ratio = torch.where(share > 0, total / torch.where(share > 0, share, 1.0), 1.0)
-    excess = friends + manners.digits(ratio).log() - candidates + (math.log(prior) if prior else -math.inf)
+    excess = friends + ratio.log() - candidates + (math.log(prior) if prior else -math.inf)
     floor = manners.row_logsumexp(torch.full_like(scores, lowest), negatives, weights, temperature)
     estimate = candidates + torch.log1p(-torch.exp(torch.where(excess < 0, excess, -1.0))) - math.log1p(-prior)
     held = (excess >= 0) | (estimate <= floor)
