@@ -485,6 +485,24 @@ for _direction, _temperature in itertools.product(("away", "aligned", "mixed"), 
         CHECKS[f"{_name}, {_direction}, {_temperature}"] = partial(_function, direction=_direction, temperature=_temperature)
 
 
+def judged(direction: str) -> tuple[Tensor, Tensor]:
+    "float32 scores of lists with ties that follow the grades, run against them, or both by turns."
+    grades = torch.randint(0, 4, (16, 12), generator=numbers(1))
+    sign = {"aligned": torch.ones(16), "away": -torch.ones(16), "mixed": 1 - 2.0 * (torch.arange(16) % 2)}[direction]
+    return (grades * sign[:, None] / 2 + 0.04 * normal(16, 12, seed=2)).float(), grades
+
+
+def check_float32_lists(method, direction: str, temperature: float) -> None:
+    "Lists: on the same float32 scores, steep ones too, 1e-6 in value, 1e-5 in gradient."
+    scores, grades = judged(direction)
+    against_float64(lambda s: call(method, s, grades), (scores / temperature,), 1e-6, 1e-5)
+
+
+check_float32_lists.shapes = ("lists",)
+for _direction, _temperature in itertools.product(("away", "aligned", "mixed"), TEMPERATURES):
+    CHECKS[f"float32 lists, {_direction}, {_temperature}"] = partial(check_float32_lists, direction=_direction, temperature=_temperature)
+
+
 @check(shapes=("pairs", "lists"))
 def check_half_precision(method) -> None:
     "fp16 and bf16 scores: computed in float32 inside and returned as float32, within 1e-2 of float64 on the same rounded scores."
@@ -567,6 +585,38 @@ def check_edges(method) -> None:
             want, (slope,) = value_and_gradient(lambda s: loop_mean(method, case, s), case.scores)
             close(got, want, f"value ({case.name})", tolerance=1e-10)
             close(gradient, slope, f"gradient ({case.name})", tolerance=1e-10)
+
+
+@check(shapes=("lists",))
+def check_edge_lists(method) -> None:
+    "One document, no document, one grade, equal scores, scores of 1e9: finite, and as the double loop has it."
+    scores, grades = normal(3, 4), torch.tensor([[0.0, 1.0, 2.0, 2.0]] * 3)
+    edges = {
+        "one document": (scores[:, :1], grades[:, :1]),
+        "no document": (scores[:, :0], grades[:, :0]),
+        "one grade": (scores, grades * 0),
+        "equal scores": (scores * 0, grades),
+        "two documents": (scores[:, :2], grades[:, :2]),
+        "far apart": (scores * 1e9, grades),
+    }
+    for case in [Case(name, arguments) for name, arguments in edges.items()]:
+        got, gradient = method_on(method, case)
+        assert torch.isfinite(got) and torch.isfinite(gradient).all(), f"not finite: {case.name}"
+        if case.name not in ("far apart", "no document"):
+            want, (slope,) = value_and_gradient(lambda s: loop_mean(method, case, s), case.scores)
+            close(got, want, f"value ({case.name})", tolerance=1e-10)
+            close(gradient, slope, f"gradient ({case.name})", tolerance=1e-10)
+
+
+@check(shapes=("lists",))
+def check_kinds_of_grades(method) -> None:
+    "Grades may be whole numbers or real ones; NaN at padding, among scores and grades alike, does not matter."
+    case = next(c for c in cases("lists") if c.name == "padding")
+    scores, grades, there = case.arguments
+    want = call(method, *case.arguments)
+    for kind in (torch.int64, torch.int32, torch.uint8, torch.float32):
+        close(call(method, scores, grades.to(kind), there), want, f"relevance of dtype {kind}", tolerance=1e-12)
+    close(call(method, scores, torch.where(there, grades, math.nan), there), want, "relevance of NaN at padding", tolerance=0)
 
 
 def bad_inputs(method) -> list[tuple]:
@@ -657,6 +707,14 @@ def check_bad_lists(method) -> None:
             call(method, *arguments)
     with pytest.raises(ValueError, match="reduction"):
         call(method, scores, grades, reduction="average")
+    for option in [option for option, value in method.options.items() if isinstance(value, str)]:
+        with pytest.raises(ValueError, match=option):
+            call(method, scores, grades, **{option: "nonsense"})
+    poisoned = torch.where(grades == grades.amax(1, keepdim=True), math.nan, scores)
+    for word, arguments in {"scores": (poisoned, grades), "relevance": (scores, torch.where(scores > 0, math.nan, grades))}.items():
+        with pytest.raises(ValueError, match=f"{word}: not finite"):
+            call(method, *arguments, check=True)
+    assert call(method, scores, grades, check=True) == call(method, scores, grades), "check=True changes the value of good input"
 
 
 @check(shapes=("pairs", "lists"))

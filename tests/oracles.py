@@ -1,12 +1,13 @@
 """Outside implementations that a method must equal: one decorated function each, from embeddings and a temperature to a scalar.
 
-An arrangement says which embeddings are drawn and how ours reads them. All is in float64, to 1e-12 in value and gradient.
+An arrangement says which embeddings (or scores of lists) are drawn and how ours reads them. All is in float64, to 1e-12 in value and gradient.
 """
 
 import importlib.util
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from unittest import mock
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +15,8 @@ import torch.nn.functional as F
 from contrastive_nb.pairs import flip, from_labels, in_batch, two_views, with_queue
 
 N, M, D = 8, 5, 6
+GRADES = torch.tensor([[0, 2, 1, 1, 3], [1, 3, 2, 0, 1]] * 4)  # each grade as often in each list: a mean over pairs is a mean over lists
+DISTINCT = torch.stack([torch.randperm(M, generator=torch.Generator().manual_seed(n)) for n in range(N)])
 LABELS = torch.tensor([0, 1, 2, 3] * 2 + [0, 1, 2, 3])  # three of each: then a mean over pairs is a mean over queries
 
 
@@ -31,6 +34,10 @@ ARRANGEMENTS = {
     "with_queue": (((N, D), (N, D), (M, D)), lambda loss, q, k, queue: loss(*with_queue(q, k, queue))),
     "own negatives": (((N, D), (N, D), (N, M, D)), lambda loss, q, k, own: loss(*with_queue(q, k, q.new_zeros(0, D), extra=own))),
     "from_labels": (((len(LABELS), D),), lambda loss, z: loss(*from_labels(z, LABELS))),
+    "relevant or not": (((N, M),), lambda loss, s: loss(s, GRADES > 1, GRADES <= 1)),
+    "two grades": (((N, M),), lambda loss, s: loss(s, GRADES > 1)),
+    "grades": (((N, M),), lambda loss, s: loss(s, GRADES)),
+    "distinct grades": (((N, M),), lambda loss, s: loss(s, DISTINCT)),
 }
 
 
@@ -159,3 +166,90 @@ def _(q, k, own, temperature):
     from info_nce import InfoNCE
 
     return InfoNCE(temperature, negative_mode="paired")(q, k, own)
+
+
+# ---- lists -----------------------------------------------------------------------------------------------------------------------
+
+
+@oracle("torch logsigmoid of all differences", builder="in_batch", package="torch")
+def _(q, k, temperature):
+    logits = F.normalize(q, dim=1) @ F.normalize(k, dim=1).T / temperature
+    return -sum(F.logsigmoid(logits[i, i] - logits[i, j]) for i in range(N) for j in range(N) if i != j) / (N * (N - 1))
+
+
+@oracle("torch cross_entropy of two grades", builder="two grades", package="torch")
+def _(scores, temperature):
+    losses = []
+    for row, good in zip(scores, GRADES > 1):
+        logits = torch.cat([row[good][:, None], row[~good].expand(int(good.sum()), -1)], 1)
+        losses.append(F.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.long)))
+    return torch.stack(losses).mean()
+
+
+class _Scored(torch.nn.Module):
+    "Stands for a cross-encoder whose scores are given: its input is the number of each pair of texts."
+
+    num_labels, device = 1, torch.device("cpu")
+
+    def __init__(self, scores):
+        super().__init__()
+        self.scores = scores.flatten()
+
+    def preprocess(self, pairs, **_):
+        return {"number": torch.tensor([document for _, document in pairs])}
+
+    def forward(self, features):
+        return {"scores": self.scores[features["number"]]}
+
+
+def _sentence_lists(name: str, scores, grades, **options):
+    "A cross-encoder loss of sentence-transformers on given scores; it asks for float32, which is overruled while it computes."
+    from sentence_transformers.cross_encoder import losses
+
+    numbers = torch.arange(scores.numel()).reshape(scores.shape).tolist()
+    texts = [["query"] * len(scores), numbers]
+    usual = torch.get_default_dtype()
+    with mock.patch.object(torch.Tensor, "float", torch.Tensor.double):
+        torch.set_default_dtype(torch.float64)
+        try:
+            return getattr(losses, name)(_Scored(scores), **options)(texts, list(grades))
+        finally:
+            torch.set_default_dtype(usual)
+
+
+@oracle("sentence-transformers RankNetLoss", builder="relevant or not", package="sentence_transformers")
+def _(scores, temperature):
+    return _sentence_lists("RankNetLoss", scores, (GRADES > 1).long(), sigma=1 / temperature, eps=0.0, reduction_log="natural")
+
+
+@oracle("sentence-transformers RankNetLoss graded", builder="grades", package="sentence_transformers")
+def _(scores, temperature):
+    return _sentence_lists("RankNetLoss", scores, GRADES, eps=0.0, reduction_log="natural")
+
+
+@oracle("sentence-transformers ListMLELoss", builder="distinct grades", package="sentence_transformers")
+def _(scores, temperature):
+    return _sentence_lists("ListMLELoss", scores, DISTINCT, respect_input_order=False)
+
+
+@oracle("sentence-transformers ListMLELoss a document", builder="distinct grades", package="sentence_transformers")
+def _(scores, temperature):
+    return _sentence_lists("ListMLELoss", scores, DISTINCT, respect_input_order=False) / (M - 1)
+
+
+def _every_lead(scores, positives, temperature):
+    "Each positive minus each negative of the whole matrix, in lists of their own: no mask of ours is used."
+    return torch.stack([p - n for p in scores[positives] for n in scores[~positives]]) / temperature
+
+
+@oracle("torch binary_cross_entropy_with_logits, every pair", builder="in_batch, hard", package="torch")
+def _(q, k, h, temperature):
+    scores = F.cosine_similarity(q[:, None], torch.cat([k, h])[None], dim=-1)
+    lead = _every_lead(scores, torch.eye(N, 2 * N, dtype=torch.bool), temperature)
+    return F.binary_cross_entropy_with_logits(lead, torch.ones_like(lead))
+
+
+@oracle("torch soft_margin_loss, every pair", builder="in_batch", package="torch")
+def _(q, k, temperature):
+    lead = _every_lead(F.cosine_similarity(q[:, None], k[None], dim=-1), torch.eye(N, dtype=torch.bool), temperature)
+    return F.soft_margin_loss(lead, torch.ones_like(lead))

@@ -224,17 +224,20 @@ def listwise(scores, relevance, mask=None, *, reduction="mean", check=False):
             continue
         if not isinstance(x, torch.Tensor) or x.shape != scores.shape or x.dim() != 2 or x.device != scores.device:
             raise ValueError(f"{name}: got something else, want (Q, K)")
-        if x.is_floating_point() == (name == "mask"):
+        if name != "relevance" and x.is_floating_point() == (name == "mask"):
             raise TypeError(f"{name}: got {x.dtype}")
     if reduction not in ("none", "mean", "sum"):
         raise ValueError(f"reduction: got {reduction}")
-    scores, relevance = (x.float() if x.dtype in (torch.float16, torch.bfloat16) else x for x in (scores, relevance))
     there = torch.ones_like(scores, dtype=torch.bool) if mask is None else mask
+    if check:
+        manners.check_list_values(scores, relevance, there)
+    given, scores, relevance = scores.dtype, scores.double(), relevance.double()
     counted = there.any(1)
     rows = there | ~counted[:, None]
     logits = torch.where(there, scores, torch.where(counted[:, None], -torch.inf, 0.0))
     target = torch.softmax(torch.where(rows, relevance, -torch.inf), 1)
     losses = -torch.where(there, target * torch.log_softmax(logits, 1), 0.0).sum(1)
+    losses = losses.to(given if given in (torch.float32, torch.float64) else torch.float32)
     return losses if reduction == "none" else losses.sum() / (1 if reduction == "sum" else counted.sum().clamp(min=1))
 
 
@@ -290,7 +293,8 @@ def test_lists_and_pooled_objectives_get_their_checks(monkeypatch):
 
 
 def test_a_new_entry_gets_every_check():
-    assert set(applicable(RIGHT)) == set(CHECKS) - {"bad lists"}
+    of_lists = {"bad lists", "edge lists", "kinds of grades", *(name for name in CHECKS if name.startswith("float32 lists"))}
+    assert set(applicable(RIGHT)) == set(CHECKS) - of_lists
 
 
 def test_a_wrong_entry_turns_the_command_red(tmp_path):
@@ -318,7 +322,7 @@ def test_register_and_get():
     added = registry.register(dataclasses.replace(RIGHT, name="for_this_test"))
     try:
         assert registry.get("for_this_test") is added and registry.methods() == (*before, added)
-        assert registry.methods("lists") == () and added in registry.methods("pairs")
+        assert added not in registry.methods("lists") and added in registry.methods("pairs")
         with pytest.raises(ValueError, match="name: got 'for_this_test'.*not taken"):
             registry.register(added)
     finally:
