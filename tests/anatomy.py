@@ -19,6 +19,7 @@ METHOD_SECTIONS = (
     "Problem", "Derivation", "By hand", "Vectorised", "Agreement", "Limits", "Conventions", "Picture", "Claims", "Experiment",
     "Exercises", "Summary", "References",
 )  # fmt: skip
+COMPARISON_SECTIONS = ("Problem", "Claims", "Experiment", "Exercises", "Summary", "References")  # a chapter's page that exports nothing
 KINDS = "predict|break|prove|implement|extend"
 LEAST_SEEDS = {"outcome": 8, "mechanism": 5}
 CELL_BYTES, NOTEBOOK_BYTES = 100_000, 400_000
@@ -86,7 +87,7 @@ class Cell:
 
 
 class Page:
-    "A notebook with its place: `name` is folder/name under nbs/, `kind` is index, guide, foundation or method."
+    "A notebook with its place: `name` is folder/name under nbs/, `kind` is index, guide, foundation, method or comparison."
 
     def __init__(self, name: str, nb: dict, claims: Path):
         self.name, self.nb, self.claims = name, nb, claims
@@ -94,7 +95,9 @@ class Page:
         self.code = [cell for cell in self.cells if cell.is_code]
         self.markdown = [cell for cell in self.cells if not cell.is_code]
         folder = name.rpartition("/")[0]
-        self.kind = {"": "index", "guides": "guide", "0_foundations": "foundation"}.get(folder, "method")
+        exports = any(line.startswith("default_exp") for cell in self.code for line in cell.directives)
+        in_chapter = "method" if exports else "comparison"
+        self.kind = {"": "index", "guides": "guide", "0_foundations": "foundation"}.get(folder, in_chapter)
 
     @cached_property
     def headings(self) -> list:
@@ -425,7 +428,7 @@ def exercises(page):
 def sections(page):
     at = 0
     titles = [h.lower() for _, h in page.headings]
-    for wanted in METHOD_SECTIONS:
+    for wanted in METHOD_SECTIONS if page.kind == "method" else COMPARISON_SECTIONS:
         places = [i for i, h in enumerate(titles) if re.match(rf"{wanted.lower()}\b", h)]
         later = [i for i in places if i >= at]
         if not places:
@@ -449,7 +452,7 @@ def claims(page):
         for call in cell.calls("Claim"):
             said = {k: v for k, v in zip(("id", "paper", "notebook", "kind"), call.args)} | {k.arg: k.value for k in call.keywords}
             stated.append((cell.number, pattern(said.get("id")), getattr(said.get("kind"), "value", None)))
-    for kind in LEAST_SEEDS:
+    for kind in LEAST_SEEDS if page.kind == "method" else ("outcome",):
         if kind not in [k for _, _, k in stated]:
             yield f"no claim of the kind {kind} is stated (Claim(..., kind={kind!r}) with literals)"
     if first_judged is None:
@@ -476,6 +479,7 @@ RULES = {
     "guide": ALWAYS + RUNNING,
     "foundation": ALWAYS + RUNNING + (exercises,),
     "method": ALWAYS + RUNNING + (exercises, sections, claims),
+    "comparison": ALWAYS + RUNNING + (exercises, sections, claims),  # fewer sections and an outcome claim alone: see there
 }
 
 
