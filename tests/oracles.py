@@ -4,6 +4,7 @@ An arrangement says which embeddings (or scores of lists) are drawn and how ours
 """
 
 import importlib.util
+import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -78,6 +79,13 @@ def _(a, b, temperature):
     from lightly_loader import load
 
     return load()(temperature)(a, b)
+
+
+@oracle("lightly DCLLoss", builder="two_views", package="lightly")
+def _(a, b, temperature):
+    from lightly_loader import load
+
+    return load("lightly.loss.dcl_loss", "DCLLoss")(temperature)(a, b)
 
 
 def _pml():
@@ -253,3 +261,11 @@ def _(q, k, h, temperature):
 def _(q, k, temperature):
     lead = _every_lead(F.cosine_similarity(q[:, None], k[None], dim=-1), torch.eye(N, dtype=torch.bool), temperature)
     return F.soft_margin_loss(lead, torch.ones_like(lead))
+
+
+@oracle("torch logsumexp over the positives", builder="from_labels", package="torch")
+def _(z, temperature):
+    "solo-learn's supervised loss, to which the log of the number of positives is added."
+    same, itself = LABELS[:, None] == LABELS, torch.eye(len(z), dtype=torch.bool)
+    logits = F.cosine_similarity(z[:, None], z[None], dim=-1).masked_fill(itself, -torch.inf) / temperature
+    return (logits.logsumexp(1) - logits.masked_fill(~same, -torch.inf).logsumexp(1)).mean() + math.log(2)

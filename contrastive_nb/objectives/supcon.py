@@ -19,10 +19,21 @@ def _mean_inside(scores, positives, negatives, weights, temperature):
     counted = positives.any(1) & negatives.any(1)
     strangers = manners.row_logsumexp(scores, negatives, weights, temperature)
     partners = manners.row_logsumexp(scores, positives, None, temperature)
+    if weights is None:  # a constant: no gradient, not even one that rounds to almost nothing
+        offset = positives.sum(1).clamp(min=1).to(partners.dtype).log()
+    else:
+        offset = -_log_mean(scores, positives, weights, temperature)
+    return -F.logsigmoid(partners - strangers) + offset, counted
+
+
+def _log_mean(scores, positives, weights, temperature):
+    "(Q,) log of the mean, by target shares, of the positives' softmax among themselves; 0 where a query has none."
     rows, columns, logits = manners.listed(scores, positives, temperature)
-    among = manners.shares(positives, weights, rows, columns) * torch.exp(logits - partners[rows])
-    mean = torch.where(counted, manners.sum_rows(among, rows, scores), 1.0)
-    return -F.logsigmoid(partners - strangers) - mean.log(), counted
+    top = logits.new_full(scores.shape[:1], -torch.inf).scatter_reduce(0, rows, logits.detach(), "amax")
+    terms = torch.exp(logits - top[rows])
+    parts = (terms * manners.shares(positives, weights, rows, columns), terms)
+    mean, total = (torch.where(positives.any(1), manners.sum_rows(part, rows, scores), 1.0) for part in parts)
+    return mean.log() - total.log()
 
 # %% ../../nbs/1_objectives/05_supcon.ipynb #28851658
 def supcon(

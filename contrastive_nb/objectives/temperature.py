@@ -54,7 +54,7 @@ def effective_negatives(
     """
     shares = relative_penalty(scores, positives, negatives, weights, temperature=temperature, check=check)
     each = shares if weights is None else shares / torch.where(shares > 0, weights, 1.0)
-    return torch.where(shares.sum(1) > 0, torch.exp(-torch.xlogy(shares, each).sum(1)), 0.0)
+    return torch.where(shares.sum(1) != 0, torch.exp(-torch.xlogy(shares, each).sum(1)), 0.0)
 
 # %% ../../nbs/1_objectives/02_temperature.ipynb #91d08a3d
 def tolerance(
