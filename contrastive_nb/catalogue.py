@@ -1,5 +1,7 @@
 """The catalogue of methods: what data/catalogue.yml says of each, joined with what the project has of it by now. Plain module."""
 
+import html
+
 from contrastive_nb import claims, files, registry
 
 
@@ -33,13 +35,128 @@ def rows() -> list[dict]:
     return joined
 
 
-def as_markdown(rows: list[dict]) -> str:
-    "The catalogue as one table: id, method and paper, family, state, page, function, claims with their verdicts."
-    lines = ["| id | method | family | state | page | function | claims (laptop) |", "|---|---|---|---|---|---|---|"]
+# --- as HTML: the same rows in JupyterLab and on the website, where a script adds filters and sorting ---------------------------------
+
+
+def _page(name: str) -> str:
+    return f'<a href="{name}.ipynb">{name.rpartition("/")[2]}</a>'
+
+
+def _verdict(text: str | None) -> str:
+    return f'<span class="verdict {text.split()[0].replace("not", "no")}">{text}</span>' if text else "not run"
+
+
+def _words(text: str) -> str:
+    "A table's text: whole words apart, `inconclusive at this scale` short."
+    return html.escape(text.replace("-", " "))
+
+
+def _table(name: str, heads: dict[str, str], lines: list[str], label: str) -> str:
+    "A table that the website's script makes filterable; a head is the column's name -> how it filters (`choice`) or sorts (`number`)."
+    cells = "".join(f'<th scope="col"{f" class={kind}" if kind else ""}>{head}</th>' for head, kind in heads.items())
+    return f'<table class="filterable {name}" id="{name}" aria-label="{label}"><thead><tr>{cells}</tr></thead><tbody>\n{chr(10).join(lines)}\n</tbody></table>'
+
+
+def as_html(rows: list[dict]) -> str:
+    "The catalogue, one row a method: id, method, paper, family, state, page, function, claims with their verdicts."
+    heads = {"id": "", "method": "", "paper": "", "family": "choice", "state": "choice", "page": "", "function": "", "claims": ""}
+    lines = []
     for row in rows:
-        pages = ", ".join(f"[{page.split('/')[-1]}]({page}.ipynb)" for page in row["notebooks"])
-        functions = ", ".join(f"`{name.split('.')[-1]}`" for name in row["functions"])
-        verdicts = "; ".join(f"{claim.split('-', 1)[1]}: {found.get('laptop', 'not run')}" for claim, found in row["verdicts"].items())
-        title = row["title"].replace("|", "/")
-        lines.append(f"| {row['id']} | **{row['short']}**: {title} ({row['year']}) | {row['family']} | {row['state']} | {pages} | {functions} | {verdicts} |")
-    return "\n".join(lines)
+        functions = ", ".join(f"<code>{name.rpartition('.')[2]}</code>" for name in row["functions"])
+        verdicts = "<br>".join(f"{claim.split('-', 1)[1]}: {_verdict(found.get('laptop') or found.get('gpu'))}" for claim, found in row["verdicts"].items())
+        method = html.escape(row["aliases"][0] if row["aliases"] else row["short"])
+        lines.append(
+            f'<tr id="{row["id"]}"><td>{row["id"]}</td><td><b>{method}</b></td>'
+            f"<td>{html.escape(row['title'])} ({row['year']})<details><summary>Idea</summary>{html.escape(row['idea'])}</details></td>"
+            f"<td>{_words(row['family'])}</td><td>{row['state']}</td><td>{', '.join(map(_page, row['notebooks']))}</td><td>{functions}</td><td>{verdicts}</td></tr>"
+        )
+    return _table("catalogue", heads, lines, "All methods")
+
+
+def families_html(rows: list[dict]) -> str:
+    "How many methods of each family are derived, claimed and planned."
+    families = sorted({row["family"] for row in rows}, key=lambda name: (-sum(row["family"] == name for row in rows), name))
+    lines = []
+    for name in [*families, None]:
+        states = [row["state"] for row in rows if name in (row["family"], None)]
+        numbers = [states.count("derived"), states.count("claimed"), states.count("planned"), len(states)]
+        kind = "th" if name is None else "td"
+        lines.append(f"<tr><th scope='row'>{_words(name or 'all')}</th>" + "".join(f"<{kind}>{n}</{kind}>" for n in numbers) + "</tr>")
+    return f"<table class='counts'><thead><tr><th>family</th><th>derived</th><th>claimed</th><th>planned</th><th>all</th></tr></thead><tbody>{''.join(lines)}</tbody></table>"
+
+
+# --- the ledger -------------------------------------------------------------------------------------------------------------------------
+
+
+def recorded() -> list[dict]:
+    "The ledger's claims that were run at laptop or gpu size, in the order of the catalogue."
+    order = {entry["id"]: i for i, entry in enumerate(entries())}
+    kept = [record for record in claims.load() if {"laptop", "gpu"} & set(record["runs"])]
+    return sorted(kept, key=lambda record: (order.get(record["paper"], len(order)), record["paper"], record["id"]))
+
+
+def _measured(run: dict | None) -> str:
+    if run is None:
+        return "not run"
+    low, high = run["interval"]
+    spread = "deterministic" if len(run["seeds"]) == 1 else f"[{low:.3g}, {high:.3g}], {len(run['seeds'])} seeds"
+    return f"{_verdict(run['verdict'])}<br>{run['effect']:.3g} {spread}".replace("-", "\u2212")
+
+
+def ledger_html(records: list[dict]) -> str:
+    "One row a claim: what was said, the paper's figure, effect, interval and verdict at both sizes."
+    if not records:
+        return "<p>No claim has been recorded yet.</p>"
+    heads = {"claim": "", "kind": "choice", "statement": "", "the paper's figure": "", "counts from": "number", "laptop": "choice", "gpu": "choice", "page": ""}
+    lines = []
+    for record in records:
+        star = ' <abbr title="The formula was reconstructed: the paper\'s own could not be read">reconstructed</abbr>' if record["formula"] == "reconstructed" else ""
+        lines.append(
+            f'<tr id="{record["id"]}"><td>{record["id"]}{star}</td><td>{record["kind"]}</td><td>{html.escape(record["statement"])}</td>'
+            f"<td>{html.escape(record['paper_figure'] or '') or '–'}</td><td>{record['smallest_effect']:g}</td>"
+            f"<td>{_measured(record['runs'].get('laptop'))}</td><td>{_measured(record['runs'].get('gpu'))}</td><td>{_page(record['notebook'])}</td></tr>"
+        )
+    return _table("ledger", heads, lines, "All claims")
+
+
+def verdicts_html(records: list[dict]) -> str:
+    "How many claims of each kind came out how, at both sizes."
+    lines = []
+    for size in ("laptop", "gpu"):
+        for kind in claims.KINDS:
+            found = [r["runs"][size]["verdict"] for r in records if r["kind"] == kind and size in r["runs"]]
+            if found:
+                numbers = "".join(f"<td>{found.count(verdict)}</td>" for verdict in claims.VERDICTS)
+                lines.append(f"<tr><th scope='row'>{kind}, {size}</th>{numbers}<td>{len(found)}</td></tr>")
+    heads = "".join(f"<th>{verdict}</th>" for verdict in claims.VERDICTS)
+    return f"<table class='counts'><thead><tr><th>claims</th>{heads}<th>all</th></tr></thead><tbody>{''.join(lines)}</tbody></table>"
+
+
+def drawn(records: list[dict]) -> list[tuple]:
+    """Rows for `plots.forest`: (id and size, effect, low, high, verdict), in units of the smallest effect that counts.
+
+    In these units 1 is the verdict's threshold, whatever the claim measures, so that accuracies and gradients share an axis.
+    """
+    rows = []
+    for record in records:
+        for size, run in record["runs"].items():
+            if size in ("laptop", "gpu"):
+                unit = record["smallest_effect"]
+                label = record["id"] + (" (gpu)" if size == "gpu" else "") + ("*" if record["formula"] == "reconstructed" else "")
+                rows.append((label, run["effect"] / unit, *(x / unit for x in run["interval"]), run["verdict"]))
+    return rows
+
+
+def forest(
+    rows: list[tuple],  # of `drawn`
+):
+    "The ledger in one picture; returns the axes. Between -1 and 1 the axis is linear, beyond that logarithmic."
+    import matplotlib.pyplot as plt
+
+    from contrastive_nb import plots
+
+    axes = plots.forest(rows, plt.subplots(figsize=(plots.WIDE[0], 1.0 + 0.2 * len(rows)))[1])
+    axes.axvline(1, color="#3f3f3f", linewidth=0.9, linestyle=":", zorder=1)
+    axes.set_xscale("symlog", linthresh=1, linscale=0.7)
+    axes.set_xlabel("effect in the claimed direction / smallest effect that counts (95% interval)")
+    return axes

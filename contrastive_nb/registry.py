@@ -19,6 +19,7 @@ PROMISES = {
     "scale-free": "multiplying scores and temperature by the same number changes nothing",
     "permutation": "permuting queries and keys together with their masks changes nothing",
     "pooled": "pairs count whatever their query, so a query without a partner still counts",
+    "one-place": "a negative takes one place in a list that is sorted: its weight scales its term and makes no copies of it",
 }
 
 
@@ -136,6 +137,75 @@ METHODS = (
         temperature=True,
         promises={"shift-free", "scale-free", "permutation"},  # monotone only while a query's positives weigh the same
         oracles=("torch cross_entropy", "lightly NTXentLoss", "torch logsumexp over the positives"),
+    ),
+    Method(
+        name="triplet",
+        function="contrastive_nb.objectives:triplet",
+        shape="pairs",
+        paper="S65",
+        notebook="1_objectives/06_triplet",
+        by_hand="triplet_by_hand",
+        promises={"monotone", "shift-free", "permutation"},
+        oracles=(
+            "torch soft_margin_loss of given triplets",
+            "pytorch-metric-learning TripletMarginLoss smooth",
+            "sentence-transformers BatchHardSoftMarginTripletLoss",
+        ),
+    ),
+    Method(
+        name="triplet_hinge",
+        function="contrastive_nb.objectives:triplet",
+        shape="pairs",
+        paper="S65",
+        notebook="1_objectives/06_triplet",
+        by_hand="triplet_by_hand",
+        options={"margin": 1.0},
+        promises={"monotone", "shift-free", "permutation"},
+        oracles=(
+            "torch triplet_margin_loss",
+            "pytorch-metric-learning TripletMarginLoss",
+            "pytorch-metric-learning BatchHardMiner",
+            "sentence-transformers BatchHardTripletLoss",
+            "sentence-transformers BatchAllTripletLoss",
+        ),
+    ),
+    Method(
+        name="cacr",
+        function="contrastive_nb.objectives:cacr",
+        shape="pairs",
+        paper="S01",
+        notebook="1_objectives/07_cacr",
+        by_hand="cacr_by_hand",
+        promises={"shift-free", "permutation"},  # through the weights a near positive is pushed off: not monotone
+    ),
+    Method(
+        name="cacr_sharp",
+        function="contrastive_nb.objectives:cacr",
+        shape="pairs",
+        paper="S01",
+        notebook="1_objectives/07_cacr",
+        by_hand="cacr_by_hand",
+        options={"alpha": 0.5, "tau_pos": 4.0, "tau_neg": 10.0},
+        promises={"permutation"},  # alpha and beta differ, so a shift counts
+    ),
+    Method(
+        name="groco",
+        function="contrastive_nb.objectives:groco",
+        shape="pairs",
+        paper="S04",
+        notebook="1_objectives/08_groco",
+        by_hand="groco_by_hand",
+        promises={"shift-free", "permutation", "one-place"},  # soft swaps can turn a slope round: not monotone
+    ),
+    Method(
+        name="groco_top_2",
+        function="contrastive_nb.objectives:groco",
+        shape="pairs",
+        paper="S04",
+        notebook="1_objectives/08_groco",
+        by_hand="groco_by_hand",
+        options={"top_k": 2, "steepness": 5.0},
+        promises={"shift-free", "permutation", "one-place"},
     ),
     Method(
         name="ranknet",

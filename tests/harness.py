@@ -437,6 +437,8 @@ def check_weights(method) -> None:
     close(call(method, scores, positives, negatives, ones * ~gone), without, "weight 0 is a pair taken out", tolerance=1e-12)
     twice = torch.cat([scores, scores], 1), torch.cat([positives, positives & False], 1), torch.cat([negatives, negatives], 1)
     doubled = call(method, scores, positives, negatives, torch.where(negatives, 2.0, 1.0))
+    if "one-place" in method.promises:  # a copy would take a place of its own; the weight of the term is the double loop's to check
+        return
     close(doubled, call(method, *twice), "a negative of weight 2", tolerance=1e-12)
 
 

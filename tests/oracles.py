@@ -13,6 +13,7 @@ from unittest import mock
 import torch
 import torch.nn.functional as F
 
+from contrastive_nb.negatives import batch_hard
 from contrastive_nb.pairs import flip, from_labels, in_batch, two_views, with_queue
 
 N, M, D = 8, 5, 6
@@ -26,6 +27,11 @@ def draw(*shapes: tuple, seed: int = 0) -> tuple:
     return tuple(torch.randn(shape, generator=generator, dtype=torch.float64, requires_grad=True) for shape in shapes)
 
 
+def given(anchor, positive, negative):
+    "One triplet a row, by distance."
+    return with_queue(anchor, positive, anchor.new_zeros(0, D), extra=negative[:, None], similarity="neg_euclidean")
+
+
 # name -> (shapes of the embeddings, the loss of a function of pairs on them)
 ARRANGEMENTS = {
     "two_views": (((N, D), (N, D)), lambda loss, a, b: loss(*two_views(a, b))),
@@ -35,6 +41,10 @@ ARRANGEMENTS = {
     "with_queue": (((N, D), (N, D), (M, D)), lambda loss, q, k, queue: loss(*with_queue(q, k, queue))),
     "own negatives": (((N, D), (N, D), (N, M, D)), lambda loss, q, k, own: loss(*with_queue(q, k, q.new_zeros(0, D), extra=own))),
     "from_labels": (((len(LABELS), D),), lambda loss, z: loss(*from_labels(z, LABELS))),
+    "from_labels, distance": (((len(LABELS), D),), lambda loss, z: loss(*from_labels(z, LABELS, similarity="neg_euclidean"))),
+    "from_labels, close": (((len(LABELS), D),), lambda loss, z: loss(*from_labels(0.1 * z, LABELS, similarity="neg_euclidean"))),
+    "from_labels, hardest": (((len(LABELS), D),), lambda loss, z: loss(*batch_hard(from_labels(z, LABELS, similarity="neg_euclidean")))),
+    "given triplets": (((N, D), (N, D), (N, D)), lambda loss, a, p, n: loss(*given(a, p, n))),
     "relevant or not": (((N, M),), lambda loss, s: loss(s, GRADES > 1, GRADES <= 1)),
     "two grades": (((N, M),), lambda loss, s: loss(s, GRADES > 1)),
     "grades": (((N, M),), lambda loss, s: loss(s, GRADES)),
@@ -269,3 +279,61 @@ def _(z, temperature):
     same, itself = LABELS[:, None] == LABELS, torch.eye(len(z), dtype=torch.bool)
     logits = F.cosine_similarity(z[:, None], z[None], dim=-1).masked_fill(itself, -torch.inf) / temperature
     return (logits.logsumexp(1) - logits.masked_fill(~same, -torch.inf).logsumexp(1)).mean() + math.log(2)
+
+
+@oracle("torch soft_margin_loss of given triplets", builder="given triplets", package="torch")
+def _(anchor, positive, negative, temperature):
+    lead = (anchor - negative).norm(dim=1) - (anchor - positive).norm(dim=1)
+    return F.soft_margin_loss(lead, torch.ones_like(lead))
+
+
+@oracle("torch triplet_margin_loss", builder="given triplets", package="torch")
+def _(anchor, positive, negative, temperature):
+    return F.triplet_margin_loss(anchor, positive, negative, margin=1.0, eps=0.0)
+
+
+def _pml_triplets(z, miner: bool = False, **options):
+    "The mean over all triplets, active or not, or over the hardest ones, of embeddings that are not normalised."
+    from pytorch_metric_learning import distances, miners, reducers
+
+    distance = distances.LpDistance(normalize_embeddings=False)
+    loss = _pml().TripletMarginLoss(distance=distance, reducer=reducers.MeanReducer(), **options)
+    return loss(z, LABELS, miners.BatchHardMiner(distance=distance)(z, LABELS) if miner else None)
+
+
+@oracle("pytorch-metric-learning TripletMarginLoss smooth", builder="from_labels, distance", package="pytorch_metric_learning")
+def _(z, temperature):
+    return _pml_triplets(z, margin=0, smooth_loss=True)
+
+
+@oracle("pytorch-metric-learning TripletMarginLoss", builder="from_labels, distance", package="pytorch_metric_learning")
+def _(z, temperature):
+    return _pml_triplets(z, margin=1)
+
+
+@oracle("pytorch-metric-learning BatchHardMiner", builder="from_labels, hardest", package="pytorch_metric_learning")
+def _(z, temperature):
+    return _pml_triplets(z, miner=True, margin=1)
+
+
+def _sentence_triplets(name: str, z, **options):
+    try:
+        from sentence_transformers.sentence_transformer import losses
+    except ImportError:  # before version 6
+        from sentence_transformers import losses
+    return getattr(losses, name)(torch.nn.Identity(), **options).compute_loss_from_embeddings([z], LABELS)
+
+
+@oracle("sentence-transformers BatchHardTripletLoss", builder="from_labels, hardest", package="sentence_transformers")
+def _(z, temperature):
+    return _sentence_triplets("BatchHardTripletLoss", z, margin=1)
+
+
+@oracle("sentence-transformers BatchHardSoftMarginTripletLoss", builder="from_labels, hardest", package="sentence_transformers")
+def _(z, temperature):
+    return _sentence_triplets("BatchHardSoftMarginTripletLoss", z)
+
+
+@oracle("sentence-transformers BatchAllTripletLoss", builder="from_labels, close", package="sentence_transformers")
+def _(z, temperature):
+    return _sentence_triplets("BatchAllTripletLoss", 0.1 * z, margin=1)  # so close that every triplet is active: it averages over those alone

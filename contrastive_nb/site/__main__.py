@@ -1,0 +1,82 @@
+"""`python -m contrastive_nb.site`: the website from the committed notebooks, with Quarto or else with pandoc. `make site` runs it."""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from contrastive_nb import files
+from contrastive_nb.site import book, stage
+
+
+def process(work: Path, jobs: int) -> Path:
+    "nbdev's part: front matter, hidden lines, cleaning. Worker processes start anew, so this needs the guard at the end of the file."
+    from nbdev.serve import proc_nbs
+
+    before = Path.cwd()
+    os.chdir(work)
+    try:
+        proc_nbs(path="nbs", n_workers=jobs, force=True)
+    finally:
+        os.chdir(before)
+    return work / "_proc"
+
+
+def with_quarto(root: Path, processed: Path, out: Path) -> None:
+    assets = processed / "_site_assets"
+    shutil.copytree(root / "nbs" / "_site_assets", assets)
+    script = (assets / "shared.js").read_text(encoding="utf-8")
+    (assets / "after.html").write_text(f"<script>\n{script}</script>\n", encoding="utf-8")
+    for name in (root / "nbs").glob("*.scss"):
+        shutil.copy(name, processed)
+    subprocess.run(["quarto", "render", str(processed), "--no-execute"], check=True)
+    shutil.copytree(processed / "_site", out)
+
+
+def build(root: Path, out: Path, notebooks: Path | None, jobs: int, quarto: bool) -> int:
+    "The website in `out`, in place of what was there; the number of its pages."
+    work = files.build() / "site" / out.name
+    pages = stage.stage(root, work, notebooks)
+    processed = process(work, jobs)
+    shutil.rmtree(out, ignore_errors=True)
+    if quarto:
+        with_quarto(root, processed, out)
+    else:
+        from contrastive_nb.site import render
+
+        render.site(root, processed, out, jobs)
+    repository = book.repository(root)
+    for page in pages:
+        (out / "notebooks" / page.name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(page.path, out / "notebooks" / f"{page.name}.ipynb")
+        stage.write(out / "colab" / f"{page.name}.ipynb", stage.json.dumps(stage.colab(page, repository), indent=1, ensure_ascii=False) + "\n")
+    (out / ".nojekyll").touch()
+    return len(list(out.rglob("*.html")))
+
+
+def main() -> int:
+    root = files.checkout()
+    if root is None:
+        print("The website is built from a checkout of the repository: this is an installed package.", file=sys.stderr)
+        return 2
+    said = argparse.ArgumentParser(prog="python -m contrastive_nb.site", description="Build the website from the committed notebooks.")
+    said.add_argument("--output", type=Path, default=root / "_site", help="folder to write, in place of what it holds (_site)")
+    said.add_argument("--notebooks", type=Path, help="folder with other copies of the notebooks, such as build/runs/laptop")
+    said.add_argument("--jobs", type=int, default=2)
+    said.add_argument("--renderer", choices=("quarto", "pandoc"), help="the default is Quarto where it is on PATH")
+    asked = said.parse_args()
+    start, found = time.monotonic(), shutil.which("quarto")
+    if not found and asked.renderer != "pandoc":
+        print("Quarto is not on PATH: pandoc renders the same processed notebooks, with the same text, figures and tables.")
+    if book.repository(root) is None:
+        print(f"No address of the repository is known ({book.REPOSITORY}, pyproject.toml or git's origin): pages get no edit link.")
+    count = build(root, asked.output.resolve(), asked.notebooks, asked.jobs, asked.renderer == "quarto" or bool(found and asked.renderer is None))
+    print(f"{asked.output}: {count} pages in {time.monotonic() - start:.0f} s. Open {asked.output / 'index.html'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

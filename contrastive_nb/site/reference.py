@@ -1,0 +1,255 @@
+"""API reference: one page a module, from signatures, docstrings and the comments beside arguments. Read from syntax trees, nothing is imported.
+
+Plain module: machinery.
+"""
+
+import ast
+import html
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+HIDDEN = {"_modidx", "__main__"}
+
+
+@dataclass
+class Argument:
+    name: str
+    kind: str | None
+    default: str | None
+    says: str
+
+
+@dataclass
+class Definition:
+    "A public function or class."
+
+    name: str
+    signature: str
+    doc: str
+    arguments: list[Argument]
+    returns: str | None = None  # the type
+    returns_says: str = ""
+    methods: list["Definition"] = field(default_factory=list)
+
+
+@dataclass
+class Module:
+    name: str  # "objectives.infonce"
+    doc: str
+    notebook: str | None  # "1_objectives/01_infonce", for what nbdev exports
+    definitions: list[Definition]
+    values: list[tuple[str, str]]  # public constants and what they are
+    gathers: dict[str, str]  # names that come from elsewhere in the package: name -> module
+
+    @property
+    def address(self) -> str:
+        return f"api/{self.name}.html"
+
+
+def _comments(lines: list[str], first: int, last: int) -> str:
+    "The comment at the end of these lines (counted from 1), and the comment lines right below them."
+    return " ".join(found.group(1) for i in range(first, last + 1) if (found := re.search(r"(?:^|\s)# ?(.+)$", _no_strings(lines[i - 1]))))
+
+
+def _no_strings(line: str) -> str:
+    return re.sub(r"""("([^"\\]|\\.)*"|'([^'\\]|\\.)*')""", lambda m: "x" * len(m.group()) if "#" in m.group() else m.group(), line)
+
+
+def _arguments(node: ast.FunctionDef, lines: list[str], skip_self: bool) -> list[Argument]:
+    a = node.args
+    plain = [*a.posonlyargs, *a.args]
+    defaults = [None] * (len(plain) - len(a.defaults)) + list(a.defaults)
+    rows = [(arg.arg, arg, default) for arg, default in zip(plain, defaults, strict=True)]
+    rows += [("*" + a.vararg.arg, a.vararg, None)] if a.vararg else []
+    rows += [(arg.arg, arg, default) for arg, default in zip(a.kwonlyargs, a.kw_defaults, strict=True)]
+    rows += [("**" + a.kwarg.arg, a.kwarg, None)] if a.kwarg else []
+    if skip_self and rows and rows[0][0] in ("self", "cls"):
+        rows = rows[1:]
+    shared = {}
+    for _, arg, _ in rows:
+        shared[arg.lineno] = shared.get(arg.lineno, 0) + 1
+    found = []
+    for name, arg, default in rows:
+        last = max(default.end_lineno if default else 0, arg.end_lineno)
+        alone = shared[arg.lineno] == 1 and arg.lineno > node.lineno
+        says = _comments(lines, arg.lineno, last) if alone else ""
+        found.append(Argument(name, ast.unparse(arg.annotation) if arg.annotation else None, ast.unparse(default) if default else None, says))
+    return found
+
+
+def _signature(node: ast.FunctionDef) -> str:
+    head = f"def {node.name}"
+    bare = ast.unparse(node.args)
+    returns = f" -> {ast.unparse(node.returns)}" if node.returns else ""
+    if len(head + bare + returns) < 88:
+        return f"{head}({bare}){returns}"
+    parts, depth, start = [], 0, 0
+    for i, c in enumerate(bare):
+        depth += (c in "([{") - (c in ")]}")
+        if c == "," and not depth:
+            parts.append(bare[start:i].strip())
+            start = i + 1
+    return f"{head}(\n" + "".join(f"    {part},\n" for part in [*parts, bare[start:].strip()]) + f"){returns}"
+
+
+def _function(node: ast.FunctionDef, lines: list[str], method: bool = False) -> Definition:
+    returns = ast.unparse(node.returns) if node.returns else None
+    says = ""
+    if node.returns and node.body[0].lineno > node.returns.end_lineno:
+        says = _comments(lines, node.returns.end_lineno, node.returns.end_lineno)
+    return Definition(node.name, _signature(node), ast.get_docstring(node) or "", _arguments(node, lines, method), returns, says)
+
+
+def _class(node: ast.ClassDef, lines: list[str]) -> Definition:
+    fields = [
+        Argument(b.target.id, ast.unparse(b.annotation), ast.unparse(b.value) if b.value else None, _comments(lines, b.lineno, b.end_lineno))
+        for b in node.body
+        if isinstance(b, ast.AnnAssign) and isinstance(b.target, ast.Name) and not b.target.id.startswith("_")
+    ]
+    start = next((b for b in node.body if isinstance(b, ast.FunctionDef) and b.name == "__init__"), None)
+    shown = [b for b in node.body if isinstance(b, ast.FunctionDef) and (b.name == "__call__" or not b.name.startswith("_"))]
+    bases = ", ".join(ast.unparse(base) for base in node.bases)
+    return Definition(
+        node.name, f"class {node.name}" + (f"({bases})" if bases else ""), ast.get_docstring(node) or "",
+        _arguments(start, lines, True) if start else fields, methods=[_function(b, lines, True) for b in shown],
+    )  # fmt: skip
+
+
+def module(path: Path, package: Path) -> Module:
+    "What a module says of itself."
+    text = path.read_text(encoding="utf-8")
+    tree, lines = ast.parse(text), text.split("\n")
+    name = path.relative_to(package).with_suffix("").as_posix().replace("/", ".").removesuffix(".__init__")
+    made = re.search(r"# AUTOGENERATED!.*nbs/(\S+)\.ipynb", text)
+    listed = next((ast.literal_eval(b.value) for b in tree.body if isinstance(b, ast.Assign) and ast.unparse(b.targets[0]) == "__all__"), None)
+
+    def public(n):
+        return n in listed if listed is not None else not n.startswith("_")
+
+    definitions, values, gathers = [], [], {}
+    for node in tree.body:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and public(node.name):
+            definitions.append(_function(node, lines) if isinstance(node, ast.FunctionDef) else _class(node, lines))
+        elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and public(node.targets[0].id) and node.targets[0].id.isupper():
+            shown = ast.unparse(node.value)
+            values.append((node.targets[0].id, shown if len(shown) <= 160 else shown[:150] + " ..."))
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("contrastive_nb.") and path.name == "__init__.py":
+            gathers |= {alias.asname or alias.name: node.module.removeprefix("contrastive_nb.") for alias in node.names}
+    return Module(name, ast.get_docstring(tree) or "", made and made.group(1), definitions, values, gathers)
+
+
+def modules(package: Path) -> list[Module]:
+    "Every module of the package that has something public, those that notebooks export first."
+    found = [module(path, package) for path in sorted(package.rglob("*.py")) if path.stem not in HIDDEN and "_share" not in path.parts]
+    found = [m for m in found if m.definitions or m.gathers]
+    return sorted(found, key=lambda m: (m.notebook is None and not m.gathers, m.name))
+
+
+# --- as text ----------------------------------------------------------------------------------------------------------------------
+
+
+def _inline(text: str, known: dict[str, str]) -> str:
+    "Escaped text with `code` set as code; a name that has an entry is linked."
+
+    def code(found):
+        inner = html.escape(found.group(1))
+        target = known.get(found.group(1).removesuffix("()"))
+        return f'<a href="{target}"><code>{inner}</code></a>' if target else f"<code>{inner}</code>"
+
+    parts = re.split(r"(`[^`\n]+`)", text)
+    return "".join(re.sub(r"^`([^`\n]+)`$", code, part) if part.startswith("`") else html.escape(part) for part in parts)
+
+
+def _prose(doc: str, known: dict[str, str]) -> str:
+    blocks = []
+    for block in re.split(r"\n\s*\n", doc.strip()):
+        lines = block.split("\n")
+        if all(re.match(r"\s*- |\s{2,}", line) for line in lines):
+            items = re.split(r"\n\s*- ", "\n" + block.strip())[1:]
+            blocks.append("<ul>" + "".join(f"<li>{_inline(' '.join(item.split()), known)}</li>" for item in items) + "</ul>")
+        else:
+            blocks.append(f"<p>{_inline(' '.join(block.split()), known)}</p>")
+    return "\n".join(blocks)
+
+
+def _table(head: str, rows: list[Argument], known) -> str:
+    def line(row):
+        default = f"<code>{html.escape(row.default)}</code>" if row.default is not None else ""
+        kind = f"<code>{html.escape(row.kind)}</code>" if row.kind else ""
+        return f"<tr><th scope='row'><code>{html.escape(row.name)}</code></th><td>{kind}</td><td>{default}</td><td>{_inline(row.says, known)}</td></tr>"
+
+    body = "".join(map(line, rows))
+    head = f"<thead><tr><th>{head}</th><th>type</th><th>default</th><th>what it is</th></tr></thead>"
+    return f'<div class="scroll" tabindex="0"><table class="arguments">{head}<tbody>{body}</tbody></table></div>'
+
+
+def _raw(text: str) -> str:
+    return f"```{{=html}}\n{text}\n```"
+
+
+def _entry(definition: Definition, known, derived: str | None, level: str = "##", owner: str = "") -> list[str]:
+    is_class = definition.signature.startswith("class")
+    parts = [f"{level} `{owner}{definition.name}` {{#{owner}{definition.name}}}"]
+    parts += [f"```python\n{definition.signature}\n```", _raw(_prose(definition.doc, known))] if definition.doc else [f"```python\n{definition.signature}\n```"]
+    if any(row.says for row in definition.arguments) or (is_class and definition.arguments):
+        parts.append(_raw(_table("field" if is_class else "argument", definition.arguments, known)))
+    if definition.returns and definition.returns != "None" and definition.returns_says:
+        says = f"Returns <code>{html.escape(definition.returns)}</code>: {_inline(definition.returns_says, known)}."
+        parts.append(_raw(f'<p class="returns">{says}</p>'))
+    if derived:
+        parts.append(_raw(f'<p class="derived">{derived}</p>'))
+    for method in definition.methods:
+        parts += _entry(method, known, None, "###", f"{definition.name}.")
+    return parts
+
+
+def page(module: Module, known: dict[str, str], titles: dict[str, str], address) -> str:
+    """A module's page as markdown with front matter.
+
+    `known` maps public names to links seen from api/, `titles` the notebooks' names to their titles, `address` a notebook's name to its place.
+    """
+    lead = module.doc.split("\n\n")
+    parts = [f'---\ntitle: "contrastive_nb.{module.name}"\ndescription: {json.dumps(lead[0].split(chr(10))[0], ensure_ascii=False)}\n---']
+    if len(lead) > 1:
+        parts.append(_raw(_prose("\n\n".join(lead[1:]), known)))
+    if module.notebook:
+        place = f"../{address(module.notebook)}"
+        parts.append(_raw(f'<p>Exported from the page <a href="{place}">{html.escape(titles.get(module.notebook, module.notebook))}</a>, which derives it.</p>'))
+    if module.gathers:
+        rows = [f'<li><a href="{m}.html#{n}"><code>{n}</code></a> from <code>contrastive_nb.{m}</code></li>' for n, m in sorted(module.gathers.items())]
+        parts.append(_raw(f"<ul>{''.join(rows)}</ul>"))
+    for definition in module.definitions:
+        derived = None
+        if module.notebook:
+            place = f"../{address(module.notebook)}"
+            derived = f'<a href="{place}#def-{definition.name}">Where it is derived</a>'
+        parts += _entry(definition, known, derived)
+    if module.values:
+        rows = "".join(f"<tr><th scope='row'><code>{name}</code></th><td><code>{html.escape(value)}</code></td></tr>" for name, value in module.values)
+        table = f'<table class="arguments"><thead><tr><th>name</th><th>value</th></tr></thead><tbody>{rows}</tbody></table>'
+        parts += ["## Values {#values}", _raw(f'<div class="scroll" tabindex="0">{table}</div>')]
+    return "\n\n".join(parts) + "\n"
+
+
+def index(modules: list[Module], titles: dict[str, str], address) -> str:
+    "The reference's first page: every module with its names."
+
+    def line(m):
+        names = [(d.name, m.name) for d in m.definitions] or sorted(m.gathers.items())
+        links = ", ".join(f'<a href="{where}.html#{n}"><code>{n}</code></a>' for n, where in names)
+        page = f'<a href="../{address(m.notebook)}">{html.escape(titles.get(m.notebook, m.notebook))}</a>' if m.notebook else ""
+        return f'<tr><th scope="row"><a href="{m.name}.html"><code>{m.name}</code></a></th><td>{links}</td><td>{page}</td></tr>'
+
+    def table(chosen):
+        head = "<thead><tr><th>module</th><th>public names</th><th>derived on</th></tr></thead>"
+        return _raw(f'<div class="scroll" tabindex="0"><table class="modules">{head}<tbody>{"".join(map(line, chosen))}</tbody></table></div>')
+
+    taught = [m for m in modules if m.notebook or m.gathers]
+    plain = [m for m in modules if not (m.notebook or m.gathers)]
+    return "\n\n".join([
+        '---\ntitle: "All modules"\ndescription: "Every public function of the package, from its own docstring."\n---',
+        "An entry links to the page that derives it, and there each exported cell links back.",
+        "## From the notebooks", table(taught), "## Written by hand", "Machinery that teaches nothing about the methods.", table(plain),
+    ]) + "\n"  # fmt: skip

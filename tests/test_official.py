@@ -1,0 +1,63 @@
+"""Numbers that official code returns, beside ours: value, norm of the gradient, and its sum with given signs, in float64.
+
+The points are a formula, so that nothing has to be stored. Each number names its repository and commit.
+"""
+
+import pytest
+import torch
+from torch import Tensor
+
+from contrastive_nb.objectives import cacr, groco
+from contrastive_nb.pairs import Pairs, in_batch, views
+
+
+def known_points(*shape: int) -> Tensor:
+    place = torch.arange(torch.Size(shape).numel(), dtype=torch.float64)
+    return torch.sin(1 + place**2 / 7).reshape(shape).requires_grad_()
+
+
+def numbers(loss: Tensor, points: Tensor) -> list[float]:
+    "What is compared: the loss, the gradient's norm, and the gradient weighed by cosines of its places."
+    (slope,) = torch.autograd.grad(loss, points)
+    signs = torch.cos(torch.arange(slope.numel(), dtype=torch.float64)).reshape(slope.shape)
+    return [loss.item(), slope.norm().item(), (slope * signs).sum().item()]
+
+
+# JegZheng/CACR-SSL at fbc9d94810cf55c8461ed86a60e48e70e14acbbe, small_scale_experiments/losses: our_loss1 + our_loss2, 6 items of 4 numbers
+CACR = [
+    (2, {"tau_neg": 0.9}, [0.6341867023177354, 1.4083356548438737, -1.7239969882581239]),
+    (3, {"tau_neg": 2.0}, [1.9682477596072783, 0.7391747212693289, -1.1388091316314402]),
+    (4, {"alpha": 0.7, "beta": 1.3, "tau_pos": 3.0, "tau_neg": 5.0}, [1.4391082162940312, 0.6636569998062264, 0.1898174521207159]),
+    (3, {"tau_pos": 0.0, "tau_neg": 0.0}, [0.33157316252478597, 0.4398940878173263, -0.5206383526306172]),  # their choice "none"
+]
+
+
+@pytest.mark.parametrize("count, options, theirs", CACR)
+def test_cacr_pairs_one_view_with_one_view(count, options, theirs):
+    points = known_points(count, 6, 4)
+    pull = cacr(*views(list(points)), **options | {"beta": 0.0})
+    across = [in_batch(points[x], points[y]) for x in range(count) for y in range(x + 1, count)]
+    push = sum(cacr(*pairs, **options | {"alpha": 0.0}) for pairs in across) / len(across)
+    assert numbers(pull + push, points) == pytest.approx(theirs, rel=1e-11)
+
+
+# ninatu/learning_by_sorting at 47c074ea9c6c1afe02761bbddfdcd5e61d61ee6f with Felix-Petersen/diffsort at
+# 5c417ea1e29af3c6e6a1afeef61a7dacca069031: GroCo, its casts to float32 taken out, 12 items of 4 numbers
+GROCO = [
+    (2, 10, 1.0, True, [0.21278923963073343, 0.004978693087603192, -0.001492602171255806]),
+    (2, 10, 1.0, False, [0.21278923963073343, 0.009284882063706939, -0.0033621563396327584]),
+    (2, 5, 4.0, True, [0.5517945255868266, 0.0444187691881641, 0.015215229643877951]),
+    (2, 5, 4.0, False, [0.5517945255868266, 0.08153114305876814, 0.025754213638718614]),
+    (3, 6, 1.0, True, [0.3744299559876216, 0.008823805795517673, -0.0009524735615109589]),
+    (3, 6, 1.0, False, [0.3744299559876216, 0.015715672692354566, -0.003680529991158155]),
+]
+
+
+@pytest.mark.parametrize("count, top_k, steepness, stopped, theirs", GROCO)
+def test_groco_takes_negatives_from_the_same_view(count, top_k, steepness, stopped, theirs):
+    points = known_points(count, 12, 4)
+    pairs = views(list(points), detach_key=stopped)
+    view = torch.arange(count).repeat_interleave(12)
+    pairs = Pairs(pairs.scores, pairs.positives, pairs.negatives & (view[:, None] == view))
+    loss = groco(*pairs, top_k=top_k, steepness=steepness)
+    assert numbers(loss, points) == pytest.approx(theirs, rel=1e-11)
