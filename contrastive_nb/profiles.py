@@ -92,8 +92,12 @@ def overrides() -> dict:
 
 
 def seed_lists(values: dict, seed: int = 0) -> tuple[list[int], list[int]]:
-    "The seeds that are judged and the seeds that are searched on: disjoint, so what is tuned is never judged on the same draw."
-    return list(range(seed, seed + values["seeds"])), list(range(seed + 1000, seed + 1000 + values["search_seeds"]))
+    """The seeds that are judged and the seeds that are searched on: disjoint, so what is tuned is never judged on the same draw.
+
+    A page whose first seeds were looked at while it was written says `first_seed` in settings.ini and is judged from there on.
+    """
+    judged = seed + values.get("first_seed", 0)
+    return list(range(judged, judged + values["seeds"])), list(range(seed + 1000, seed + 1000 + values["search_seeds"]))
 
 
 def pick_device(device: str) -> str:
@@ -206,7 +210,7 @@ class Run:
     def __repr__(self):
         shown = {k: v for k, v in self.values.items() if k in ("steps", "batch_size", "precision")}
         sizes = ", ".join(f"{k} {v}" for k, v in shown.items())
-        return f"profile {self.profile}: {len(self.seeds)} seed{'s' * (len(self.seeds) != 1)} from {self.seed}, {sizes}, on {self.device}"
+        return f"profile {self.profile}: {len(self.seeds)} seed{'s' * (len(self.seeds) != 1)} from {self.seeds[0]}, {sizes}, on {self.device}"
 
 
 def _is_memory(folder: Path) -> bool:

@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 __all__ = ["SHAPES", "PROMISES", "Method", "METHODS", "get", "methods", "register"]
 
-SHAPES = ("pairs", "lists", "embeddings")
+SHAPES = ("pairs", "lists", "embeddings", "mixer")
 
 PROMISES = {
     "monotone": "raising a positive's score never raises the loss, raising a negative's never lowers it",
@@ -25,14 +25,14 @@ PROMISES = {
 
 @dataclass(frozen=True)
 class Method:
-    """One objective, as the tests and the catalogue need to know it.
+    """One objective or mixer, as the tests and the catalogue need to know it.
 
     Raises `ValueError` naming the field that does not fit.
     """
 
     name: str  # unique; a variant has its own, such as "info_nce_all"
     function: str  # where it is: "contrastive_nb.objectives:info_nce"
-    shape: str  # what it reads: "pairs", "lists" or "embeddings"
+    shape: str  # what it reads: "pairs", "lists" or "embeddings"; "mixer": query and queue in, more keys a query out
     paper: str  # its entry in the catalogue, such as "X01"
     notebook: str  # the page that derives it: "1_objectives/01_infonce"
     by_hand: str  # the double loop on that page, of the same arguments and without `reduction` and `check`
@@ -290,6 +290,15 @@ METHODS = (
         temperature=True,
         promises={"monotone", "scale-free", "permutation", "pooled"},  # a constant a query moves it: that is what it is for
         oracles=("torch binary_cross_entropy_with_logits, every pair", "torch soft_margin_loss, every pair"),
+    ),
+    Method(
+        name="mochi",
+        function="contrastive_nb.negatives:mochi",
+        shape="mixer",
+        paper="S30",
+        notebook="2_hard_negatives/01_mochi",
+        by_hand="mochi_by_hand",
+        options={"hardest": 3, "mixed": 5, "query_mixed": 4},
     ),
     Method(
         name="debiased_nce",

@@ -126,9 +126,20 @@ def embedding_cases() -> list[Case]:
     return [Case("two views", (normal(24, 3), normal(24, 3, seed=1)))]
 
 
+def mixer_cases() -> list[Case]:
+    "Queries and a queue that all of them share."
+    keys = normal(9, 3, seed=1)
+    return [
+        Case("a queue", (normal(4, 3), keys)),
+        Case("one query", (normal(1, 3), keys)),
+        Case("keys twice", (normal(4, 3), torch.cat([keys, keys]))),
+        Case("far from the sphere", (normal(4, 3) * 1e4, keys * 1e-4)),
+    ]
+
+
 @functools.cache
 def _cases(shape: str) -> tuple[Case, ...]:
-    return tuple({"pairs": pair_cases, "lists": list_cases, "embeddings": embedding_cases}[shape]())
+    return tuple({"pairs": pair_cases, "lists": list_cases, "embeddings": embedding_cases, "mixer": mixer_cases}[shape]())
 
 
 def cases(shape: str) -> list[Case]:
@@ -744,6 +755,86 @@ def check_same_bits(method) -> None:
         for x, y in zip(before, case.arguments):
             same = x is y or torch.equal(torch.nan_to_num(x.double(), 9.0), torch.nan_to_num(y.double(), 9.0))
             assert same, f"an argument was changed ({case.name})"
+
+
+# ---- mixers: (query, queue, *, options, generator) -> (B, m, D) more keys a query ------------------------------------------------
+
+
+@check(shapes=("mixer",))
+def check_mixer_loop(method) -> None:
+    "The page's double loop, from the same random numbers."
+    for case, seed in itertools.product(cases("mixer"), (0, 1)):
+        want = by_hand(method)(*case.arguments, **method.options, generator=numbers(seed))
+        close(method(*case.arguments, generator=numbers(seed)), want, f"points against the double loop ({case.name})", tolerance=1e-10)
+
+
+@check(shapes=("mixer",))
+def check_mixer_constants(method) -> None:
+    "What comes out is constant, of length 1, a row a query; what goes in stays as it was."
+    for case in cases("mixer"):
+        inputs = [x.clone().requires_grad_() for x in case.arguments]
+        points = method(*inputs, generator=numbers())
+        assert not points.requires_grad, f"the points are not detached ({case.name})"
+        assert points.dim() == 3 and (points.shape[0], points.shape[2]) == inputs[0].shape, f"shape {tuple(points.shape)} ({case.name})"
+        close(points.norm(dim=-1), torch.ones_like(points[..., 0]), f"length of the points ({case.name})", tolerance=1e-12)
+        assert all(torch.equal(x, y) for x, y in zip(inputs, case.arguments)), f"an argument was changed ({case.name})"
+
+
+@check(shapes=("mixer",))
+def check_mixer_generator(method) -> None:
+    "The generator decides: the same seed the same bits, another seed others; torch's own dice are thrown only without one."
+    arguments = cases("mixer")[0].arguments
+    with torch.random.fork_rng(devices=[]):
+        before = torch.get_rng_state()
+        first, again, other = (method(*arguments, generator=numbers(seed)) for seed in (0, 0, 1))
+        assert torch.equal(torch.get_rng_state(), before), "generator: was given, and torch's own was used"
+        assert torch.equal(first, again), "generator: the same seed gives other bits"
+        assert not torch.equal(first, other), "generator: another seed changes nothing"
+        torch.default_generator.manual_seed(0)
+        assert torch.equal(method(*arguments), first), "generator: without one, torch's own is not used in the same way"
+
+
+@check(shapes=("mixer",))
+def check_mixer_rows(method) -> None:
+    "A query's points depend on itself and the queue alone."
+    query, queue = cases("mixer")[0].arguments
+    whole = method(query, queue, generator=numbers())
+    for row in range(len(query)):
+        others = torch.arange(len(query)) != row
+        changed = torch.where(others[:, None], -query, query)
+        got = method(changed, queue, generator=numbers())
+        close(got[row], whole[row], f"points of query {row} when the other queries change", tolerance=1e-12)
+
+
+@check(shapes=("mixer",))
+def check_mixer_precision(method) -> None:
+    "float32 stays, half precision becomes float32, under autocast too: near float64 on the same rounded input."
+    for dtype, tolerance in ((torch.float32, 1e-5), (torch.bfloat16, 1e-2), (torch.float16, 1e-2)):
+        query, queue = (x.to(dtype) for x in cases("mixer")[0].arguments)
+        want = method(query.double(), queue.double(), generator=numbers())
+        for autocast in (False, True):
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+                got = method(query, queue, generator=numbers())
+            assert got.dtype == torch.float32, f"{dtype}: got {got.dtype}, want float32"
+            close(got, want, f"{dtype} against float64, autocast {autocast}", tolerance=tolerance)
+
+
+@check(shapes=("mixer",))
+def check_mixer_bad_input(method) -> None:
+    "Every wrong argument is refused by name."
+    query, queue = cases("mixer")[0].arguments
+    good = {"query": query, "queue": queue}
+    table = [(name, {name: wrong}) for name, x in good.items() for wrong in (x.tolist(), x.long(), x[0], x[None])]
+    table += [("queue", {"queue": wrong}) for wrong in (queue[:, 1:], queue.float(), queue.to("meta"))]
+    counts = {option: value for option, value in method.options.items() if isinstance(value, int)}
+    table += [(option, {option: wrong}) for option in counts for wrong in (-1, 2.0, "2", None, True)]
+    for name, change in [*table, ("generator", {"generator": 0})]:
+        try:
+            method(**(good | change))
+        except (TypeError, ValueError) as error:
+            assert name in str(error), f"{name}: the message '{error}' does not name it"
+        else:
+            raise AssertionError(f"{name}: {change[name]!r} was accepted")
 
 
 # ---- outside implementations ----------------------------------------------------------------------------------------------------

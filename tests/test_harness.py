@@ -16,6 +16,7 @@ from harness import CHECKS, applicable, check_oracle, load_from_page
 from oracles import ORACLES
 
 from contrastive_nb import manners, registry
+from contrastive_nb.negatives import mochi
 from contrastive_nb.objectives import info_nce
 from contrastive_nb.registry import Method
 
@@ -289,12 +290,57 @@ def test_lists_and_pooled_objectives_get_their_checks(monkeypatch):
     assert list(failed) == ["shift free"]
 
 
+def points_that_learn(query, queue, **keywords):
+    return mochi(query, queue, **keywords) + 0 * query[:, None]
+
+
+def of_any_length(query, queue, **keywords):
+    return mochi(query, queue, **keywords) * 1.001
+
+
+def of_the_first_query(query, queue, **keywords):
+    return mochi(query[:1].expand_as(query), queue, **keywords)
+
+
+def with_other_dice(query, queue, generator=None, **keywords):
+    return mochi(query, queue, **keywords)
+
+
+def one_draw_for_ever(query, queue, generator=None, **keywords):
+    return mochi(query, queue, **keywords, generator=harness.numbers())
+
+
+def in_half(query, queue, **keywords):
+    return mochi(query, queue, **keywords).to(query.dtype)
+
+
+def reversed_shares(query, queue, *, mixed, **keywords):
+    points = mochi(query, queue, mixed=mixed, **keywords)
+    return torch.cat([points[:, :mixed], F.normalize(points[:, mixed:] + F.normalize(query, dim=1)[:, None], dim=-1)], 1)
+
+
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [
+        (points_that_learn, "mixer constants"), (of_any_length, "mixer constants"), (of_the_first_query, "mixer rows"),
+        (with_other_dice, "mixer generator"), (one_draw_for_ever, "mixer generator"), (in_half, "mixer precision"),
+        (reversed_shares, "mixer loop"),
+    ],
+)  # fmt: skip
+def test_a_wrong_mixer_turns_the_harness_red(function, name):
+    right = registry.get("mochi")
+    assert failures(right) == {}
+    assert name in failures(dataclasses.replace(right, name="wrong", function=f"{__name__}:{function.__name__}"))
+
+
 # ---- the registry and the page --------------------------------------------------------------------------------------------------
 
 
 def test_a_new_entry_gets_every_check():
     of_lists = {"bad lists", "edge lists", "kinds of grades", *(name for name in CHECKS if name.startswith("float32 lists"))}
-    assert set(applicable(RIGHT)) == set(CHECKS) - of_lists
+    of_mixers = {name for name in CHECKS if name.startswith("mixer")}
+    assert set(applicable(RIGHT)) == set(CHECKS) - of_lists - of_mixers
+    assert set(applicable(registry.get("mochi"))) == of_mixers
 
 
 def test_a_wrong_entry_turns_the_command_red(tmp_path):

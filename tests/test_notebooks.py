@@ -33,7 +33,7 @@ def test_a_page_is_a_valid_notebook(name):
 def test_names_are_two_digits_and_a_short_name_and_every_module_has_one_page():
     modules = {}
     for name, path in PAGES.items():
-        assert name == "index" or re.fullmatch(r"(\d+_[a-z_]+|guides)/\d\d[a-z]?_[a-z0-9_]+", name), name
+        assert "/" not in name or re.fullmatch(r"(\d+_[a-z_]+|guides)/\d\d[a-z]?_[a-z0-9_]+", name), name
         for module in re.findall(r"#\| *default_exp +(\S+)", path.read_text(encoding="utf-8").replace("\\n", "\n").replace('"', "\n")):
             assert module not in modules, f"{name} and {modules[module]} both export {module}"
             modules[module] = name

@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from contrastive_nb.objectives import cacr, groco
-from contrastive_nb.pairs import Pairs, in_batch, views
+from contrastive_nb.negatives import batch_hard
+from contrastive_nb.objectives import cacr, groco, supcon, triplet
+from contrastive_nb.pairs import Pairs, from_labels, in_batch, views
 
 
 def known_points(*shape: int) -> Tensor:
@@ -61,3 +62,49 @@ def test_groco_takes_negatives_from_the_same_view(count, top_k, steepness, stopp
     pairs = Pairs(pairs.scores, pairs.positives, pairs.negatives & (view[:, None] == view))
     loss = groco(*pairs, top_k=top_k, steepness=steepness)
     assert numbers(loss, points) == pytest.approx(theirs, rel=1e-11)
+
+
+# HobbitLong/SupContrast at 66a8fe53880d6a1084b2e4e0db0a019024d6d41a, losses.py: SupConLoss(T) with its base temperature of 0.07
+SUPCONTRAST = [
+    (0.07, [9.574105655093522, 4.414001488641004, -1.3258303362710753]),
+    (0.1, [9.72297315068083, 4.406022222984261, -1.4427828693559333]),
+    (0.5, [17.53119684728165, 3.546633359968898, -1.1461881029830496]),
+]
+SIX = torch.tensor([0, 0, 0, 1, 1, 2]).repeat(2)  # six items in two views
+
+
+@pytest.mark.parametrize("temperature, theirs", SUPCONTRAST)
+def test_supcon_out_times_its_authors_factor(temperature, theirs):
+    points = known_points(12, 5)
+    loss = supcon(*from_labels(points, SIX), temperature=temperature) * temperature / 0.07
+    assert numbers(loss, points) == pytest.approx(theirs, rel=1e-11)
+
+
+# vturrisi/solo-learn at 9187ea39c2c3f43c455ab06664d2b019a9802954, solo/losses/simclr.py: the sum inside the logarithm, not the mean
+SOLO = [
+    (0.07, [3.9131392510066036, 3.7839261032996188, 5.418437537793192]),
+    (0.5, [1.0932711482751687, 0.4397309093969624, 0.16911076626686708]),
+]
+
+
+@pytest.mark.parametrize("temperature, theirs", SOLO)
+def test_supcon_in_without_the_log_of_the_number_of_positives(temperature, theirs):
+    points = known_points(12, 5)
+    pairs = from_labels(points, SIX)
+    loss = supcon(*pairs, temperature=temperature, form="in") - pairs.positives.sum(1).double().log().mean()
+    assert numbers(loss, points) == pytest.approx(theirs, rel=1e-11)
+
+
+# CoinCheung/triplet-reid-pytorch at b32f5df1084c70aeceb5084001f242dce31d0ebb: BatchHardTripletSelector and TripletLoss(None);
+# with a margin it calls torch's loss, which adds 1e-6 to each coordinate's difference
+BATCH_HARD = [
+    (None, 1e-11, [1.505712035093879, 0.564920233387653, -0.736787102562164]),
+    (0.3, 1e-5, [1.5389907784413708, 0.7387638463218563, -0.9801739193040319]),
+]
+
+
+@pytest.mark.parametrize("margin, tolerance, theirs", BATCH_HARD)
+def test_batch_hard_on_four_people_with_three_pictures_each(margin, tolerance, theirs):
+    points = known_points(12, 5)
+    pairs = from_labels(points, torch.arange(4).repeat_interleave(3), similarity="neg_euclidean")
+    assert numbers(triplet(*batch_hard(pairs), margin=margin), points) == pytest.approx(theirs, rel=tolerance)

@@ -25,6 +25,14 @@ ITEMS = torch.rand(200, 12, generator=torch.Generator().manual_seed(0))
 LOSS = partial(info_nce, temperature=0.5)
 
 
+@pytest.fixture(autouse=True)
+def interruptible():
+    "A test run that was started in the background has Ctrl-C switched off; these tests send it."
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def sample(generator):
     x = ITEMS[torch.randint(len(ITEMS), (32,), generator=generator)]
     return tuple(x + 0.1 * torch.randn(x.shape, generator=generator) for _ in range(2))

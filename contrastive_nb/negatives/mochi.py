@@ -16,7 +16,7 @@ from .. import manners
 from ..encoders import _whole
 
 # %% ../../nbs/2_hard_negatives/01_mochi.ipynb #aa3109af
-def _check_mix(query, queue, hardest, mixed, query_mixed) -> None:
+def _check_mix(query, queue, hardest, mixed, query_mixed, generator) -> None:
     for name, x in (("query", query), ("queue", queue)):
         manners.check_floating(name, x, (2,))
     manners.check_like("queue", queue, "query", query)
@@ -27,6 +27,8 @@ def _check_mix(query, queue, hardest, mixed, query_mixed) -> None:
         raise ValueError(f"hardest: got {hardest}, want at most {len(queue)}, the keys in the queue")
     if mixed and hardest < 2:
         raise ValueError(f"hardest: got {hardest}, want 2 or more where pairs are mixed")
+    if not isinstance(generator, (torch.Generator, type(None))):
+        raise TypeError(f"generator: got {type(generator).__name__}, want a torch.Generator")
 
 
 def _blend(x: Tensor, y: Tensor, share: Tensor) -> Tensor:
@@ -49,15 +51,15 @@ def mochi(
     Goes into `with_queue(query, key, queue, extra=...)`. Two different keys make a pair, drawn with replacement; the share of
     the query lies in [0, 1/2). Raises `TypeError` or `ValueError` naming the argument. (Kalantidis et al. 2020, section 4.)
     """
-    _check_mix(query, queue, hardest, mixed, query_mixed)
+    _check_mix(query, queue, hardest, mixed, query_mixed, generator)
     with manners.full_precision(query):
         q, n = (F.normalize(manners.widen(x), dim=1) for x in (query, queue))
         hard = (q @ n.T).topk(hardest, dim=1).indices
         at = {"generator": generator, "device": q.device if generator is None else generator.device}
         first, step = (torch.randint(high, (len(q), mixed), **at) for high in (hardest, max(hardest - 1, 1)))
-        a = torch.rand(len(q), mixed, dtype=q.dtype, **at)
+        a = torch.rand(len(q), mixed, **at)
         third = torch.randint(hardest, (len(q), query_mixed), **at)
-        b = torch.rand(len(q), query_mixed, dtype=q.dtype, **at) / 2
+        b = torch.rand(len(q), query_mixed, **at) / 2
         first, step, a, third, b = (x.to(q.device) for x in (first, step, a, third, b))
         x, y, w = (n[hard.gather(1, places)] for places in (first, (first + step + 1) % hardest, third))
         return torch.cat([_blend(x, y, a), _blend(q[:, None], w, b)], 1)

@@ -82,7 +82,7 @@ def groco(
     A query's loss is the mean over its list of -log(probability to end in a rank of its own group), by an odd-even network
     of Cauchy comparisons. A negative takes one place in the list, whatever its weight. A query without a positive or without
     a negative is left out. Waits for the device. Raises `TypeError` or `ValueError` naming the argument.
-    (Shvetsova et al. 2023; Petersen et al. 2022, eq. 12.)
+    (Shvetsova et al. 2023; Petersen et al. 2022.)
     """
     if isinstance(top_k, bool) or not isinstance(top_k, int):
         raise TypeError(f"top_k: got {type(top_k).__name__}, want a whole number")

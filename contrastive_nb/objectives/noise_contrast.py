@@ -69,7 +69,7 @@ def meco_loss(
     with manners.full_precision(data_log_ratio):
         data, noise, log_u = (manners.widen(x) for x in (data_log_ratio, noise_log_ratio, log_u.detach()))
         share = torch.exp(_log_mean(noise) - log_u)  # g / u, whose gradient is grad g / u
-        return log_u - data.mean() + (share - share.detach())
+        return (log_u - data.mean() + (share - share.detach())).to(data.dtype)
 
 
 def _log_mean(log_ratio: Tensor) -> Tensor:
@@ -105,5 +105,6 @@ class Meco(nn.Module):
         return log_u
 
     def forward(self, data_log_ratio: Tensor, noise_log_ratio: Tensor, *, check: bool = False) -> Tensor:
+        "The loss of one batch, a scalar; in training mode its noise is taken into u first."
         _log_ratios(data_log_ratio, noise_log_ratio, check)
         return meco_loss(data_log_ratio, noise_log_ratio, self.track(noise_log_ratio))

@@ -119,6 +119,9 @@ def names_on(cells, module: str | None, table, methods: set[str]) -> dict[str, s
     return {name: where for name, where in found.items() if name not in methods}  # `check()` may mean a method: no link
 
 
+MADE = ("catalogue", "ledger")  # pages whose tables and figure come from data/ alone
+
+
 # --- what depends on data/ alone ------------------------------------------------------------------------------------------------------
 
 
@@ -231,6 +234,9 @@ def code_cell(cell: dict, module: str | None, table, outputs: dict, page: book.P
     label = next((m.group(1) for line in lines if (m := re.match(r"#\|\s*label:\s*(\S+)", line))), None)
     if label in outputs:
         cell["outputs"] = [{"output_type": "display_data", "metadata": {}, "data": outputs[label]}]
+        cell["source"] = "\n".join(["#| echo: false", *(line for line in lines if not re.match(r"#\|\s*echo", line))])
+    elif page.name in MADE:
+        return []  # what remains there is machinery
     exported = any(re.match(r"#\|\s*export", line) for line in lines)
     if not exported:
         return [cell]

@@ -1,0 +1,366 @@
+"""The website as a reader sees it: every page in Chromium, and three notebooks run in JupyterLab. Nothing leaves this machine."""
+
+import http.server
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.parse
+from functools import partial
+from pathlib import Path
+
+import anatomy
+import pytest
+
+ROOT = anatomy.ROOT
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+RAW = re.compile(r"\\(?:frac|sum|mathcal|mathbb|begin|text|tag|left|log|quad|ell)\b|\$\$|^:::|\{#(?:eq|fig)-|(?<!\w)@fig-", re.M)
+FRONT_BYTES, PAGE_BYTES = 300_000, 1_500_000
+PHONE = {"width": 390, "height": 844}
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not on PATH: the website is not read in a browser"),
+]
+axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed: the website is not read in a browser")
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: the website is not read in a browser")
+
+
+# --- a site and a browser ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def browser():
+    with playwright.sync_playwright() as started:
+        chromium = started.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="session", params=["pandoc", pytest.param("quarto", marks=pytest.mark.quarto)])
+def site(request, tmp_path_factory):
+    "The folder of the built website; with Quarto on PATH its own as well."
+    if request.param == "quarto" and not shutil.which("quarto"):
+        pytest.skip("Quarto is not on PATH: the website is read as pandoc renders it")
+    out = tmp_path_factory.mktemp("site") / request.param
+    environment = os.environ | {"CONTRASTIVE_NB_BUILD": str(out.parent / "build")}
+    command = [sys.executable, "-m", "contrastive_nb.site", "--output", str(out), "--renderer", request.param]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return out
+
+
+@pytest.fixture(scope="session")
+def served(site):
+    "The site's address on this machine."
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=site))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+    server.server_close()
+
+
+SEEN = """() => ({
+  ids: [...document.querySelectorAll("[id]")].map(e => e.id),
+  links: [...document.querySelectorAll("a[href]")].map(a => a.href),
+  broken: [...document.images].filter(i => !(i.complete && i.naturalWidth)).map(i => i.src),
+  silent: [...document.querySelectorAll("main img")].filter(i => !i.alt.trim() || /without a description/.test(i.alt)).map(i => i.src),
+  images: [...document.images].map(i => i.src),
+  text: (() => { const copy = document.querySelector("main").cloneNode(true);
+    copy.querySelectorAll("pre, code, annotation, script, style").forEach(e => e.remove()); return copy.textContent; })(),
+})"""
+LOADED = """() => Promise.all([...document.images].map(i => { i.loading = "eager"; return i.decode().catch(() => 0); }))"""
+WIDE = """() => document.documentElement.scrollWidth <= innerWidth ? [] : [...document.querySelectorAll("main *")]
+  .filter(e => e.getBoundingClientRect().right > innerWidth + 1).slice(0, 3).map(e => e.outerHTML.slice(0, 120))"""
+
+
+def unfold(page):
+    page.evaluate("() => document.querySelectorAll('main details').forEach(d => { d.open = true; })")
+
+
+@pytest.fixture(scope="session")
+def read(site, served, browser):
+    "What there is to see on every page, read once: address -> findings."
+    found = {}
+    context = browser.new_context()
+    page = context.new_page()
+    said, asked = [], []
+    page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    checker = axe.Axe()
+    for path in sorted(site.rglob("*.html")):
+        said.clear()
+        asked.clear()
+        name = path.relative_to(site).as_posix()
+        page.set_viewport_size({"width": 1300, "height": 900})
+        page.emulate_media(color_scheme="light")
+        page.goto(served + name)
+        page.evaluate(LOADED)
+        unfold(page)
+        seen = page.evaluate(SEEN)
+        faults = []
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            report = checker.run(page).response
+            faults += [
+                f"{scheme}: {fault['id']}: {node['html'][:150]} {node['failureSummary'][:200]}"
+                for fault in report["violations"] if fault["impact"] in ("serious", "critical") for node in fault["nodes"][:3]
+            ]  # fmt: skip
+        page.set_viewport_size(PHONE)
+        seen |= {"wide": page.evaluate(WIDE), "faults": faults, "said": list(said), "asked": list(asked)}
+        found[name] = seen
+    context.close()
+    return found
+
+
+def each(read, key, least=None):
+    "The pages on which something of this kind was found."
+    return {name: seen[key] for name, seen in read.items() if seen[key]}
+
+
+# --- every page -------------------------------------------------------------------------------------------------------------------
+
+
+def test_every_notebook_and_every_module_has_a_page(read):
+    from contrastive_nb.site import book
+
+    assert {book.address(name) for name in anatomy.pages()} <= set(read)
+    assert {"index.html", "catalogue.html", "ledger.html", "references.html", "api/index.html", "api/pairs.html"} <= set(read)
+
+
+def test_links_and_anchors_lead_somewhere(read, site, served):
+    dead = []
+    for name, seen in read.items():
+        for link in seen["links"]:
+            where, anchor = urllib.parse.urldefrag(urllib.parse.unquote(link))
+            if not where.startswith(served):
+                continue
+            target = where.removeprefix(served).partition("?")[0] or "index.html"
+            target += "index.html" if target.endswith("/") else ""
+            if not (site / target).is_file():
+                dead.append(f"{name} -> {target}")
+            elif anchor and target in read and anchor not in read[target]["ids"]:
+                dead.append(f"{name} -> {target}#{anchor}")
+            elif target.endswith(".ipynb") and not target.startswith(("notebooks/", "colab/")):
+                dead.append(f"{name} -> {target}, a notebook instead of its page")
+    assert dead == []
+
+
+def test_no_two_places_of_a_page_have_the_same_name(read):
+    assert {name: sorted({i for i in seen["ids"] if seen["ids"].count(i) > 1}) for name, seen in read.items() if len(set(seen["ids"])) < len(seen["ids"])} == {}
+
+
+def test_images_load_and_say_what_they_show(read):
+    assert each(read, "broken") == {}
+    assert each(read, "silent") == {}
+    assert any(seen["images"] for seen in read.values())
+
+
+def test_no_raw_formula_and_no_raw_markup(read):
+    assert {name: found for name, seen in read.items() if (found := RAW.findall(seen["text"]))} == {}
+
+
+def test_the_console_stays_silent(read):
+    assert each(read, "said") == {}
+
+
+def test_nothing_is_asked_of_another_host(read, served):
+    assert {name: away for name, seen in read.items() if (away := [url for url in seen["asked"] if not url.startswith((served, "data:", "blob:"))])} == {}
+
+
+def test_a_phone_needs_no_sideways_scrolling(read):
+    assert each(read, "wide") == {}
+
+
+def test_axe_finds_no_serious_fault_in_light_and_dark(read):
+    assert each(read, "faults") == {}
+
+
+def test_pages_are_light(read, site, served):
+    heavy = {}
+    for name, seen in read.items():
+        files = {site / name, *(site / urllib.parse.unquote(src).removeprefix(served) for src in seen["images"] if src.startswith(served))}
+        weight = sum(path.stat().st_size for path in files)
+        if weight > (FRONT_BYTES if name == "index.html" else PAGE_BYTES):
+            heavy[name] = weight
+    assert heavy == {}
+
+
+# --- what a reader does -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def page(browser):
+    context = browser.new_context(viewport={"width": 1300, "height": 900}, accept_downloads=True)
+    yield context.new_page()
+    context.close()
+
+
+def rows(page, table):
+    return page.locator(f"#{table} tbody tr:visible")
+
+
+def test_the_catalogue_can_be_searched_filtered_and_sorted(page, served):
+    page.goto(served + "catalogue.html")
+    assert rows(page, "catalogue").count() == 98
+    ids = page.locator("#catalogue tbody tr td:first-child").all_inner_texts()
+    assert ids == [f"S{i:02d}" for i in range(1, 96)] + ["X01", "X02", "X03"]
+    search = page.get_by_label("Search: All methods")
+    search.fill("infonce NT-Xent".split()[0])
+    assert 0 < rows(page, "catalogue").count() < 98
+    search.fill("")
+    page.get_by_label("Filter by state").select_option("derived")
+    derived = rows(page, "catalogue").count()
+    assert 0 < derived < 98 and all("derived" in text for text in rows(page, "catalogue").all_inner_texts())
+    page.get_by_label("Filter by state").select_option("")
+    head = page.get_by_role("button", name="id", exact=True)
+    head.click()
+    head.click()
+    assert page.locator("#catalogue tbody tr td:first-child").first.inner_text() == "X03"
+    assert page.locator("#catalogue th[aria-sort]").get_attribute("aria-sort") == "descending"
+
+
+def test_a_row_of_the_catalogue_leads_to_its_page_and_its_function(page, served):
+    page.goto(served + "catalogue.html")
+    page.locator("#X01 td:nth-child(6) a").first.click()
+    assert page.locator("h1").first.inner_text().startswith("InfoNCE")
+    page.locator(".exported-note a", has_text="info_nce").first.click()
+    assert page.url.endswith("api/objectives.infonce.html#info_nce")
+    page.get_by_role("link", name="Where it is derived").first.click()
+    assert page.url.endswith("1_objectives/infonce.html#def-info_nce")
+
+
+def test_the_ledger_has_every_record(page, served):
+    records = {path.stem: json.loads(path.read_text()) for path in (ROOT / "data" / "claims").glob("*.json")}
+    shown = {name: record for name, record in records.items() if {"laptop", "gpu"} & set(record["runs"])}
+    page.goto(served + "ledger.html")
+    assert rows(page, "ledger").count() == len(shown)
+    if shown:
+        name, record = next(iter(sorted(shown.items())))
+        text = page.locator(f"#{name}").inner_text()
+        run = record["runs"].get("laptop") or record["runs"]["gpu"]
+        assert run["verdict"] in text and f"{run['effect']:.3g}".replace("-", "−") in text
+        page.get_by_label("Filter by laptop").select_option(run["verdict"])
+        assert all(run["verdict"] in row for row in rows(page, "ledger").all_inner_texts())
+
+
+def test_a_notebook_page_can_be_downloaded_cited_and_taken_to_colab(page, served, site):
+    page.goto(served + "1_objectives/infonce.html")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download notebook").click()
+    assert Path(download.value.path()).read_bytes() == (ROOT / "nbs/1_objectives/01_infonce.ipynb").read_bytes()
+    page.locator("details.cite summary").click()
+    assert "@misc{contrastive_nb_01_infonce," in page.locator("details.cite pre").inner_text()
+    copy = json.loads((site / "colab/1_objectives/01_infonce.ipynb").read_text())
+    assert "%pip install" in "".join(copy["cells"][0]["source"]) and len(copy["cells"]) == len(json.loads((ROOT / "nbs/1_objectives/01_infonce.ipynb").read_text())["cells"]) + 1
+
+
+def test_light_and_dark_can_be_chosen_and_are_remembered(page, served, site):
+    if (site / "site_libs").exists():
+        pytest.skip("Quarto brings its own switch")
+    page.goto(served + "index.html")
+    paper = "() => getComputedStyle(document.body).backgroundColor"
+    before = page.evaluate(paper)
+    page.locator("#scheme").click()
+    assert page.evaluate(paper) != before
+    page.goto(served + "ledger.html")
+    assert page.evaluate(paper) != before
+
+
+def test_formulas_figures_and_folds_are_what_they_should_be(page, served):
+    page.goto(served + "1_objectives/infonce.html")
+    assert page.locator("math").count() > 20
+    assert page.locator("#eq-2 math").count() == 1 and page.locator("#eq-2 .eqno").inner_text() == "(2)"
+    assert page.locator("a[href$='#eq-2']").count() >= 1
+    assert page.get_by_text("Solution", exact=True).count() >= 1
+
+
+def test_the_front_page_says_in_one_screen_what_this_is(page, served):
+    page.goto(served + "index.html")
+    for shown in (page.locator("h1").first, page.locator(".hero img"), page.locator(".hero pre")):
+        box = shown.bounding_box()
+        assert box and box["y"] + box["height"] <= 900
+    assert page.locator(".hero pre").first.inner_text().split("\n")[:2] == ["make run", "make test"]
+
+
+# --- JupyterLab -------------------------------------------------------------------------------------------------------------------
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory, copy_tree):
+    "JupyterLab on a copy of the tree, on this machine alone; its address."
+    folder = tmp_path_factory.mktemp("lab")
+    tree, port, token = copy_tree(folder / "tree"), free_port(), os.urandom(12).hex()
+    places = {f"JUPYTER{key}": str(folder / key.lower()) for key in ("_CONFIG_DIR", "_DATA_DIR", "_RUNTIME_DIR", "LAB_SETTINGS_DIR", "LAB_WORKSPACES_DIR")}
+    kernel = folder / "_data_dir" / "kernels" / "python3"
+    kernel.mkdir(parents=True)
+    started = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    (kernel / "kernel.json").write_text(json.dumps({"argv": started, "display_name": "python3", "language": "python"}))
+    environment = os.environ | places | {"CONTRASTIVE_NB_BUILD": str(folder / "build"), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(tree)}
+    command = [
+        sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}", "--ServerApp.port_retries=0",
+        f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={tree}", "--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+    ]  # fmt: skip
+    log = (folder / "log").open("wb")
+    server = subprocess.Popen(command, cwd=tree, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+    try:
+        for _ in range(240):
+            assert server.poll() is None, (folder / "log").read_text()
+            with socket.socket() as s:
+                if s.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.5)
+        yield f"http://127.0.0.1:{port}/lab/tree/nbs/{{}}.ipynb?token={token}&reset"
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        try:
+            server.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(server.pid, signal.SIGKILL)
+            server.wait()
+        log.close()
+
+
+@pytest.mark.parametrize("name", ["index", "0_foundations/01_pairs", "3_debiasing/01_debiased"])
+def test_a_notebook_runs_whole_in_jupyterlab(lab, page, name):
+    "The front page, a derivation, an experiment at ci size, opened in a browser: Run All leaves no error."
+    cells = json.loads((ROOT / "nbs" / f"{name}.ipynb").read_text(encoding="utf-8"))["cells"]
+    count = sum(cell["cell_type"] == "code" and bool("".join(cell["source"]).strip()) for cell in cells)
+    page.goto(lab.format(name), wait_until="domcontentloaded")
+    page.get_by_text("| Idle").wait_for(timeout=180_000)  # earlier, Run All asks for a kernel
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    model = """() => { const panel = window.jupyterapp?.shell?.currentWidget; return panel?.content?.model ? panel.content.model.toJSON().cells : null }"""
+    deadline, states = time.monotonic() + 240, None
+    while time.monotonic() < deadline:
+        states = page.evaluate(model)
+        if states is None:
+            break
+        code = [cell for cell in states if cell["cell_type"] == "code" and "".join(cell["source"]).strip()]
+        wrong = [output for cell in code for output in cell["outputs"] if output["output_type"] == "error"]
+        assert not wrong, wrong[0]["ename"] + ": " + wrong[0]["evalue"]
+        if len(code) == count and all(cell["execution_count"] for cell in code):
+            break
+        time.sleep(0.5)
+    assert states is not None and len(code) == count and all(cell["execution_count"] for cell in code)
+    assert page.locator(".jp-RenderedText[data-mime-type='application/vnd.jupyter.stderr']", has_text="Error").count() == 0
