@@ -20,7 +20,7 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lab front hooks clean
+.PHONY: help install run test lab site front hooks clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,7 +36,10 @@ test: $(STAMP)  ## run every test (ARGS="tests/test_site.py" for some)
 lab: $(STAMP)  ## open JupyterLab on the front page
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/jupyter lab nbs/index.ipynb
 
-front:  ## copy README.md into the website's front page
+site: $(STAMP) front  ## build the website in _site from the notebooks as they are committed
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m contrastive_nb.site $(ARGS)
+
+front:  ## copy README.md into the website's front page, list new pages in its sidebar
 	$(PYTHON) nbs/_front.py
 
 hooks:  ## keep notebooks and package in step at every commit

@@ -1,6 +1,8 @@
 """The catalogue of methods: what data/catalogue.yml says of each, joined with what the project has of it by now. Plain module."""
 
 import html
+import json
+from functools import lru_cache
 
 from contrastive_nb import claims, files, registry
 
@@ -38,8 +40,19 @@ def rows() -> list[dict]:
 # --- as HTML: the same rows in JupyterLab and on the website, where a script adds filters and sorting ---------------------------------
 
 
+@lru_cache(maxsize=None)
+def _title(name: str) -> str:
+    "The page's heading, or its file's name where the notebook is not at hand."
+    try:
+        cells = json.loads((files.notebooks() / f"{name}.ipynb").read_text(encoding="utf-8"))["cells"]
+    except (OSError, ValueError):
+        return name.rpartition("/")[2]
+    texts = ("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+    return next((text[2:].split("\n")[0].strip() for text in texts if text.startswith("# ")), name)
+
+
 def _page(name: str) -> str:
-    return f'<a href="{name}.ipynb">{name.rpartition("/")[2]}</a>'
+    return f'<a href="{name}.ipynb">{html.escape(_title(name))}</a>'
 
 
 def _verdict(text: str | None) -> str:
@@ -158,5 +171,6 @@ def forest(
     axes = plots.forest(rows, plt.subplots(figsize=(plots.WIDE[0], 1.0 + 0.2 * len(rows)))[1])
     axes.axvline(1, color="#3f3f3f", linewidth=0.9, linestyle=":", zorder=1)
     axes.set_xscale("symlog", linthresh=1, linscale=0.7)
+    axes.xaxis.set_major_formatter(lambda x, _: f"{x:g}".replace("-", "\u2212"))
     axes.set_xlabel("effect in the claimed direction / smallest effect that counts (95% interval)")
     return axes

@@ -93,6 +93,14 @@ def test_the_front_page_is_the_readme():
     assert front().page(readme + "\nMore.\n") != page
 
 
+def test_the_sidebar_lists_the_chapters_as_they_are():
+    module, text = front(), (ROOT / "_quarto.yml").read_text(encoding="utf-8")
+    assert module.settings(text, module.pages(ROOT / "nbs")) == text, "make front lists new pages in the sidebar"
+    more = module.settings(text, [*module.pages(ROOT / "nbs"), "9_scaling/01_streaming.ipynb", "10_neighbours/01_x.ipynb"])
+    scaling, neighbours, guides = (more.index(f"- section: {name}") for name in ("Scaling", "Neighbours", "Guides"))
+    assert scaling < neighbours < guides and more.endswith(text[text.index("\nformat:") :])
+
+
 def test_links_of_the_front_page_hold_inside_the_notebooks_folder():
     cells = front().cells("# T\n\nOne line.\n\nSee [a](nbs/0_x/00_y.ipynb), [b](LICENSE), [c](https://x.org) and [d](#e).\n\n## H\n\nText.")
     assert "".join(cells[0]["source"]) == "# T\n> One line."

@@ -7,9 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from contrastive_nb.debiasing import debiased_nce
+from contrastive_nb.debiasing.debiased import _crowd
 from contrastive_nb.negatives import batch_hard
 from contrastive_nb.objectives import cacr, groco, supcon, triplet
-from contrastive_nb.pairs import Pairs, from_labels, in_batch, views
+from contrastive_nb.pairs import Pairs, from_labels, in_batch, two_views, views
 
 
 def known_points(*shape: int) -> Tensor:
@@ -108,3 +110,23 @@ def test_batch_hard_on_four_people_with_three_pictures_each(margin, tolerance, t
     points = known_points(12, 5)
     pairs = from_labels(points, torch.arange(4).repeat_interleave(3), similarity="neg_euclidean")
     assert numbers(triplet(*batch_hard(pairs), margin=margin), points) == pytest.approx(theirs, rel=tolerance)
+
+# chingyaoc/DCL at 7d6345f6a2e4e2615e63f39966ad0dad3f54f954, main.py, the lines of the loss: 8 items of 5 numbers in two views;
+# prior, temperature, queries held at the floor
+DEBIASED = [
+    (0.0, 0.5, 0, [1.5394942969837047, 0.2981428584158445, 0.3183554210281045]),
+    (0.05, 0.5, 0, [1.4141374329183876, 0.3532077110001711, 0.3800349850582715]),
+    (0.1, 0.5, 0, [1.252788203613071, 0.43393329043938467, 0.47211047242613413]),
+    (0.1, 0.2, 7, [0.4818256958058404, 0.7606880855122279, 0.6167754817180324]),
+    (0.3, 0.2, 16, [0.0013248677794247985, 0.0014289205378872404, 3.9663497619763324e-05]),
+    (0.3, 0.5, 14, [0.3120503870614144, 0.4524830646273988, 0.23424484522155678]),
+]
+
+
+@pytest.mark.parametrize("prior, temperature, held, theirs", DEBIASED)
+def test_debiased_on_two_views(prior, temperature, held, theirs):
+    points = known_points(2, 8, 5)
+    pairs = two_views(points[0], points[0] + 0.5 * points[1])
+    assert numbers(debiased_nce(*pairs, temperature=temperature, prior=prior), points) == pytest.approx(theirs, rel=1e-11)
+    at_floor = _crowd(*pairs[:3], None, temperature, prior, -1.0)[1]
+    assert at_floor.sum() == held

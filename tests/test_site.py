@@ -120,12 +120,17 @@ def test_workflows_and_citation_fit_their_schemas(tmp_path):
 
 def test_what_runs_when():
     tests, nightly, weekly = (yaml.safe_load((ROOT / ".github" / "workflows" / f"{name}.yml").read_text()) for name in ("tests", "nightly", "weekly"))
-    assert {path.stem for path in WORKFLOWS} == {"tests", "nightly", "weekly"}
+    assert {path.stem for path in WORKFLOWS} == {"tests", "nightly", "weekly", "publish"}
     assert "push" in triggers(tests) and "schedule" in triggers(nightly) and "schedule" in triggers(weekly)
     job = tests["jobs"]["two-commands"]
     assert "3.11" in job["strategy"]["matrix"]["python"] and len(job["strategy"]["matrix"]["python"]) == 2
     assert ".ci/run" in [step.get("run") for step in job["steps"]]
     assert "make run PROFILE=laptop" in [step.get("run") for step in nightly["jobs"]["laptop"]["steps"]]
+    publish = yaml.safe_load((ROOT / ".github" / "workflows" / "publish.yml").read_text())
+    steps = publish["jobs"]["site"]["steps"]
+    assert triggers(publish)["push"] == {"branches": ["main"]} and publish["permissions"] == {"contents": "write"}
+    assert any(step.get("uses", "").startswith("quarto-dev/quarto-actions/setup@") for step in steps)
+    assert 'make site ARGS="--renderer quarto"' in [step.get("run") for step in steps]
     assert "make install CONSTRAINTS=" in [step.get("run") for step in weekly["jobs"]["newest-dependencies"]["steps"]]
 
 

@@ -161,6 +161,13 @@ def pandoc(page: Draft, processed: Path, assets: Path) -> tuple[str, str]:
     return toc.strip(), body.strip()
 
 
+def _long_inline(found) -> str:
+    "MathML does not break lines: a long formula in the text scrolls by itself on a phone."
+    tex = re.search(r"<annotation[^>]*>(.*?)</annotation>", found.group(), re.S)
+    long = tex and len(re.sub(r"\\\\[a-zA-Z]+", "x", tex.group(1))) > 34
+    return f'<span class="formula-inline" tabindex="0">{found.group()}</span>' if long else found.group()
+
+
 def finish(body: str, page: Draft, notebooks: dict[str, str]) -> str:
     "Links to notebooks become links to pages, what scrolls can be reached by keyboard, formulas get room."
 
@@ -179,6 +186,7 @@ def finish(body: str, page: Draft, notebooks: dict[str, str]) -> str:
     body = re.sub(r'(<a\b[^>]*?\bhref=)"([^":#?]+\.(?:ipynb|qmd))(#[^"]*)?"', lambda m: m.group() if " download" in m.group() else link(m), body)
     body = re.sub(r"<pre(?![^>]*tabindex)", '<pre tabindex="0"', body)
     body = re.sub(r'(<math display="block".*?</math>)', r'<span class="formula" tabindex="0">\1</span>', body, flags=re.S)
+    body = re.sub(r'<math display="inline".*?</math>', _long_inline, body, flags=re.S)
     if "nocite" not in page.meta:
         here = set(re.findall(r'id="(ref-[^"]+)"', body))
         elsewhere = book.between(page.address, "references.html")
