@@ -120,14 +120,14 @@ def ledger_html(records: list[dict]) -> str:
     "One row a claim: what was said, the paper's figure, effect, interval and verdict at both sizes."
     if not records:
         return "<p>No claim has been recorded yet.</p>"
-    heads = {"claim": "", "kind": "choice", "statement": "", "the paper's figure": "", "counts from": "number", "laptop": "choice", "gpu": "choice", "page": ""}
+    heads = {"claim": "", "kind": "choice", "statement": "", "the paper's figure": "", "counts from": "number", "laptop": "choice", "gpu": "choice"}
     lines = []
     for record in records:
         star = ' <abbr title="The formula was reconstructed: the paper\'s own could not be read">reconstructed</abbr>' if record["formula"] == "reconstructed" else ""
         lines.append(
-            f'<tr id="{record["id"]}"><td>{record["id"]}{star}</td><td>{record["kind"]}</td><td>{html.escape(record["statement"])}</td>'
+            f'<tr id="{record["id"]}"><td>{record["id"]}{star}<br>{_page(record["notebook"])}</td><td>{record["kind"]}</td><td>{html.escape(record["statement"])}</td>'
             f"<td>{html.escape(record['paper_figure'] or '') or '–'}</td><td>{record['smallest_effect']:g}</td>"
-            f"<td>{_measured(record['runs'].get('laptop'))}</td><td>{_measured(record['runs'].get('gpu'))}</td><td>{_page(record['notebook'])}</td></tr>"
+            f"<td>{_measured(record['runs'].get('laptop'))}</td><td>{_measured(record['runs'].get('gpu'))}</td></tr>"
         )
     return _table("ledger", heads, lines, "All claims")
 

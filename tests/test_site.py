@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 import contrastive_nb
+from contrastive_nb.site import book, reference, stage
 
 ROOT = anatomy.ROOT
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -93,6 +94,72 @@ def test_nbdevs_part_is_what_nbdev_writes(copy_of_the_tree):
 @pytest.mark.skipif(not shutil.which("quarto"), reason="quarto is not on PATH: the site's settings are tested by their structure alone")
 def test_quarto_reads_the_settings():
     subprocess.run(["quarto", "inspect", str(ROOT / "nbs")], check=True, capture_output=True)
+
+
+# --- what a build does to a page ----------------------------------------------------------------------------------------------------
+
+
+def test_equations_get_their_number_and_are_linked():
+    text, numbers = stage.equations("A\n\n$$x = 1 \\tag{3}$$\n\nand `$$y \\tag{4}$$` in code, $$z$$ without.")
+    assert numbers == ["3"] and "[$$x = 1$$ [(3)]{.eqno}]{#eq-3 .numbered}" in text
+    assert "`$$y \\tag{4}$$`" in text and "$$z$$" in text
+    linked = stage.link_equations("By (3), not (5), f(3), $g(3)$ or `(3)`.", {"3"})
+    assert linked == "By [(3)](#eq-3), not (5), f(3), $g(3)$ or `(3)`."
+
+
+def test_references_become_the_places_that_citations_link_to():
+    text = stage.anchor_references("See [@a2020b].\n\n## References\n\n- A. (2020). *B.* [@a2020b]\n- C. (2021). D.")
+    assert text == "See [@a2020b].\n\n## References\n\n- []{#ref-a2020b .reference}A. (2020). *B.*\n- C. (2021). D."
+
+
+def test_names_link_to_the_reference_only_where_they_are_meant():
+    known = {"info_nce": "api/x.html#info_nce"}
+    assert stage.link_names("`info_nce` and `info_nce()`", known) == "[`info_nce`](api/x.html#info_nce){.api} and [`info_nce()`](api/x.html#info_nce){.api}"
+    assert stage.link_names("[`info_nce`](y), `info_nce(x)`\n```\n`info_nce`\n```", known) == "[`info_nce`](y), `info_nce(x)`\n```\n`info_nce`\n```"
+
+
+def test_the_reference_reads_signatures_comments_and_docstrings(tmp_path):
+    (tmp_path / "m.py").write_text(
+        '"""What it is."""\n\n\ndef f(\n    x: int,  # (N,) a "#" in it\n    y: str = "a, b",  # a choice\n    *,\n    z=None,\n) -> int:  # the sum\n'
+        '    """Adds. Raises `ValueError`."""\n    return x\n\n\ndef _hidden(): ...\n'
+    )
+    module = reference.module(tmp_path / "m.py", tmp_path)
+    (f,) = module.definitions
+    assert (f.signature, f.returns, f.returns_says) == ("def f(x: int, y: str = 'a, b', *, z=None) -> int", "int", "the sum")
+    assert [(a.name, a.kind, a.default, a.says) for a in f.arguments] == [
+        ("x", "int", None, '(N,) a "#" in it'), ("y", "str", "'a, b'", "a choice"), ("z", None, "None", ""),
+    ]  # fmt: skip
+    page = reference.page(module, {}, {}, book.address)
+    assert '## `f` {#f}' in page and "<code>ValueError</code>" in page and "What it is." in page
+
+
+def test_every_module_of_the_package_is_in_the_reference():
+    modules = {module.name: module for module in reference.modules(ROOT / "contrastive_nb")}
+    assert {"pairs", "objectives", "objectives.infonce", "claims", "catalogue", "site.stage"} <= set(modules)
+    assert modules["objectives.infonce"].notebook == "1_objectives/01_infonce" and "info_nce" in modules["objectives"].gathers
+    silent = [f"{module.name}.{d.name}" for module in modules.values() for d in module.definitions if module.notebook and not d.doc]
+    assert silent == []
+
+
+@pytest.mark.parametrize("said, wanted", [("https://host.example/a/b.git", "https://host.example/a/b"), ("git@host.example:a/b.git", None), ("", None)])
+def test_the_repository_is_named_or_unknown(said, wanted, monkeypatch, tmp_path):
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "x"\n')
+    monkeypatch.setenv(book.REPOSITORY, said)
+    assert book.repository(tmp_path) == wanted
+
+
+def test_a_copy_for_colab_installs_first_and_changes_nothing_else():
+    page = book.pages(ROOT)[3]
+    copy = stage.colab(page, "https://host.example/a/b")
+    assert "".join(copy["cells"][0]["source"]).endswith('%pip install -q "contrastive_nb @ git+{repository}"') and copy["cells"][1:] == page.book["cells"]
+    assert 'repository = ""' in "".join(stage.colab(page, None)["cells"][0]["source"])
+
+
+def test_citations_have_their_entry():
+    keys = set(re.findall(r"^@\w+\{([^,]+),", (ROOT / "data" / "references.bib").read_text(encoding="utf-8"), re.M))
+    for page in book.pages(ROOT):
+        text = "\n".join(book.source(cell) for cell in page.book["cells"] if cell["cell_type"] == "markdown")
+        assert set(re.findall(r"\[@([a-z]+\d{4}\w*)\]", text)) <= keys, page.name
 
 
 # --- workflows and citation -------------------------------------------------------------------------------------------------------

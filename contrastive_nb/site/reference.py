@@ -5,8 +5,10 @@ Plain module: machinery.
 
 import ast
 import html
+import io
 import json
 import re
+import tokenize
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,16 +50,17 @@ class Module:
         return f"api/{self.name}.html"
 
 
-def _comments(lines: list[str], first: int, last: int) -> str:
-    "The comment at the end of these lines (counted from 1), and the comment lines right below them."
-    return " ".join(found.group(1) for i in range(first, last + 1) if (found := re.search(r"(?:^|\s)# ?(.+)$", _no_strings(lines[i - 1]))))
+def _notes(text: str) -> dict[int, str]:
+    "The comments of a module by their lines."
+    tokens = tokenize.generate_tokens(io.StringIO(text).readline)
+    return {t.start[0]: t.string.lstrip("# ") for t in tokens if t.type == tokenize.COMMENT and not re.match(r"# (fmt|noqa)\b", t.string)}
 
 
-def _no_strings(line: str) -> str:
-    return re.sub(r"""("([^"\\]|\\.)*"|'([^'\\]|\\.)*')""", lambda m: "x" * len(m.group()) if "#" in m.group() else m.group(), line)
+def _comments(notes: dict[int, str], first: int, last: int) -> str:
+    return " ".join(notes[line] for line in range(first, last + 1) if line in notes)
 
 
-def _arguments(node: ast.FunctionDef, lines: list[str], skip_self: bool) -> list[Argument]:
+def _arguments(node: ast.FunctionDef, notes: dict[int, str], skip_self: bool) -> list[Argument]:
     a = node.args
     plain = [*a.posonlyargs, *a.args]
     defaults = [None] * (len(plain) - len(a.defaults)) + list(a.defaults)
@@ -74,37 +77,47 @@ def _arguments(node: ast.FunctionDef, lines: list[str], skip_self: bool) -> list
     for name, arg, default in rows:
         last = max(default.end_lineno if default else 0, arg.end_lineno)
         alone = shared[arg.lineno] == 1 and arg.lineno > node.lineno
-        says = _comments(lines, arg.lineno, last) if alone else ""
+        says = _comments(notes, arg.lineno, last) if alone else ""
         found.append(Argument(name, ast.unparse(arg.annotation) if arg.annotation else None, ast.unparse(default) if default else None, says))
     return found
 
 
 def _signature(node: ast.FunctionDef) -> str:
-    head = f"def {node.name}"
-    bare = ast.unparse(node.args)
+    head, bare = f"def {node.name}", ast.unparse(node.args)
     returns = f" -> {ast.unparse(node.returns)}" if node.returns else ""
-    if len(head + bare + returns) < 88:
-        return f"{head}({bare}){returns}"
-    parts, depth, start = [], 0, 0
-    for i, c in enumerate(bare):
-        depth += (c in "([{") - (c in ")]}")
-        if c == "," and not depth:
-            parts.append(bare[start:i].strip())
+    parts = _split(bare, ",")
+    for i, part in enumerate(parts):
+        value = _split(part, "=")
+        if len(value) == 2 and len(_split(value[0], ":")) == 2:
+            parts[i] = " = ".join(value)  # as people write it beside an annotation
+    short = f"{head}({', '.join(parts)}){returns}"
+    return short if len(short) < 88 else f"{head}(\n" + "".join(f"    {part},\n" for part in parts) + f"){returns}"
+
+
+def _split(text: str, mark: str) -> list[str]:
+    "The parts between marks that stand outside all brackets and quotes."
+    parts, depth, quote, start = [], 0, "", 0
+    for i, c in enumerate(text):
+        if quote or c in "'\"":
+            quote = "" if c == quote else quote or c
+        elif c == mark and not depth:
+            parts.append(text[start:i].strip())
             start = i + 1
-    return f"{head}(\n" + "".join(f"    {part},\n" for part in [*parts, bare[start:].strip()]) + f"){returns}"
+        depth += 0 if quote else (c in "([{") - (c in ")]}")
+    return [*parts, text[start:].strip()] if text else []
 
 
-def _function(node: ast.FunctionDef, lines: list[str], method: bool = False) -> Definition:
+def _function(node: ast.FunctionDef, notes: dict[int, str], method: bool = False) -> Definition:
     returns = ast.unparse(node.returns) if node.returns else None
     says = ""
     if node.returns and node.body[0].lineno > node.returns.end_lineno:
-        says = _comments(lines, node.returns.end_lineno, node.returns.end_lineno)
-    return Definition(node.name, _signature(node), ast.get_docstring(node) or "", _arguments(node, lines, method), returns, says)
+        says = _comments(notes, node.returns.end_lineno, node.returns.end_lineno)
+    return Definition(node.name, _signature(node), ast.get_docstring(node) or "", _arguments(node, notes, method), returns, says)
 
 
-def _class(node: ast.ClassDef, lines: list[str]) -> Definition:
+def _class(node: ast.ClassDef, notes: dict[int, str]) -> Definition:
     fields = [
-        Argument(b.target.id, ast.unparse(b.annotation), ast.unparse(b.value) if b.value else None, _comments(lines, b.lineno, b.end_lineno))
+        Argument(b.target.id, ast.unparse(b.annotation), ast.unparse(b.value) if b.value else None, _comments(notes, b.lineno, b.end_lineno))
         for b in node.body
         if isinstance(b, ast.AnnAssign) and isinstance(b.target, ast.Name) and not b.target.id.startswith("_")
     ]
@@ -113,14 +126,14 @@ def _class(node: ast.ClassDef, lines: list[str]) -> Definition:
     bases = ", ".join(ast.unparse(base) for base in node.bases)
     return Definition(
         node.name, f"class {node.name}" + (f"({bases})" if bases else ""), ast.get_docstring(node) or "",
-        _arguments(start, lines, True) if start else fields, methods=[_function(b, lines, True) for b in shown],
+        _arguments(start, notes, True) if start else fields, methods=[_function(b, notes, True) for b in shown],
     )  # fmt: skip
 
 
 def module(path: Path, package: Path) -> Module:
     "What a module says of itself."
     text = path.read_text(encoding="utf-8")
-    tree, lines = ast.parse(text), text.split("\n")
+    tree, notes = ast.parse(text), _notes(text)
     name = path.relative_to(package).with_suffix("").as_posix().replace("/", ".").removesuffix(".__init__")
     made = re.search(r"^# AUTOGENERATED!.*nbs/(\S+)\.ipynb", text, re.M)
     listed = next((ast.literal_eval(b.value) for b in tree.body if isinstance(b, ast.Assign) and ast.unparse(b.targets[0]) == "__all__"), None)
@@ -131,7 +144,7 @@ def module(path: Path, package: Path) -> Module:
     definitions, values, gathers = [], [], {}
     for node in tree.body:
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and public(node.name):
-            definitions.append(_function(node, lines) if isinstance(node, ast.FunctionDef) else _class(node, lines))
+            definitions.append(_function(node, notes) if isinstance(node, ast.FunctionDef) else _class(node, notes))
         elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and public(node.targets[0].id) and node.targets[0].id.isupper():
             shown = ast.unparse(node.value)
             values.append((node.targets[0].id, shown if len(shown) <= 160 else shown[:150] + " ..."))

@@ -104,7 +104,6 @@ def _code(draft: Draft, cell: dict) -> None:
     label = options.get("label")
     if label and label.startswith("fig-"):
         number = draft.figures[label] = len(draft.figures) + 1
-        caption = options.get("fig-cap") or ""
         says = f"[Figure {number}]{{.number}} {options.get('fig-cap') or ''}"
         shown = [_raw(f'<figure id="{label}">'), *shown, _raw("<figcaption>"), says, _raw("</figcaption></figure>")]
     else:
@@ -164,7 +163,7 @@ def pandoc(page: Draft, processed: Path, assets: Path) -> tuple[str, str]:
 def _long_inline(found) -> str:
     "MathML does not break lines: a long formula in the text scrolls by itself on a phone."
     tex = re.search(r"<annotation[^>]*>(.*?)</annotation>", found.group(), re.S)
-    long = tex and len(re.sub(r"\\\\[a-zA-Z]+", "x", tex.group(1))) > 34
+    long = tex and len(re.sub(r"\\[a-zA-Z]+|[{}_^ ]", "x", tex.group(1))) > 30
     return f'<span class="formula-inline" tabindex="0">{found.group()}</span>' if long else found.group()
 
 
