@@ -26,14 +26,17 @@ def rows() -> list[dict]:
         mine = [method for method in methods if method.paper == entry["id"]]
         judged = [record for record in records if record["paper"] == entry["id"]]
         pages = dict.fromkeys([method.notebook for method in mine] + [record["notebook"] for record in judged])
-        joined.append(entry | {
-            "state": "derived" if mine else "claimed" if judged else "planned",
-            "notebooks": list(pages),
-            "functions": list(dict.fromkeys(method.function.replace(":", ".") for method in mine)),
-            "oracles": list(dict.fromkeys(oracle for method in mine for oracle in method.oracles)),
-            "claims": [record["id"] for record in judged],
-            "verdicts": {r["id"]: {profile: run["verdict"] for profile, run in r["runs"].items()} for r in judged},
-        })
+        joined.append(
+            entry
+            | {
+                "state": "derived" if mine else "claimed" if judged else "planned",
+                "notebooks": list(pages),
+                "functions": list(dict.fromkeys(method.function.replace(":", ".") for method in mine)),
+                "oracles": list(dict.fromkeys(oracle for method in mine for oracle in method.oracles)),
+                "claims": [record["id"] for record in judged],
+                "verdicts": {r["id"]: {profile: run["verdict"] for profile, run in r["runs"].items()} for r in judged},
+            }
+        )
     return joined
 
 
@@ -67,7 +70,9 @@ def _words(text: str) -> str:
 def _table(name: str, heads: dict[str, str], lines: list[str], label: str) -> str:
     "A table that the website's script makes filterable; a head is the column's name -> how it filters (`choice`) or sorts (`number`)."
     cells = "".join(f'<th scope="col"{f" class={kind}" if kind else ""}>{head}</th>' for head, kind in heads.items())
-    return f'<table class="filterable {name}" id="{name}" aria-label="{label}"><thead><tr>{cells}</tr></thead><tbody>\n{chr(10).join(lines)}\n</tbody></table>'
+    body = "\n".join(lines)
+    table = f'<table class="filterable {name}" id="{name}" aria-label="{label}">'
+    return f"{table}<thead><tr>{cells}</tr></thead><tbody>\n{body}\n</tbody></table>"
 
 
 def as_html(rows: list[dict]) -> str:
@@ -76,12 +81,15 @@ def as_html(rows: list[dict]) -> str:
     lines = []
     for row in rows:
         functions = ", ".join(f"<code>{name.rpartition('.')[2]}</code>" for name in row["functions"])
-        verdicts = "<br>".join(f"{claim.split('-', 1)[1]}: {_verdict(found.get('laptop') or found.get('gpu'))}" for claim, found in row["verdicts"].items())
+        verdicts = "<br>".join(
+            f"{claim.split('-', 1)[1]}: {_verdict(found.get('laptop') or found.get('gpu'))}" for claim, found in row["verdicts"].items()
+        )
         method = html.escape(row["aliases"][0] if row["aliases"] else row["short"])
         lines.append(
             f'<tr id="{row["id"]}"><td>{row["id"]}</td><td><b>{method}</b></td>'
             f"<td>{html.escape(row['title'])} ({row['year']})<details><summary>Idea</summary>{html.escape(row['idea'])}</details></td>"
-            f"<td>{_words(row['family'])}</td><td>{row['state']}</td><td>{', '.join(map(_page, row['notebooks']))}</td><td>{functions}</td><td>{verdicts}</td></tr>"
+            f"<td>{_words(row['family'])}</td><td>{row['state']}</td><td>{', '.join(map(_page, row['notebooks']))}</td>"
+            f"<td>{functions}</td><td>{verdicts}</td></tr>"
         )
     return _table("catalogue", heads, lines, "All methods")
 
@@ -95,7 +103,8 @@ def families_html(rows: list[dict]) -> str:
         numbers = [states.count("derived"), states.count("claimed"), states.count("planned"), len(states)]
         kind = "th" if name is None else "td"
         lines.append(f"<tr><th scope='row'>{_words(name or 'all')}</th>" + "".join(f"<{kind}>{n}</{kind}>" for n in numbers) + "</tr>")
-    return f"<table class='counts'><thead><tr><th>family</th><th>derived</th><th>claimed</th><th>planned</th><th>all</th></tr></thead><tbody>{''.join(lines)}</tbody></table>"
+    heads = "".join(f"<th>{head}</th>" for head in ("family", "derived", "claimed", "planned", "all"))
+    return f"<table class='counts'><thead><tr>{heads}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
 
 
 # --- the ledger -------------------------------------------------------------------------------------------------------------------------
@@ -120,12 +129,25 @@ def ledger_html(records: list[dict]) -> str:
     "One row a claim: what was said, the paper's figure, effect, interval and verdict at both sizes."
     if not records:
         return "<p>No claim has been recorded yet.</p>"
-    heads = {"claim": "", "kind": "choice", "statement": "", "the paper's figure": "", "counts from": "number", "laptop": "choice", "gpu": "choice"}
+    heads = {
+        "claim": "",
+        "kind": "choice",
+        "statement": "",
+        "the paper's figure": "",
+        "counts from": "number",
+        "laptop": "choice",
+        "gpu": "choice",
+    }
     lines = []
     for record in records:
-        star = ' <abbr title="The formula was reconstructed: the paper\'s own could not be read">reconstructed</abbr>' if record["formula"] == "reconstructed" else ""
+        star = (
+            ' <abbr title="The formula was reconstructed: the paper\'s own could not be read">reconstructed</abbr>'
+            if record["formula"] == "reconstructed"
+            else ""
+        )
         lines.append(
-            f'<tr id="{record["id"]}"><td>{record["id"]}{star}<br>{_page(record["notebook"])}</td><td>{record["kind"]}</td><td>{html.escape(record["statement"])}</td>'
+            f'<tr id="{record["id"]}"><td>{record["id"]}{star}<br>{_page(record["notebook"])}</td><td>{record["kind"]}</td>'
+            f"<td>{html.escape(record['statement'])}</td>"
             f"<td>{html.escape(record['paper_figure'] or '') or '–'}</td><td>{record['smallest_effect']:g}</td>"
             f"<td>{_measured(record['runs'].get('laptop'))}</td><td>{_measured(record['runs'].get('gpu'))}</td></tr>"
         )

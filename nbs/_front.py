@@ -20,7 +20,7 @@ the [ledger](ledger.ipynb) of all claims."""
 
 
 def cells(readme: str) -> list[dict]:
-    "The front page's text: title and subtitle, commands beside the figure, then the rest of README.md. Links outside nbs/ become plain names."
+    "Title and subtitle, commands beside the figure, then the rest of README.md. Links outside nbs/ become plain names."
     heading, first, rest = readme.strip().split("\n\n", 2)
 
     def moved(link):
@@ -30,7 +30,8 @@ def cells(readme: str) -> list[dict]:
         return f"[{name}]({target.removeprefix('nbs/')})" if target.startswith("nbs/") else f"`{name}`"
 
     commands = re.findall(r"^    (make \w+) +#", rest, re.M)[:2]
-    hero = f'<div class="hero">\n<div>\n\nTwo commands, on a fresh clone:\n\n{"".join(f"    {c}{chr(10)}" for c in commands)}\n{WAYS}\n\n</div>\n\n{FIGURE}\n\n</div>'
+    left = "Two commands, on a fresh clone:\n\n" + "".join(f"    {command}\n" for command in commands) + f"\n{WAYS}"
+    hero = f'<div class="hero">\n<div>\n\n{left}\n\n</div>\n\n{FIGURE}\n\n</div>'
     rest = re.sub(r"\[([^\]]+)\]\(([^)]+)\)", moved, rest)
     texts = [heading + "\n> " + first.replace("\n", " "), *([hero] if commands else []), *re.split(r"\n(?=## )", rest)]
     shown = [text.strip().splitlines(keepends=True) for text in texts]
@@ -57,7 +58,9 @@ def sidebar(names: list[str]) -> str:
         chapters.setdefault(name.rpartition("/")[0], []).append(name)
     lines = [f"- {name}.ipynb" for name in TOP if f"{name}.ipynb" in names]
     lines += [f"- {name}" for name in chapters.get("", []) if name.removesuffix(".ipynb") not in TOP]
-    for folder in sorted(filter(None, chapters), key=lambda folder: (not folder[0].isdigit(), [int(n) for n in re.findall(r"^\d+", folder)], folder)):
+    for folder in sorted(
+        filter(None, chapters), key=lambda folder: (not folder[0].isdigit(), [int(n) for n in re.findall(r"^\d+", folder)], folder)
+    ):
         title = re.sub(r"^\d+_", "", folder).replace("_", " ")
         lines += [f"- section: {title[0].upper()}{title[1:]}", "  contents:", *(f"    - {name}" for name in chapters[folder])]
     return "".join(f"      {line}\n" for line in lines)

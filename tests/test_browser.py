@@ -20,19 +20,35 @@ import pytest
 
 ROOT = anatomy.ROOT
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 RAW = re.compile(r"\\(?:frac|sum|mathcal|mathbb|begin|text|tag|left|log|quad|ell)\b|\$\$|^:::|\{#(?:eq|fig)-|(?<!\w)@fig-", re.M)
 FRONT_BYTES, PAGE_BYTES = 300_000, 1_500_000
-# One page of each kind is checked whole and in the dark too; elsewhere code and formulas, set by the same rules, are left out: they are slow.
-WHOLE = {"index.html", "catalogue.html", "ledger.html", "references.html", "0_foundations/pairs.html", "1_objectives/infonce.html", "api/pairs.html"}
+# One page of each kind is checked whole and in the dark too; elsewhere code and formulas, set by the same rules, are left out.
+WHOLE = {
+    "index.html",
+    "catalogue.html",
+    "ledger.html",
+    "references.html",
+    "0_foundations/pairs.html",
+    "1_objectives/infonce.html",
+    "api/pairs.html",
+}
 PHONE = {"width": 390, "height": 844}
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not on PATH: the website is not read in a browser"),
-]
-axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed: the website is not read in a browser")
+if CHROMIUM is None:
+    pytest.skip("Chromium is not on PATH: neither the website nor JupyterLab is read in a browser", allow_module_level=True)
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+axe = pytest.importorskip(
+    "axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed: the website is not read in a browser"
+)
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: the website is not read in a browser")
 
 
@@ -47,15 +63,22 @@ def browser():
         chromium.close()
 
 
-@pytest.fixture(scope="session", params=["pandoc", pytest.param("quarto", marks=pytest.mark.quarto)])
-def site(request, tmp_path_factory):
+RENDERERS = ["pandoc", *([pytest.param("quarto", marks=pytest.mark.quarto)] if shutil.which("quarto") else [])]
+
+
+@pytest.fixture(scope="session")
+def tree(copy_tree, tmp_path_factory):
+    "What a fresh clone would hold."
+    return copy_tree(tmp_path_factory.mktemp("clone") / "tree")
+
+
+@pytest.fixture(scope="session", params=RENDERERS)
+def site(request, tree):
     "The folder of the built website; with Quarto on PATH its own as well."
-    if request.param == "quarto" and not shutil.which("quarto"):
-        pytest.skip("Quarto is not on PATH: the website is read as pandoc renders it")
-    out = tmp_path_factory.mktemp("site") / request.param
-    environment = os.environ | {"CONTRASTIVE_NB_BUILD": str(out.parent / "build")}
+    out = tree / f"_site-{request.param}"
+    environment = os.environ | {"CONTRASTIVE_NB_BUILD": str(tree / "build"), "PYTHONPATH": str(tree)}
     command = [sys.executable, "-m", "contrastive_nb.site", "--output", str(out), "--renderer", request.param]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return out
 
@@ -86,7 +109,8 @@ SEEN = """() => ({
 })"""
 LOADED = """() => Promise.all([...document.images].map(i => { i.loading = "eager"; return i.decode().catch(() => 0); }))"""
 WIDE = """() => document.documentElement.scrollWidth <= innerWidth ? [] : [...document.querySelectorAll("main *")]
-  .filter(e => e.getBoundingClientRect().right > innerWidth + 1 && !e.parentElement.closest("pre, .scroll, .formula")).slice(0, 3).map(e => e.outerHTML.slice(0, 120))"""
+  .filter(e => e.getBoundingClientRect().right > innerWidth + 1 && !e.parentElement.closest("pre, .scroll, .formula"))
+  .slice(0, 3).map(e => e.outerHTML.slice(0, 120))"""
 
 
 def unfold(page):
@@ -141,10 +165,11 @@ def each(read, key):
 # --- every page -------------------------------------------------------------------------------------------------------------------
 
 
-def test_every_notebook_and_every_module_has_a_page(read):
+def test_every_notebook_and_every_module_has_a_page(read, tree):
     from contrastive_nb.site import book
 
-    assert {book.address(name) for name in anatomy.pages()} <= set(read)
+    names = (path.relative_to(tree / "nbs") for path in (tree / "nbs").rglob("*.ipynb"))
+    assert {book.address(name.as_posix()) for name in names if name.parts[0][0] not in "_."} <= set(read)
     assert {"index.html", "catalogue.html", "ledger.html", "references.html", "api/index.html", "api/pairs.html"} <= set(read)
 
 
@@ -167,7 +192,11 @@ def test_links_and_anchors_lead_somewhere(read, site, served):
 
 
 def test_no_two_places_of_a_page_have_the_same_name(read):
-    assert {name: sorted({i for i in seen["ids"] if seen["ids"].count(i) > 1}) for name, seen in read.items() if len(set(seen["ids"])) < len(seen["ids"])} == {}
+    assert {
+        name: sorted({i for i in seen["ids"] if seen["ids"].count(i) > 1})
+        for name, seen in read.items()
+        if len(set(seen["ids"])) < len(seen["ids"])
+    } == {}
 
 
 def test_images_load_and_say_what_they_show(read):
@@ -185,7 +214,11 @@ def test_the_console_stays_silent(read):
 
 
 def test_nothing_is_asked_of_another_host(read, served):
-    assert {name: away for name, seen in read.items() if (away := [url for url in seen["asked"] if not url.startswith((served, "data:", "blob:"))])} == {}
+    assert {
+        name: away
+        for name, seen in read.items()
+        if (away := [url for url in seen["asked"] if not url.startswith((served, "data:", "blob:"))])
+    } == {}
 
 
 def test_a_phone_needs_no_sideways_scrolling(read):
@@ -250,8 +283,8 @@ def test_a_row_of_the_catalogue_leads_to_its_page_and_its_function(page, served)
     assert page.url.endswith("1_objectives/infonce.html#def-info_nce")
 
 
-def test_the_ledger_has_every_record(page, served):
-    records = {path.stem: json.loads(path.read_text()) for path in (ROOT / "data" / "claims").glob("*.json")}
+def test_the_ledger_has_every_record(page, served, tree):
+    records = {path.stem: json.loads(path.read_text()) for path in (tree / "data" / "claims").glob("*.json")}
     shown = {name: record for name, record in records.items() if {"laptop", "gpu"} & set(record["runs"])}
     page.goto(served + "ledger.html")
     assert rows(page, "ledger").count() == len(shown)
@@ -264,15 +297,18 @@ def test_the_ledger_has_every_record(page, served):
         assert all(run["verdict"] in row for row in rows(page, "ledger").all_inner_texts())
 
 
-def test_a_notebook_page_can_be_downloaded_cited_and_taken_to_colab(page, served, site):
+def test_a_notebook_page_can_be_downloaded_cited_and_taken_to_colab(page, served, site, tree):
     page.goto(served + "1_objectives/infonce.html")
     with page.expect_download() as download:
         page.get_by_role("link", name="Download notebook").click()
-    assert Path(download.value.path()).read_bytes() == (ROOT / "nbs/1_objectives/01_infonce.ipynb").read_bytes()
+    assert Path(download.value.path()).read_bytes() == (tree / "nbs/1_objectives/01_infonce.ipynb").read_bytes()
     page.locator("details.cite summary").click()
     assert "@misc{contrastive_nb_01_infonce," in page.locator("details.cite pre").inner_text()
     copy = json.loads((site / "colab/1_objectives/01_infonce.ipynb").read_text())
-    assert "%pip install" in "".join(copy["cells"][0]["source"]) and len(copy["cells"]) == len(json.loads((ROOT / "nbs/1_objectives/01_infonce.ipynb").read_text())["cells"]) + 1
+    assert (
+        "%pip install" in "".join(copy["cells"][0]["source"])
+        and len(copy["cells"]) == len(json.loads((tree / "nbs/1_objectives/01_infonce.ipynb").read_text())["cells"]) + 1
+    )
 
 
 def test_light_and_dark_can_be_chosen_and_are_remembered(page, served, site):
@@ -313,19 +349,23 @@ def free_port():
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory, copy_tree):
+def lab(tmp_path_factory, tree):
     "JupyterLab on a copy of the tree, on this machine alone; its address."
     folder = tmp_path_factory.mktemp("lab")
-    tree, port, token = copy_tree(folder / "tree"), free_port(), os.urandom(12).hex()
-    places = {f"JUPYTER{key}": str(folder / key.lower()) for key in ("_CONFIG_DIR", "_DATA_DIR", "_RUNTIME_DIR", "LAB_SETTINGS_DIR", "LAB_WORKSPACES_DIR")}
+    port, token = free_port(), os.urandom(12).hex()
+    places = {
+        f"JUPYTER{key}": str(folder / key.lower())
+        for key in ("_CONFIG_DIR", "_DATA_DIR", "_RUNTIME_DIR", "LAB_SETTINGS_DIR", "LAB_WORKSPACES_DIR")
+    }
     kernel = folder / "_data_dir" / "kernels" / "python3"
     kernel.mkdir(parents=True)
     started = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     (kernel / "kernel.json").write_text(json.dumps({"argv": started, "display_name": "python3", "language": "python"}))
     environment = os.environ | places | {"CONTRASTIVE_NB_BUILD": str(folder / "build"), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(tree)}
     command = [
-        sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}", "--ServerApp.port_retries=0",
-        f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={tree}", "--LabApp.news_url=None", "--LabApp.expose_app_in_browser=True", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+        sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1", "--ServerApp.port_retries=0",
+        f"--ServerApp.port={port}",        f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={tree}", "--LabApp.news_url=None",
+        "--LabApp.expose_app_in_browser=True", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
     ]  # fmt: skip
     log = (folder / "log").open("wb")
     server = subprocess.Popen(command, cwd=tree, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
@@ -348,15 +388,15 @@ def lab(tmp_path_factory, copy_tree):
 
 
 @pytest.mark.parametrize("name", ["index", "0_foundations/01_pairs", "3_debiasing/01_debiased"])
-def test_a_notebook_runs_whole_in_jupyterlab(lab, page, name):
+def test_a_notebook_runs_whole_in_jupyterlab(lab, tree, page, name):
     "The front page, a derivation, an experiment at ci size, opened in a browser: Run All leaves no error."
-    cells = json.loads((ROOT / "nbs" / f"{name}.ipynb").read_text(encoding="utf-8"))["cells"]
+    cells = json.loads((tree / "nbs" / f"{name}.ipynb").read_text(encoding="utf-8"))["cells"]
     count = sum(cell["cell_type"] == "code" and bool("".join(cell["source"]).strip()) for cell in cells)
     page.goto(lab.format(name), wait_until="domcontentloaded")
     page.get_by_text("| Idle").wait_for(timeout=180_000)  # earlier, Run All asks for a kernel
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-    model = """() => { const panel = window.jupyterapp?.shell?.currentWidget; return panel?.content?.model ? panel.content.model.toJSON().cells : null }"""
+    model = "() => window.jupyterapp?.shell?.currentWidget?.content?.model?.toJSON().cells ?? null"
     deadline, states = time.monotonic() + 240, None
     while time.monotonic() < deadline:
         states = page.evaluate(model)

@@ -91,7 +91,7 @@ def test_nbdevs_part_is_what_nbdev_writes(copy_of_the_tree):
 
 
 @pytest.mark.quarto
-@pytest.mark.skipif(not shutil.which("quarto"), reason="quarto is not on PATH: the site's settings are tested by their structure alone")
+@pytest.mark.skipif(not shutil.which("quarto"), reason="Quarto is not on PATH: the site's settings are tested by their structure, the site as pandoc renders it")
 def test_quarto_reads_the_settings():
     subprocess.run(["quarto", "inspect", str(ROOT / "nbs")], check=True, capture_output=True)
 
@@ -109,7 +109,7 @@ def test_equations_get_their_number_and_are_linked():
 
 def test_references_become_the_places_that_citations_link_to():
     text = stage.anchor_references("See [@a2020b].\n\n## References\n\n- A. (2020). *B.* [@a2020b]\n- C. (2021). D.")
-    assert text == "See [@a2020b].\n\n## References\n\n- []{#ref-a2020b .reference}A. (2020). *B.*\n- C. (2021). D."
+    assert text == "See [@a2020b].\n\n## References\n\n- []{#ref-a2020b .reference}A. (2020). *B.* [[a2020b]](references.qmd#ref-a2020b){.key}\n- C. (2021). D."
 
 
 def test_names_link_to_the_reference_only_where_they_are_meant():
@@ -131,6 +131,13 @@ def test_the_reference_reads_signatures_comments_and_docstrings(tmp_path):
     ]  # fmt: skip
     page = reference.page(module, {}, {}, book.address)
     assert '## `f` {#f}' in page and "<code>ValueError</code>" in page and "What it is." in page
+
+
+def test_without_quarto_one_line_says_so(tmp_path):
+    command = [sys.executable, "-m", "contrastive_nb.site", "--output", str(tmp_path / "site"), "--renderer", "quarto"]
+    done = subprocess.run(command, cwd=ROOT, env=os.environ | {"PATH": str(tmp_path)}, capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.strip() == "Quarto is not on PATH: leave --renderer out and pandoc renders the site."
+    assert not (tmp_path / "site").exists()
 
 
 def test_every_module_of_the_package_is_in_the_reference():

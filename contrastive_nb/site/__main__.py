@@ -52,7 +52,9 @@ def build(root: Path, out: Path, notebooks: Path | None, jobs: int, quarto: bool
     for page in pages:
         (out / "notebooks" / page.name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(page.path, out / "notebooks" / f"{page.name}.ipynb")
-        stage.write(out / "colab" / f"{page.name}.ipynb", stage.json.dumps(stage.colab(page, repository), indent=1, ensure_ascii=False) + "\n")
+        stage.write(
+            out / "colab" / f"{page.name}.ipynb", stage.json.dumps(stage.colab(page, repository), indent=1, ensure_ascii=False) + "\n"
+        )
     (out / ".nojekyll").touch()
     return len(list(out.rglob("*.html")))
 
@@ -69,11 +71,16 @@ def main() -> int:
     said.add_argument("--renderer", choices=("quarto", "pandoc"), help="the default is Quarto where it is on PATH")
     asked = said.parse_args()
     start, found = time.monotonic(), shutil.which("quarto")
-    if not found and asked.renderer != "pandoc":
+    if not found and asked.renderer == "quarto":
+        print("Quarto is not on PATH: leave --renderer out and pandoc renders the site.", file=sys.stderr)
+        return 2
+    if not found and asked.renderer is None:
         print("Quarto is not on PATH: pandoc renders the same processed notebooks, with the same text, figures and tables.")
     if book.repository(root) is None:
         print(f"No address of the repository is known ({book.REPOSITORY}, pyproject.toml or git's origin): pages get no edit link.")
-    count = build(root, asked.output.resolve(), asked.notebooks, asked.jobs, asked.renderer == "quarto" or bool(found and asked.renderer is None))
+    count = build(
+        root, asked.output.resolve(), asked.notebooks, asked.jobs, asked.renderer == "quarto" or bool(found and asked.renderer is None)
+    )
     print(f"{asked.output}: {count} pages in {time.monotonic() - start:.0f} s. Open {asked.output / 'index.html'}")
     return 0
 

@@ -90,9 +90,9 @@ def citation(root: Path) -> dict:
 
 
 def repository(root: Path) -> str | None:
-    """The address readers can open, without a slash at the end: from `CONTRASTIVE_NB_REPOSITORY`, pyproject.toml's [project.urls], or git's origin.
+    """The address readers can open, without a slash at the end; `None` when none is named on the web.
 
-    `None` when none of them names one on the web.
+    From `CONTRASTIVE_NB_REPOSITORY`, pyproject.toml's [project.urls], or git's origin, the first that is set.
     """
     found = os.environ.get(REPOSITORY) or project(root).get("urls", {}).get("Repository")
     if not found:

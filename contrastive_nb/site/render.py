@@ -146,10 +146,10 @@ def pandoc(page: Draft, processed: Path, assets: Path) -> tuple[str, str]:
     "Table of contents and body. Raises `ValueError` with what pandoc warned of, such as a formula that it cannot set."
     import pypandoc
 
-    template = assets / "pandoc.html"
+    template, bibliography = assets / "pandoc.html", processed.parent / "data" / "references.bib"
     command = [
         pypandoc.get_pandoc_path(), f"--from={EXTENSIONS}", "--to=html5", "--mathml", "--toc", "--toc-depth=3", f"--template={template}",
-        f"--lua-filter={assets / 'filter.lua'}", "--citeproc", f"--bibliography={processed.parent / 'data' / 'references.bib'}", "-M", "link-citations=true",
+        f"--lua-filter={assets / 'filter.lua'}", "--citeproc", f"--bibliography={bibliography}", "-M", "link-citations=true",
         "-M", f"suppress-bibliography={str(page.meta.get('suppress-bibliography', True)).lower()}", "-M", "title=-", "--wrap=none",
     ]  # fmt: skip
     nocite = f'---\nnocite: "{page.meta["nocite"]}"\n---\n\n' if "nocite" in page.meta else ""
@@ -182,7 +182,9 @@ def finish(body: str, page: Draft, notebooks: dict[str, str]) -> str:
         known = notebooks.get("/".join(parts))
         return f'{found.group(1)}"{book.between(page.address, known)}{anchor}"' if known else found.group()
 
-    body = re.sub(r'(<a\b[^>]*?\bhref=)"([^":#?]+\.(?:ipynb|qmd))(#[^"]*)?"', lambda m: m.group() if " download" in m.group() else link(m), body)
+    body = re.sub(
+        r'(<a\b[^>]*?\bhref=)"([^":#?]+\.(?:ipynb|qmd))(#[^"]*)?"', lambda m: m.group() if " download" in m.group() else link(m), body
+    )
     body = re.sub(r"<pre(?![^>]*tabindex)", '<pre tabindex="0"', body)
     body = re.sub(r'(<math display="block".*?</math>)', r'<span class="formula" tabindex="0">\1</span>', body, flags=re.S)
     body = re.sub(r'<math display="inline".*?</math>', _long_inline, body, flags=re.S)
@@ -217,7 +219,8 @@ def _turn(page: Draft, order: list[str], titles: dict[str, str]) -> str:
     for step, word in ((-1, "Previous"), (1, "Next")):
         if 0 <= at + step < len(order):
             other = order[at + step]
-            links.append(f'<a class="{word.lower()}" href="{book.between(page.address, other)}"><small>{word}</small> {html.escape(titles[other])}</a>')
+            place, title = book.between(page.address, other), html.escape(titles[other])
+            links.append(f'<a class="{word.lower()}" href="{place}"><small>{word}</small> {title}</a>')
     return f'<nav class="turn" aria-label="Pages before and after">{"".join(links)}</nav>'
 
 

@@ -62,11 +62,12 @@ def link_equations(text: str, numbers: set[str]) -> str:
     return outside_code(text, change)
 
 
-def anchor_references(text: str) -> str:
-    "In a list of references the key at an item's end becomes the place that citations link to."
+def anchor_references(text: str, works: str = "references.qmd") -> str:
+    "In a list of references the key at an item's end becomes the place that citations link to, and a link to the book's one list."
 
     def item(found):
-        return f"{found.group(1)}[]{{#ref-{found.group(3)} .reference}}{found.group(2).rstrip()}"
+        start, words, key = found.groups()
+        return f"{start}[]{{#ref-{key} .reference}}{words.rstrip()} [[{key}]]({works}#ref-{key}){{.key}}"
 
     head, mark, rest = re.match(r"(.*?)(^## References\b|\Z)(.*)", text, re.S | re.M).groups()
     return head + mark + re.sub(r"^([-*] )(.*?)\s*\[@([\w:-]+)\]\.?[ \t]*$", item, rest, flags=re.M)
@@ -119,6 +120,16 @@ def names_on(cells, module: str | None, table, methods: set[str]) -> dict[str, s
     return {name: where for name, where in found.items() if name not in methods}  # `check()` may mean a method: no link
 
 
+WORKS = """---
+title: "Works cited"
+description: "Every work that the book cites, from one list."
+nocite: "@*"
+suppress-bibliography: false
+---
+
+::: {#refs}
+:::
+"""
 MADE = ("catalogue", "ledger")  # pages whose tables and figure come from data/ alone
 
 
@@ -188,7 +199,9 @@ def actions(page: book.Page, citation: dict, repository: str | None) -> str:
         on_colab = f"https://colab.research.google.com/github/{repository.split('github.com/')[1]}/blob/gh-pages/colab/{name}"
         links.append(f'<a href="{on_colab}" rel="external">Open in Colab</a>')
     else:
-        links.append(f'<a href="{copy}" download title="A copy whose first cell installs the package: upload it to Colab">Copy for Colab</a>')
+        links.append(
+            f'<a href="{copy}" download title="A copy whose first cell installs the package: upload it to Colab">Copy for Colab</a>'
+        )
     if repository:
         links.append(f'<a href="{repository}/edit/main/nbs/{name}" rel="external">Edit</a>')
     entry = html.escape(cite(page, citation, repository))
@@ -206,8 +219,11 @@ def notebook(page: book.Page, table, methods: set[str], outputs: dict, citation:
     "The page's notebook as nbdev gets it."
     cells = [dict(cell) for cell in page.book["cells"]]
     module = next((m.group(1) for c in cells if (m := re.match(r"#\|\s*default_exp\s+(\S+)", book.source(c)))), None)
-    known = {n: f"{book.between(page.address, f'api/{m}.html')}#{n.rpartition('.')[2]}" for n, m in names_on(cells, module, table, methods).items()}
-    numbers: set[str] = set()
+    known = {
+        n: f"{book.between(page.address, f'api/{m}.html')}#{n.rpartition('.')[2]}"
+        for n, m in names_on(cells, module, table, methods).items()
+    }
+    works, numbers = book.between(page.address, "references.qmd"), set()
     for cell in cells:
         cell["source"] = book.source(cell)
         if cell["cell_type"] == "markdown":
@@ -221,7 +237,7 @@ def notebook(page: book.Page, table, methods: set[str], outputs: dict, citation:
                 titled = True
                 done += [cell, markdown_cell(actions(page, citation, repository))]
                 continue
-            cell["source"] = link_names(link_equations(anchor_references(text), numbers), known)
+            cell["source"] = link_names(link_equations(anchor_references(text, works), numbers), known)
             done.append(cell)
         elif not re.match(r"#\|\s*default_exp", text):
             done += code_cell(cell, module, table, outputs, page)
@@ -249,8 +265,17 @@ def code_cell(cell: dict, module: str | None, table, outputs: dict, page: book.P
 def colab(page: book.Page, repository: str | None) -> dict:
     "The notebook with a first cell that installs the package, for a machine that has none of it."
     where = f'repository = "{repository}"' if repository else 'repository = ""  # fill in: the address of the repository, as in git clone'
-    install = f'{where}\nassert repository, "the address of the repository is missing"\n%pip install -q "contrastive_nb @ git+{{repository}}"'
-    first = {"cell_type": "code", "execution_count": None, "id": "install", "metadata": {}, "outputs": [], "source": install.splitlines(True)}
+    install = (
+        f'{where}\nassert repository, "the address of the repository is missing"\n%pip install -q "contrastive_nb @ git+{{repository}}"'
+    )
+    first = {
+        "cell_type": "code",
+        "execution_count": None,
+        "id": "install",
+        "metadata": {},
+        "outputs": [],
+        "source": install.splitlines(True),
+    }
     return page.book | {"cells": [first, *page.book["cells"]], "nbformat": 4, "nbformat_minor": 5}
 
 
@@ -288,12 +313,14 @@ def stage(root: Path, work: Path, notebooks: Path | None = None) -> list[book.Pa
     write(work / "nbs" / "api" / "index.qmd", reference.index(modules, titles, book.address))
     for module in modules:
         write(work / "nbs" / "api" / f"{module.name}.qmd", reference.page(module, known, titles, book.address))
-    head = '---\ntitle: "Works cited"\ndescription: "Every work that the book cites, from one list."\nnocite: "@*"\nsuppress-bibliography: false\n---\n'
-    write(work / "nbs" / "references.qmd", head + "\n::: {#refs}\n:::\n")
+    write(work / "nbs" / "references.qmd", WORKS)
     api = ["api/index.qmd", *(f"api/{module.name}.qmd" for module in modules)]
     write(work / "nbs" / "_quarto.yml", yaml.safe_dump(quarto_settings(root, api, repository), sort_keys=False))
     # nbdev finds its settings here: no links of its own, and its output beside this file
-    write(work / "pyproject.toml", '[project]\nname = "contrastive_nb"\nversion = "0"\n[tool.nbdev]\nrecursive = true\nskip_procs = "add_links"\n')
+    write(
+        work / "pyproject.toml",
+        '[project]\nname = "contrastive_nb"\nversion = "0"\n[tool.nbdev]\nrecursive = true\nskip_procs = "add_links"\n',
+    )
     (work / "data").mkdir()
     shutil.copy(root / "data" / "references.bib", work / "data")
     return pages
