@@ -2,6 +2,7 @@
 
 import html
 import json
+import re
 from functools import lru_cache
 
 from contrastive_nb import claims, files, registry
@@ -168,7 +169,7 @@ def verdicts_html(records: list[dict]) -> str:
 
 
 def drawn(records: list[dict]) -> list[tuple]:
-    """Rows for `plots.forest`: (id and size, effect, low, high, verdict), in units of the smallest effect that counts.
+    """Rows for `forest`: (id and size, effect, low, high, verdict), in units of the smallest effect that counts.
 
     In these units 1 is the verdict's threshold, whatever the claim measures, so that accuracies and gradients share an axis.
     """
@@ -184,15 +185,37 @@ def drawn(records: list[dict]) -> list[tuple]:
 
 def forest(
     rows: list[tuple],  # of `drawn`
-):
-    "The ledger in one picture; returns the axes. Between -1 and 1 the axis is linear, beyond that logarithmic."
+) -> str:
+    """The ledger in one picture, as SVG. Between -1 and 1 the axis is linear, beyond that logarithmic.
+
+    Text stays text and a verdict's marks are one collection: a row weighs half a kilobyte, so that hundreds fit on a page.
+    """
+    import io
+
     import matplotlib.pyplot as plt
 
     from contrastive_nb import plots
 
-    axes = plots.forest(rows, plt.subplots(figsize=(plots.WIDE[0], 1.0 + 0.2 * len(rows)))[1])
-    axes.axvline(1, color="#3f3f3f", linewidth=0.9, linestyle=":", zorder=1)
-    axes.set_xscale("symlog", linthresh=1, linscale=0.7)
-    axes.xaxis.set_major_formatter(lambda x, _: f"{x:g}".replace("-", "\u2212"))
-    axes.set_xlabel("effect in the claimed direction / smallest effect that counts (95% interval)")
-    return axes
+    with plt.rc_context({"svg.fonttype": "none"}):
+        figure, axes = plt.subplots(figsize=(plots.WIDE[0], 1.0 + 0.2 * len(rows)))
+        for verdict, (colour, marker, filled) in plots.VERDICTS.items():
+            mine = [(y, *row[1:4]) for y, row in enumerate(rows) if row[4] == verdict]
+            if mine:
+                ys, effects, lows, highs = zip(*mine)
+                axes.hlines(ys, lows, highs, color=colour, linewidth=1.5)
+                face = colour if filled else "white"
+                axes.scatter(effects, ys, s=36, marker=marker, facecolor=face, edgecolor=colour, zorder=3, label=verdict)
+        axes.axvline(0, color="#3f3f3f", linewidth=0.9, zorder=1)
+        axes.axvline(1, color="#3f3f3f", linewidth=0.9, linestyle=":", zorder=1)
+        axes.set_xscale("symlog", linthresh=1, linscale=0.7)
+        axes.xaxis.set_major_formatter(lambda x, _: f"{x:g}".replace("-", "\u2212"))
+        axes.set(yticks=range(len(rows)), yticklabels=[row[0] for row in rows], ylim=(len(rows) - 0.4, -0.6))
+        axes.set_xlabel("effect in the claimed direction / smallest effect that counts (95% interval)")
+        axes.grid(False, axis="y")
+        axes.tick_params(axis="y", length=0)
+        if len({row[4] for row in rows}) > 1:
+            axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=3, handletextpad=0.3)
+        text = io.StringIO()
+        figure.savefig(text, format="svg", metadata={"Date": None}, bbox_inches="tight")
+        plt.close(figure)
+    return re.sub(r"\n\s+", "\n", text.getvalue())

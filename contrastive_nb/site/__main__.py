@@ -26,6 +26,7 @@ def process(work: Path, jobs: int) -> Path:
 
 
 def with_quarto(root: Path, processed: Path, out: Path) -> None:
+    "Quarto's part, with the scripts and styles that both renderers share."
     assets = processed / "_site_assets"
     shutil.copytree(root / "nbs" / "_site_assets", assets)
     script = (assets / "shared.js").read_text(encoding="utf-8")
@@ -60,6 +61,7 @@ def build(root: Path, out: Path, notebooks: Path | None, jobs: int, quarto: bool
 
 
 def main() -> int:
+    "The command; its exit code."
     root = files.checkout()
     if root is None:
         print("The website is built from a checkout of the repository: this is an installed package.", file=sys.stderr)

@@ -26,10 +26,12 @@ def between(page: str, target: str) -> str:
 
 
 def read(path: Path) -> dict:
+    "A notebook's file."
     return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
 def source(cell: dict) -> str:
+    "A cell's text, whether the file holds it whole or by lines."
     return "".join(cell["source"])
 
 
@@ -82,10 +84,12 @@ def pages(
 
 
 def project(root: Path) -> dict:
+    "The table [project] of pyproject.toml."
     return tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
 def citation(root: Path) -> dict:
+    "What CITATION.cff says."
     return yaml.safe_load((root / "CITATION.cff").read_text(encoding="utf-8"))
 
 

@@ -17,6 +17,8 @@ HIDDEN = {"_modidx", "__main__"}
 
 @dataclass
 class Argument:
+    "An argument of a function or a field of a class, with the comment beside it."
+
     name: str
     kind: str | None
     default: str | None
@@ -38,6 +40,8 @@ class Definition:
 
 @dataclass
 class Module:
+    "What a module has for its page."
+
     name: str  # "objectives.infonce"
     doc: str
     notebook: str | None  # "1_objectives/01_infonce", for what nbdev exports

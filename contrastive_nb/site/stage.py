@@ -153,31 +153,25 @@ def generated() -> dict:
 
 
 def _forest(rows) -> str:
-    import io
-
     import matplotlib
 
     matplotlib.use("agg")
-    import matplotlib.pyplot as plt
-
     from contrastive_nb import catalogue, plots
 
     plots.style()
-    axes = catalogue.forest(rows)
-    text = io.StringIO()
-    axes.figure.savefig(text, format="svg", metadata={"Date": None}, bbox_inches="tight")
-    plt.close(axes.figure)
-    return text.getvalue()
+    return catalogue.forest(rows)
 
 
 # --- a page ---------------------------------------------------------------------------------------------------------------------------
 
 
 def markdown_cell(text: str) -> dict:
+    "A cell of text."
     return {"cell_type": "markdown", "metadata": {}, "source": text}
 
 
 def raw_html(text: str) -> str:
+    "Markdown that both renderers pass through as HTML."
     return f"```{{=html}}\n{text}\n```"
 
 
@@ -210,6 +204,7 @@ def actions(page: book.Page, citation: dict, repository: str | None) -> str:
 
 
 def exported_note(names: list[str], module: str, page: book.Page) -> str:
+    "The line above an exported cell: where its names go, with their places for links from the reference."
     spans = "".join(f'<span id="def-{name}"></span>' for name in names)
     links = ", ".join(f'<a href="{book.between(page.address, f"api/{module}.html")}#{name}"><code>{name}</code></a>' for name in names)
     return raw_html(f'<p class="exported-note">{spans}exported to <code>contrastive_nb.{module}</code>, reference: {links}</p>')
@@ -283,6 +278,7 @@ def colab(page: book.Page, repository: str | None) -> dict:
 
 
 def write(path: Path, text: str) -> None:
+    "A text file, with its folders."
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
 
