@@ -1,5 +1,6 @@
 """The website as a reader sees it: every page in Chromium, and three notebooks run in JupyterLab. Nothing leaves this machine."""
 
+import contextlib
 import http.server
 import json
 import os
@@ -82,19 +83,25 @@ def site(request, tree):
     return out
 
 
-@pytest.fixture(scope="session")
-def served(site):
-    "The site's address on this machine."
+@contextlib.contextmanager
+def serve(folder):
+    "The folder on this machine's own address, for a while."
 
     class Handler(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *_):
             pass
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=site))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=folder))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}/"
     server.shutdown()
     server.server_close()
+
+
+@pytest.fixture(scope="session")
+def served(site):
+    with serve(site) as address:
+        yield address
 
 
 SEEN = """() => ({
@@ -127,23 +134,19 @@ def serious(page):
     return [f"{scheme}: {rule}: {node['html'][:150]} {node['failureSummary'][:200]}" for rule, node in found]
 
 
-@pytest.fixture(scope="session")
-def read(site, served, browser):
-    "What there is to see on every page, read once: address -> findings."
-    found = {}
-    context = browser.new_context()
-    page = context.new_page()
-    said, asked = [], []
+def reader(context):
+    "A function that looks at the page of an address, whole or without the insides of code and formulas, and returns what there is to see."
+    page, said, asked = context.new_page(), [], []
     page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: said.append(str(error)))
     page.on("request", lambda request: asked.append(request.url))
-    for path in sorted(site.rglob("*.html")):
+
+    def look(address, whole):
         said.clear()
         asked.clear()
-        name = path.relative_to(site).as_posix()
         page.set_viewport_size({"width": 1300, "height": 900})
         page.emulate_media(color_scheme="light")
-        page.goto(served + name)
+        page.goto(address)
         page.evaluate(LOADED)
         unfold(page)
         seen = page.evaluate(SEEN)
@@ -151,15 +154,44 @@ def read(site, served, browser):
         seen["wide"] = page.evaluate(WIDE)
         page.set_viewport_size({"width": 1300, "height": 900})
         faults = []
-        if name in WHOLE:
+        if whole:
             faults += serious(page)
             page.emulate_media(color_scheme="dark")
         else:
             page.evaluate(PLAIN)
-        seen |= {"faults": faults + serious(page), "said": list(said), "asked": list(asked)}
-        found[name] = seen
+        return seen | {"faults": faults + serious(page), "said": list(said), "asked": list(asked), "raw": RAW.findall(seen["text"])}
+
+    return look
+
+
+@pytest.fixture(scope="session")
+def read(site, served, browser):
+    "What there is to see on every page, read once: address -> findings."
+    context = browser.new_context()
+    look = reader(context)
+    names = [path.relative_to(site).as_posix() for path in sorted(site.rglob("*.html"))]
+    found = {name: look(served + name, name in WHOLE) for name in names}
     context.close()
     return found
+
+
+def dead_links(read, site, served) -> list[str]:
+    "Links and anchors of these pages that lead nowhere, or to a notebook in place of its page."
+    dead = []
+    for name, seen in read.items():
+        for link in seen["links"]:
+            where, anchor = urllib.parse.urldefrag(urllib.parse.unquote(link))
+            if not where.startswith(served):
+                continue
+            target = where.removeprefix(served).partition("?")[0] or "index.html"
+            target += "index.html" if target.endswith("/") else ""
+            if not (site / target).is_file():
+                dead.append(f"{name} -> {target}")
+            elif anchor and target in read and anchor not in read[target]["ids"]:
+                dead.append(f"{name} -> {target}#{anchor}")
+            elif target.endswith(".ipynb") and not target.startswith(("notebooks/", "colab/")):
+                dead.append(f"{name} -> {target}, a notebook instead of its page")
+    return dead
 
 
 def each(read, key):
@@ -179,21 +211,7 @@ def test_every_notebook_and_every_module_has_a_page(read, tree):
 
 
 def test_links_and_anchors_lead_somewhere(read, site, served):
-    dead = []
-    for name, seen in read.items():
-        for link in seen["links"]:
-            where, anchor = urllib.parse.urldefrag(urllib.parse.unquote(link))
-            if not where.startswith(served):
-                continue
-            target = where.removeprefix(served).partition("?")[0] or "index.html"
-            target += "index.html" if target.endswith("/") else ""
-            if not (site / target).is_file():
-                dead.append(f"{name} -> {target}")
-            elif anchor and target in read and anchor not in read[target]["ids"]:
-                dead.append(f"{name} -> {target}#{anchor}")
-            elif target.endswith(".ipynb") and not target.startswith(("notebooks/", "colab/")):
-                dead.append(f"{name} -> {target}, a notebook instead of its page")
-    assert dead == []
+    assert dead_links(read, site, served) == []
 
 
 def test_no_two_places_of_a_page_have_the_same_name(read):
@@ -211,7 +229,7 @@ def test_images_load_and_say_what_they_show(read):
 
 
 def test_no_raw_formula_and_no_raw_markup(read):
-    assert {name: found for name, seen in read.items() if (found := RAW.findall(seen["text"]))} == {}
+    assert each(read, "raw") == {}
 
 
 def test_the_console_stays_silent(read):
@@ -242,6 +260,25 @@ def test_pages_are_light(read, site, served):
         if weight > (FRONT_BYTES if name == "index.html" else PAGE_BYTES):
             heavy[name] = weight
     assert heavy == {}
+
+
+BAD = """<!DOCTYPE html><html lang="en"><head><title>Bad</title><meta name="viewport" content="width=device-width"></head><body><main>
+<h1>Bad</h1><img src="none.png" alt="Gone"><img src="data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAA=" alt="">
+<p>So $$\\frac{1}{2}$$ is left. <a href="none.html">Dead</a> <a href="bad.html#none">No place</a></p>
+<p style="width: 900px; color: #ccc; background: #fff">Pale and wide.</p>
+<script src="http://127.0.0.1:9/away.js"></script></main></body></html>"""
+
+
+def test_the_reader_finds_the_faults_of_a_bad_page(tmp_path, browser):
+    (tmp_path / "bad.html").write_text(BAD, encoding="utf-8")
+    context = browser.new_context()
+    with serve(tmp_path) as address:
+        seen = reader(context)(address + "bad.html", False)
+    context.close()
+    assert len(seen["broken"]) == len(seen["silent"]) == len(seen["wide"]) == 1
+    assert seen["raw"] and seen["said"] and any("color-contrast" in fault for fault in seen["faults"])
+    assert [url for url in seen["asked"] if not url.startswith((address, "data:"))] == ["http://127.0.0.1:9/away.js"]
+    assert dead_links({"bad.html": seen}, tmp_path, address) == ["bad.html -> none.html", "bad.html -> bad.html#none"]
 
 
 # --- what a reader does -----------------------------------------------------------------------------------------------------------
