@@ -100,12 +100,23 @@ def seed_lists(values: dict, seed: int = 0) -> tuple[list[int], list[int]]:
     return list(range(judged, judged + values["seeds"])), list(range(seed + 1000, seed + 1000 + values["search_seeds"]))
 
 
+def _before_a_group() -> None:
+    """One process of several loads torch's compiler before it joins a group.
+
+    Loaded later, as optimisers do, the compiler keeps the group as the default of its functions: given up, the group's threads
+    go on, and one that is at work when Python has gone aborts the process.
+    """
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        importlib.import_module("torch._dynamo")
+
+
 def pick_device(device: str) -> str:
     """ "auto" becomes the accelerator that torch sees, else the CPU; any other name must exist here.
 
     Raises `ValueError` for an unknown name, `RuntimeError` where a GPU is asked for and there is none.
     """
     check_value("device", "device", device)
+    _before_a_group()
     if device == "cpu":
         return device
     import torch
