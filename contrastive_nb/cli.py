@@ -1,12 +1,13 @@
 """The command line: `contrastive-nb`, also `python -m contrastive_nb`. Plain module; what it needs is imported when a command runs."""
 
 import json
+from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 
 app = typer.Typer(
-    help="Run the notebooks, read the ledger of claims, look after the data sets.",
+    help="Run the notebooks, read the ledger of claims, measure the objectives, look after the data sets.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -72,6 +73,53 @@ def claims(as_json: Annotated[bool, typer.Option("--json", help="The records the
         typer.echo(json.dumps(records, indent=2, ensure_ascii=False))
     else:
         typer.echo(runner.ledger_table(records) if records else "the ledger is empty: no claim has been recorded")
+
+
+@app.command()
+def bench(
+    contestants: Annotated[Optional[list[str]], typer.Argument(metavar="CONTESTANT", help="Parts of names; everyone, if left out.")] = None,
+    sizes: Annotated[str, typer.Option(help="Batch sizes.")] = "256,1024,4096,8192,16384",
+    dims: Annotated[str, typer.Option(help="Widths of the embeddings.")] = "128,768",
+    threads: Annotated[str, typer.Option(help="Threads of a contestant.")] = "1,2",
+    repetitions: Annotated[int, typer.Option(help="Rounds through all contestants.")] = 3,
+    memory_limit: Annotated[float, typer.Option(help="Gigabytes that a contestant may ask for.")] = 8.0,
+    minutes: Annotated[float, typer.Option(help="After which no other measurement begins; the same command goes on later.")] = 15.0,
+    cap: Annotated[float, typer.Option(help="Seconds: slower steps are left out, with what they would take.")] = 15.0,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    precision: Annotated[str, typer.Option(help="Of the embeddings: no (float32) or bf16.")] = "no",
+    output: Annotated[Optional[Path], typer.Option(help="The table's file; build/benchmarks/<device>.json, if left out.")] = None,
+    save: Annotated[bool, typer.Option("--save", help="Keep the table in data/benchmarks/.")] = False,
+    also: Annotated[Optional[list[str]], typer.Option(help="A Python file that enters contestants of your own.")] = None,
+    list_: Annotated[bool, typer.Option("--list", help="Say who can take part, and stop.")] = False,
+) -> None:
+    "Measure the objectives beside other libraries: seconds, memory, agreement. What was measured is kept, also of a run that is stopped."
+    from contrastive_nb import bench as benchmark
+    from contrastive_nb import contestants as known
+
+    if list_:
+        for one in known.CONTESTANTS.values():
+            typer.echo(f"{one.name}: {one.says}" + (f" ({why})" if (why := known.available(one)) else ""))
+        return
+    try:
+        numbers = {key: _whole_numbers(key, value) for key, value in dict(sizes=sizes, dims=dims, threads=threads).items()}
+        plan = benchmark.Plan(
+            contestants or [], **numbers, repetitions=repetitions, memory_limit=memory_limit, minutes=minutes, cap=cap,
+            device=device, precision=precision, also=also or [],
+        )  # fmt: skip
+        path = output or benchmark.place(device, saved=save)
+        table, whole = benchmark.run(plan, path)
+    except (ValueError, RuntimeError, OSError) as error:
+        raise _refuse(error) from None
+    typer.echo(benchmark.text(table, plan))
+    typer.echo(f"{'the table is' if whole else 'stopped; what is done is'} in {path}")
+    raise typer.Exit(0 if whole else 130)
+
+
+def _whole_numbers(option: str, text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise ValueError(f"--{option}: got {text!r}, want whole numbers with commas between them, such as 256,1024") from None
 
 
 @app.command("stale")

@@ -326,6 +326,8 @@ def test_two_runners_do_not_run_one_notebook_at_once(lab):
     write_notebook(lab.nbs, "1_a/01_one", "1")
     first, second = (runner.plan(["1_a/01_one"], "ci", notebooks=lab.nbs, build=lab.build)[0] for _ in range(2))
     assert runner._take(first) and not runner._take(second)
+    assert runner.execute([second]) and (second.status, second.seconds) == ("failed", None)
+    assert second.message == "another run of it in profile ci is under way"
     runner._release(first)
     assert runner._take(second)
     runner._release(second)

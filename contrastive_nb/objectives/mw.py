@@ -55,7 +55,19 @@ def _pairwise_logistic(pos: Tensor, neg: Tensor, pos_weight: Tensor | None, neg_
     pos, neg = (manners.digits(x) / manners.digits(temperature) for x in (pos, neg))
     count = torch.ones_like(neg) if neg_weight is None else manners.digits(neg_weight)
     losses = _AgainstEveryone.apply(pos, neg, count / count.sum())
-    return losses if pos_weight is None else losses * (manners.digits(pos_weight) / manners.digits(pos_weight).mean())
+    return _weighed(losses, pos_weight)
+
+
+def _weighed(losses: Tensor, weight: Tensor | None) -> Tensor:
+    return losses if weight is None else losses * (manners.digits(weight) / manners.digits(weight).mean())
+
+
+def _from_table(scores, positives, negatives, weights, temperature) -> Tensor | None:
+    "The same losses of a large float32 matrix at the cost of a look-up a score; None: compare pair by pair."
+    from contrastive_nb.scaling.tabulated import tabulated_losses  # here, since that package needs this one
+
+    losses = tabulated_losses(scores, positives, negatives, weights, temperature)
+    return losses if losses is None else _weighed(losses, None if weights is None else weights[positives])
 
 
 def _pooled(scores, positives, negatives, weights, temperature):
@@ -63,6 +75,9 @@ def _pooled(scores, positives, negatives, weights, temperature):
     own = isinstance(temperature, Tensor) and temperature.numel() > 1  # then each score is divided by its own, before they meet
     if isinstance(temperature, Tensor) and not own:
         temperature = temperature.reshape(())
+    losses = _from_table(scores, positives, negatives, weights, temperature)
+    if losses is not None:
+        return losses, torch.ones_like(losses, dtype=torch.bool)
     pos, neg = (manners.listed(scores, mask, temperature if own else 1.0)[2] for mask in (positives, negatives))
     shares = (None, None) if weights is None else (weights[positives], weights[negatives])
     losses = _pairwise_logistic(pos, neg, *shares, 1.0 if own else temperature)
@@ -84,6 +99,9 @@ def mw(
     The mean over all positives p and negatives n of log(1 + e^((s_n - s_p)/t)): over log 2 it bounds the area over the pooled
     ROC curve (`1 - auc`). A row without partners takes part. Without any positive or any negative the loss is 0. Memory grows
     with the two lists, not with their product. Of a temperature tensor with several values each divides its own scores.
+    More than 2^18 comparisons of float32 scores with one temperature come from a table (`scaling.tabulated`): the value within
+    2e-6 and the gradients within 1e-5, at the cost of a look-up a score; it has no second derivatives. float64 is always compared
+    pair by pair; where float32 has to be too, a warning says why.
     Raises `TypeError` or `ValueError` naming the argument. (Sheikholeslami et al. 2025, eq. 2 and 3, as a mean; Mann & Whitney 1947.)
     """
     return manners.objective(_pooled, scores, positives, negatives, weights, temperature=temperature, reduction=reduction, check=check)
