@@ -8,7 +8,6 @@ import subprocess
 import sys
 
 import harness
-import lightly_loader
 import pytest
 import torch
 import torch.nn.functional as F
@@ -16,6 +15,7 @@ from harness import CHECKS, applicable, check_oracle, load_from_page
 from oracles import ORACLES
 
 from contrastive_nb import manners, registry
+from contrastive_nb.lightly_loader import load
 from contrastive_nb.negatives import mochi
 from contrastive_nb.objectives import info_nce
 from contrastive_nb.registry import Method
@@ -420,6 +420,6 @@ def test_every_entry_points_at_what_there_is(method):
 def test_lightly_leaves_nothing_behind():
     if ORACLES["lightly NTXentLoss"].missing:
         pytest.skip(ORACLES["lightly NTXentLoss"].missing)
-    loss = lightly_loader.load()
+    loss = load()
     left = [name for name in sys.modules if name.startswith(("torchvision", "lightly.loss", "lightly.models"))]
     assert left == [] and loss.__name__ == "NTXentLoss"
