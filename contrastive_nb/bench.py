@@ -602,9 +602,7 @@ def _can_stay(old: dict, new: dict) -> bool:
         return False
     failed = old["failed"] or ""
     return (
-        old["done"] and old["planned"] >= new["planned"]
-        or failed.startswith(("out of memory", "would take"))
-        and old["cap"] == new["cap"]
+        old["done"] and old["planned"] >= new["planned"] or failed.startswith(("out of memory", "would take")) and old["cap"] == new["cap"]
     )
 
 

@@ -162,12 +162,45 @@ def judge(
     return Verdict(effect, interval, verdict, baseline, treatment, claim, None if run is None else run.profile)
 
 # %% ../nbs/0_foundations/06_claims.ipynb #ef424389
-DEFINITION = ("id", "paper", "notebook", "kind", "formula", "statement", "metric", "baseline", "treatment", "direction",
-              "smallest_effect", "paper_figure")
-RUN = ("seeds", "baseline", "treatment", "effect", "interval", "verdict", "parameters", "search", "versions", "device",
-       "seconds", "code", "commit")
-KEPT = {"seeds": (list,), "interval": (list,), "parameters": (dict,), "search": (dict,), "versions": (dict,), "device": (str,),
-        "code": (str, type(None)), "commit": (str, type(None))}
+DEFINITION = (
+    "id",
+    "paper",
+    "notebook",
+    "kind",
+    "formula",
+    "statement",
+    "metric",
+    "baseline",
+    "treatment",
+    "direction",
+    "smallest_effect",
+    "paper_figure",
+)
+RUN = (
+    "seeds",
+    "baseline",
+    "treatment",
+    "effect",
+    "interval",
+    "verdict",
+    "parameters",
+    "search",
+    "versions",
+    "device",
+    "seconds",
+    "code",
+    "commit",
+)
+KEPT = {
+    "seeds": (list,),
+    "interval": (list,),
+    "parameters": (dict,),
+    "search": (dict,),
+    "versions": (dict,),
+    "device": (str,),
+    "code": (str, type(None)),
+    "commit": (str, type(None)),
+}
 FEWEST = {"outcome": 8, "mechanism": 5}  # seeds, at the sizes whose verdicts are quoted
 
 
@@ -227,7 +260,12 @@ def _versions() -> dict:
 
     import contrastive_nb
 
-    return {"python": platform.python_version(), "torch": torch.__version__, "numpy": numpy.__version__, "contrastive_nb": contrastive_nb.__version__}
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": numpy.__version__,
+        "contrastive_nb": contrastive_nb.__version__,
+    }
 
 
 def _commit() -> str | None:
@@ -286,9 +324,19 @@ def record(
     if seconds is not None:
         manners.check_number("seconds", seconds, 0)
     entry = dict(
-        seeds=seeds, baseline=verdict.baseline, treatment=verdict.treatment, effect=verdict.effect, interval=list(verdict.interval),
-        verdict=verdict.verdict, parameters=run.parameters, search=search or {}, versions=_versions(), device=run.device,
-        seconds=seconds, code=_code(run.notebook, run.profile), commit=_commit(),
+        seeds=seeds,
+        baseline=verdict.baseline,
+        treatment=verdict.treatment,
+        effect=verdict.effect,
+        interval=list(verdict.interval),
+        verdict=verdict.verdict,
+        parameters=run.parameters,
+        search=search or {},
+        versions=_versions(),
+        device=run.device,
+        seconds=seconds,
+        code=_code(run.notebook, run.profile),
+        commit=_commit(),
     )
     definition = asdict(claim)
     whole = check_record({key: definition[key] for key in DEFINITION} | {"runs": {run.profile: entry}})

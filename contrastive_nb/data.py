@@ -574,7 +574,9 @@ def retrieval(
     rest = order[~tested]
     parts = rest.split([len(rest) - round(valid * len(rest)), round(valid * len(rest))])
     documents = [f"{document['title']} {document['text']}".strip() for document in raw["documents"]]
-    return Retrieval(documents, [q["text"] for q in asked], [good[q["_id"]] for q in asked], *(part.sort().values for part in (*parts, order[tested])))
+    return Retrieval(
+        documents, [q["text"] for q in asked], [good[q["_id"]] for q in asked], *(part.sort().values for part in (*parts, order[tested]))
+    )
 
 # %% ../nbs/0_foundations/02_data.ipynb #8ccb8d66
 def bm25(
@@ -633,4 +635,9 @@ def lists(
     y = torch.cat([torch.from_numpy(raw[part][1]) for part in ("train", "test")])
     padded = [torch.nn.utils.rnn.pad_sequence(rows.split(lengths), batch_first=True) for rows in (wide, y)]
     whole = Lists(*padded, torch.arange(max(lengths)) < torch.tensor(lengths)[:, None])
-    return Splits(*(Lists(*(part[rows] for part in whole)) for rows in _parts(len(lengths), generator, "queries", train=train, valid=valid, test=test)))
+    return Splits(
+        *(
+            Lists(*(part[rows] for part in whole))
+            for rows in _parts(len(lengths), generator, "queries", train=train, valid=valid, test=test)
+        )
+    )

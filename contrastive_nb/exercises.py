@@ -48,7 +48,9 @@ class Result:
         return "\n".join([self.summary, "", "| case | expected | yours | ok |", "|---|---|---|---|", *lines])
 
     def __repr__(self):
-        return "\n".join([self.summary, *(f"{ok} {case}: expected {expected}, yours {yours}" for case, expected, yours, ok in self._marked())])
+        return "\n".join(
+            [self.summary, *(f"{ok} {case}: expected {expected}, yours {yours}" for case, expected, yours, ok in self._marked())]
+        )
 
 
 def _fresh(value):

@@ -135,7 +135,9 @@ def two_views(
 # %% ../nbs/0_foundations/01_pairs.ipynb #d347de28
 def _check_target(target, query: Tensor, keys: int) -> Tensor:
     if not isinstance(target, Tensor) or target.dtype != torch.long:
-        raise TypeError(f"target: got {target.dtype if isinstance(target, Tensor) else type(target).__name__}, want a tensor of int64 indices")
+        raise TypeError(
+            f"target: got {target.dtype if isinstance(target, Tensor) else type(target).__name__}, want a tensor of int64 indices"
+        )
     if target.shape != (len(query),):
         raise ValueError(f"target: got shape {tuple(target.shape)}, want ({len(query)},): one index a query")
     manners.check_like("target", target, "query", query, dtype=False)

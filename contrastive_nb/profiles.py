@@ -221,7 +221,9 @@ class Run:
     def __repr__(self):
         shown = {k: v for k, v in self.values.items() if k in ("steps", "batch_size", "precision")}
         sizes = ", ".join(f"{k} {v}" for k, v in shown.items())
-        return f"profile {self.profile}: {len(self.seeds)} seed{'s' * (len(self.seeds) != 1)} from {self.seeds[0]}, {sizes}, on {self.device}"
+        return (
+            f"profile {self.profile}: {len(self.seeds)} seed{'s' * (len(self.seeds) != 1)} from {self.seeds[0]}, {sizes}, on {self.device}"
+        )
 
 
 def _is_memory(folder: Path) -> bool:

@@ -74,7 +74,15 @@ def pretrain(
         return build(z1, z2)
 
     fit(
-        model, sample, pair_up, objective,
-        steps=steps or run.steps, lr=lr, seed=seed, device=run.device, precision=run.precision, checkpoint=checkpoint,
+        model,
+        sample,
+        pair_up,
+        objective,
+        steps=steps or run.steps,
+        lr=lr,
+        seed=seed,
+        device=run.device,
+        precision=run.precision,
+        checkpoint=checkpoint,
     )
     return model

@@ -209,10 +209,18 @@ def _save(state: _State, path: Path | None) -> None:
     dice = gather_object([_dice(state)])  # each process has its own
     if state.accelerator.is_main_process:
         scaler = state.accelerator.scaler
-        write_whole(path, {
-            "settings": state.settings, "parts": state.parts.state_dict(), "optimizer": state.optimizer.state_dict(),
-            "scaler": None if scaler is None else scaler.state_dict(), "dice": dice, "losses": state.losses, "seconds": state.seconds,
-        })
+        write_whole(
+            path,
+            {
+                "settings": state.settings,
+                "parts": state.parts.state_dict(),
+                "optimizer": state.optimizer.state_dict(),
+                "scaler": None if scaler is None else scaler.state_dict(),
+                "dice": dice,
+                "losses": state.losses,
+                "seconds": state.seconds,
+            },
+        )
 
 # %% ../nbs/0_foundations/04_training.ipynb #7fbf921d
 def _load(state: _State, path: Path | None) -> int | None:

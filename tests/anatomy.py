@@ -75,7 +75,11 @@ class Cell:
         ]  # fmt: skip
 
     def uses(self, name: str) -> bool:
-        return any(name in (getattr(n, "id", None), getattr(n, "attr", None)) for n in ast.walk(self.tree) if isinstance(n, (ast.Name, ast.Attribute)))
+        return any(
+            name in (getattr(n, "id", None), getattr(n, "attr", None))
+            for n in ast.walk(self.tree)
+            if isinstance(n, (ast.Name, ast.Attribute))
+        )
 
     @property
     def asserts(self) -> bool:
@@ -126,7 +130,15 @@ def without_fences(text: str) -> str:
 def prose(text: str) -> str:
     "Markdown without what is not said in words: fences, formulas, code spans, targets of links, attributes, HTML tags."
     text = without_fences(text)
-    for pattern in (r"\$\$.*?\$\$", r"(?<![\\$])\$[^$\n]+(?:\n[^$\n]+)?\$", r"`[^`\n]+`", r"\]\([^)]*\)", r"https?://\S+", r"\{[^}\n]*\}", r"</?\w[^>]*>"):
+    for pattern in (
+        r"\$\$.*?\$\$",
+        r"(?<![\\$])\$[^$\n]+(?:\n[^$\n]+)?\$",
+        r"`[^`\n]+`",
+        r"\]\([^)]*\)",
+        r"https?://\S+",
+        r"\{[^}\n]*\}",
+        r"</?\w[^>]*>",
+    ):
         text = re.sub(pattern, " ", text, flags=re.S if "$$" in pattern else 0)
     return text
 
@@ -179,7 +191,9 @@ def forbidden(page):
 
 
 def text_outputs(cell) -> list:
-    return [o.get("text", "") for o in cell.outputs] + [v for o in cell.outputs for k, v in o.get("data", {}).items() if k.startswith("text/")]
+    return [o.get("text", "") for o in cell.outputs] + [
+        v for o in cell.outputs for k, v in o.get("data", {}).items() if k.startswith("text/")
+    ]
 
 
 def comparisons(page):
@@ -217,7 +231,10 @@ def errors(page):
 def figures(page):
     labels = []
     for cell in page.code:
-        if not (cell.images or (cell.is_plain and (cell.calls("subplots") or cell.calls("masks") or cell.calls("forest")) and not cell.definitions)):
+        if not (
+            cell.images
+            or (cell.is_plain and (cell.calls("subplots") or cell.calls("masks") or cell.calls("forest")) and not cell.definitions)
+        ):
             continue
         if cell.images - {"image/svg+xml"} and "image/svg+xml" not in cell.images:
             yield f"cell {cell.number} shows {', '.join(sorted(cell.images))}, want SVG (plots.style() sets it)"
@@ -406,7 +423,10 @@ def exercises(page):
         stub = [c for c in cells if c.is_plain and "raise NotImplementedError" in c.source]
         solved = [c for c in cells if c.is_plain and "solution" in c.tags]
         if not stub:
-            if not any(re.search(r"^::: *\{\.callout-\w+ collapse=\"true\"", c.source, re.M) for c in cells if not c.is_code) and not solved:
+            if (
+                not any(re.search(r"^::: *\{\.callout-\w+ collapse=\"true\"", c.source, re.M) for c in cells if not c.is_code)
+                and not solved
+            ):
                 yield f"exercise {i} has no folded solution"
             continue
         checked += 1

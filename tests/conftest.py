@@ -16,7 +16,20 @@ torch.set_num_threads(1)
 torch.use_deterministic_algorithms(True)
 
 ROOT = Path(__file__).resolve().parents[1]
-MADE = {".git", ".venv", "build", "dist", "_proc", "_docs", "_site", "__pycache__", ".ipynb_checkpoints", ".pytest_cache", ".ruff_cache", ".hypothesis"}
+MADE = {
+    ".git",
+    ".venv",
+    "build",
+    "dist",
+    "_proc",
+    "_docs",
+    "_site",
+    "__pycache__",
+    ".ipynb_checkpoints",
+    ".pytest_cache",
+    ".ruff_cache",
+    ".hypothesis",
+}
 
 
 @pytest.fixture(autouse=True)

@@ -336,4 +336,6 @@ def _(z, temperature):
 
 @oracle("sentence-transformers BatchAllTripletLoss", builder="from_labels, close", package="sentence_transformers")
 def _(z, temperature):
-    return _sentence_triplets("BatchAllTripletLoss", 0.1 * z, margin=1)  # so close that every triplet is active: it averages over those alone
+    return _sentence_triplets(
+        "BatchAllTripletLoss", 0.1 * z, margin=1
+    )  # so close that every triplet is active: it averages over those alone

@@ -33,7 +33,9 @@ def exercise(i, kind):
 
 
 def claim(slug, kind):
-    return code(f'claim_{kind} = Claim(\n    id="{slug}", paper="X77", kind="{kind}",\n    statement="a rises",\n)\nclaim_{kind}.statement', SEEN)
+    return code(
+        f'claim_{kind} = Claim(\n    id="{slug}", paper="X77", kind="{kind}",\n    statement="a rises",\n)\nclaim_{kind}.statement', SEEN
+    )
 
 
 def good():
@@ -45,7 +47,9 @@ def good():
     body.insert(0, text(f"## A first look\n\n{words}"))
     vectorised = [
         text(f"## Vectorised\n\n{words * 2}"),
-        code("#| export\ndef toy(\n    x: float,  # a number\n) -> float:  # its exponential\n    \"The exponential.\"\n    return math.exp(x)"),
+        code(
+            '#| export\ndef toy(\n    x: float,  # a number\n) -> float:  # its exponential\n    "The exponential."\n    return math.exp(x)'
+        ),
         code("low = toy(0.0)\nhigh = toy(1.0)\nassert low < high\nlow", SEEN),
     ]
     rest = []

@@ -226,7 +226,11 @@ def test_an_interrupted_comparison_keeps_what_is_done_and_goes_on(fakes, tmp_pat
     monkeypatch.setattr(bench.Template, "ask", ask)
     table, whole = bench.run(plan, path)
     assert not whole and table == bench.read(path)
-    assert [name for (name, rows), done in cells_of(table, "done").items() if rows == 32 and done] == ["products", "infonce/torch", "infonce/good"]
+    assert [name for (name, rows), done in cells_of(table, "done").items() if rows == 32 and done] == [
+        "products",
+        "infonce/torch",
+        "infonce/good",
+    ]
     assert cells_of(table)[("infonce/good", 48)] == "not reached"
 
     asked.clear()
@@ -259,7 +263,16 @@ def test_no_measurement_begins_after_the_minutes(fakes):
 
 
 def cell(rows, seconds, failed=None, megabytes=1):
-    return dict(contestant="a", rows=rows, dims=8, threads=1, precision="no", seconds=seconds, bytes=[megabytes * 10**6] * len(seconds), failed=failed)
+    return dict(
+        contestant="a",
+        rows=rows,
+        dims=8,
+        threads=1,
+        precision="no",
+        seconds=seconds,
+        bytes=[megabytes * 10**6] * len(seconds),
+        failed=failed,
+    )
 
 
 def test_what_a_larger_batch_would_take():
@@ -418,7 +431,9 @@ def _children():
 
 def test_a_job_that_takes_too_long_is_ended(tmp_path):
     path = tmp_path / "slow.py"
-    path.write_text("import time\nfrom contrastive_nb.contestants import enter\nenter('infonce/slow', 'torch', 'x')(lambda q, k: lambda: time.sleep(60))\n")
+    path.write_text(
+        "import time\nfrom contrastive_nb.contestants import enter\nenter('infonce/slow', 'torch', 'x')(lambda q, k: lambda: time.sleep(60))\n"
+    )
     before = dict(CONTESTANTS)
     try:
         contestants.load(str(path))

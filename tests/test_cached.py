@@ -54,7 +54,11 @@ def points(seed=0, rows=N, dtype=torch.float64):
 
 def in_pieces(encoder, x, mini_batch):
     "The reference: the same mini-batches in the same order, their graphs kept."
-    cut = (lambda start: {key: part[start : start + mini_batch] for key, part in x.items()}) if isinstance(x, dict) else (lambda start: x[start : start + mini_batch])
+    cut = (
+        (lambda start: {key: part[start : start + mini_batch] for key, part in x.items()})
+        if isinstance(x, dict)
+        else (lambda start: x[start : start + mini_batch])
+    )
     return torch.cat([encoder(cut(start)) for start in range(0, N, mini_batch)])
 
 
@@ -331,7 +335,9 @@ model = nn.Sequential(nn.Linear(256, 256), *(nn.Sequential(nn.Linear(256, 256), 
 x = torch.randn(8192, 256)
 """
     step = "z = cached(model, x, mini_batch=size) if size else model(x)\nz.square().mean().backward()"
-    whole, ours = (peak(setup, step, warm=step.replace("x)", "x[:2])").replace("(model, x", "(model, x[:2]"), size=size).bytes for size in (0, 256))
+    whole, ours = (
+        peak(setup, step, warm=step.replace("x)", "x[:2])").replace("(model, x", "(model, x[:2]"), size=size).bytes for size in (0, 256)
+    )
     assert whole > 200e6 and ours < whole / 4, (whole, ours)
 
 

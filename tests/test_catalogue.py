@@ -1,4 +1,5 @@
 """The catalogue of methods: 98 rows in order, complete, in closed vocabularies, each told in its own words."""
+
 import re
 from collections import Counter
 from pathlib import Path
@@ -9,21 +10,47 @@ yaml = pytest.importorskip("yaml")
 
 FILE = Path(__file__).parents[1] / "data" / "catalogue.yml"
 IDS = [f"S{i:02d}" for i in range(1, 96)] + ["X01", "X02", "X03"]
-KEYS = ["id", "short", "chapter", "scope", "title", "year", "authors_key", "family", "aliases", "idea", "choices",
-        "formula_status", "official_code", "paper_figure"]
-CHAPTERS = {"0_foundations", "1_objectives", "2_hard_negatives", "3_debiasing", "4_views_and_positives", "5_without_negatives",
-            "6_supervised_and_ordinal", "7_retrieval_and_text", "8_across", "9_scaling", "10_neighbours"}
+KEYS = [
+    "id",
+    "short",
+    "chapter",
+    "scope",
+    "title",
+    "year",
+    "authors_key",
+    "family",
+    "aliases",
+    "idea",
+    "choices",
+    "formula_status",
+    "official_code",
+    "paper_figure",
+]
+CHAPTERS = {
+    "0_foundations",
+    "1_objectives",
+    "2_hard_negatives",
+    "3_debiasing",
+    "4_views_and_positives",
+    "5_without_negatives",
+    "6_supervised_and_ordinal",
+    "7_retrieval_and_text",
+    "8_across",
+    "9_scaling",
+    "10_neighbours",
+}
 SCOPES = {"core", "extension", "far"}
 STATUSES = {"seen", "partly", "reconstructed"}
 CHOICES = ["pairs", "weight", "aggregation", "comparison"]
 
 TEXT = FILE.read_text(encoding="utf-8")
 ROWS = yaml.safe_load(TEXT)
-FAMILIES = re.findall(r"^#   ([a-z-]+): \S", TEXT, re.M)       # the vocabulary stands in the file's head, one a line
+FAMILIES = re.findall(r"^#   ([a-z-]+): \S", TEXT, re.M)  # the vocabulary stands in the file's head, one a line
 each = pytest.mark.parametrize("row", ROWS, ids=lambda row: row["id"])
 
 
-def text(value): return isinstance(value, str) and value == value.strip() and bool(value)
+def text(value):
+    return isinstance(value, str) and value == value.strip() and bool(value)
 
 
 def test_ids_in_order():
@@ -68,8 +95,10 @@ def test_idea_length(row):
 @each
 def test_choices_told_except_for_far_neighbours(row):
     values = list(row["choices"].values())
-    if row["scope"] == "far": assert values == [None] * 4
-    else: assert all(map(text, values)) and max(map(len, values)) <= 100
+    if row["scope"] == "far":
+        assert values == [None] * 4
+    else:
+        assert all(map(text, values)) and max(map(len, values)) <= 100
 
 
 @pytest.mark.parametrize("key", ["short", "title", "authors_key", "idea"])

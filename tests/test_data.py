@@ -249,7 +249,9 @@ def test_idx_comes_back(shape):
 whole = idx(np.arange(6).reshape(2, 3))
 
 
-@pytest.mark.parametrize("contents", [b"", b"\0\0", b"P5 2 3 255 ", b"\0\0\x0d\x01" + whole[4:], whole[:6], whole[:11], whole[:-1], whole + b"x"])
+@pytest.mark.parametrize(
+    "contents", [b"", b"\0\0", b"P5 2 3 255 ", b"\0\0\x0d\x01" + whole[4:], whole[:6], whole[:11], whole[:-1], whole + b"x"]
+)
 def test_what_is_not_idx_is_refused(contents):
     with pytest.raises(ValueError, match="contents: got"):
         data.read_idx(contents)
@@ -455,7 +457,14 @@ def test_no_network_says_in_one_line_what_to_set(make):
     with pytest.raises(data.DataUnavailable) as refused:
         silently(data.load, "tiny", store=store)
     message = str(refused.value)
-    for part in ("tiny: no intact a.idx.gz", str(store.mirror), str(store.cache), "127.0.0.1:9: no answer", "CONTRASTIVE_NB_DATA", "tiny/a.idx.gz"):
+    for part in (
+        "tiny: no intact a.idx.gz",
+        str(store.mirror),
+        str(store.cache),
+        "127.0.0.1:9: no answer",
+        "CONTRASTIVE_NB_DATA",
+        "tiny/a.idx.gz",
+    ):
         assert part in message
     assert "\n" not in message and isinstance(refused.value, RuntimeError)
     assert not data.available("tiny", store=store) and not list(store.cache.rglob("*.gz"))
@@ -562,7 +571,9 @@ def test_verify_without_any_copy(make):
     assert data.verify("tiny", store=make()) == [("a.idx.gz", False, "not here"), ("sub/b.idx", False, "not here")]
 
 
-@pytest.mark.parametrize("mirror, cache, state", [(0, 0, "to download"), (0, 1, "in the cache"), (1, 0, "in the mirror"), (1, 1, "in the mirror")])
+@pytest.mark.parametrize(
+    "mirror, cache, state", [(0, 0, "to download"), (0, 1, "in the cache"), (1, 0, "in the mirror"), (1, 1, "in the mirror")]
+)
 def test_listing_says_where_a_set_lies(make, mirror, cache, state):
     rows = data.listing(store=make(mirror=mirror, cache=cache))
     assert [row["name"] for row in rows] == ["digits", "digits_halves", "latent_classes", "shifted_queries", "tiny"]
@@ -781,7 +792,9 @@ def test_lists_are_padded_whole_and_drawn_from_all_queries(ranked):
     splits = data.lists(seed=1, train=3, valid=2, test=2, store=ranked)
     assert [len(part.mask) for part in splits] == [3, 2, 2]
     for features, relevance, mask in splits:
-        assert features.shape[1:] == (4, 7) and features.dtype == torch.float32 and relevance.dtype == torch.int64 and mask.dtype == torch.bool
+        assert (
+            features.shape[1:] == (4, 7) and features.dtype == torch.float32 and relevance.dtype == torch.int64 and mask.dtype == torch.bool
+        )
         assert not features[~mask].any() and not relevance[~mask].any()
         assert torch.equal(features.amax(2)[mask], relevance[mask] + 1.0)  # a document keeps its own features and grade
         found += [(features[i].sum(0).argmax().item(), mask[i].sum().item()) for i in range(len(mask))]
@@ -829,7 +842,9 @@ def test_the_real_scifact():
     counts, r = real("scifact"), data.retrieval("scifact")
     assert len(r.documents) == counts["documents"] and len(r.test) == counts["test_queries"]
     assert len(r.train) + len(r.valid) == counts["train_queries"] and len(r.pairs(r.test)) == 339
-    assert abs(ndcg_at(data.bm25(r.documents, [r.queries[q] for q in r.test.tolist()]), r.labels(r.test), k=10) - 0.66) < 0.02  # BEIR: 0.665
+    assert (
+        abs(ndcg_at(data.bm25(r.documents, [r.queries[q] for q in r.test.tolist()]), r.labels(r.test), k=10) - 0.66) < 0.02
+    )  # BEIR: 0.665
 
 
 def test_the_real_cranfield():

@@ -126,7 +126,9 @@ def test_a_wrong_pull_is_refused_by_name(pull, error, words):
     assert all(word in str(caught.value) for word in words.split(" ") if word)
 
 
-@pytest.mark.parametrize(("sigma", "error"), [(0.0, ValueError), (-1, ValueError), (math.nan, ValueError), (None, TypeError), ("a", TypeError)])
+@pytest.mark.parametrize(
+    ("sigma", "error"), [(0.0, ValueError), (-1, ValueError), (math.nan, ValueError), (None, TypeError), ("a", TypeError)]
+)
 def test_a_wrong_width_is_refused_by_name(sigma, error):
     with pytest.raises(error, match="sigma"):
         pull_weights(*ragged(), sigma=sigma)

@@ -105,7 +105,12 @@ def test_gradients_can_be_asked_for():
 def test_the_table():
     result = check(same, lambda x: x + (x > 1), (1.0,), (2.0,))
     assert [row[3] for row in result.rows] == [True, False] and result.summary == "1 of 2 right."
-    assert result._repr_markdown_().splitlines()[2:] == ["| case | expected | yours | ok |", "|---|---|---|---|", "| `1` | `1` | `1` | ✓ |", "| `2` | `3` | `2` | ✗ |"]
+    assert result._repr_markdown_().splitlines()[2:] == [
+        "| case | expected | yours | ok |",
+        "|---|---|---|---|",
+        "| `1` | `1` | `1` | ✓ |",
+        "| `2` | `3` | `2` | ✗ |",
+    ]
     assert result._repr_html_().count("<tr>") == 3
     assert "&lt;" in check(lambda: "<b>", lambda: "<b>", ())._repr_html_()
 

@@ -151,7 +151,10 @@ def test_the_same_on_every_python(shelf, version, tmp_path):
     python = shutil.which(f"python{version}")
     if python is None or subprocess.run([python, "--version"], capture_output=True).returncode != 0:
         pytest.skip(f"python{version} is not here")
-    shelf.write("from shelf.losses import first\nfirst(1)", "f'{x!r:>{3}} {\"a\"}' 'b'\nmatch x:\n    case [1, *r]: pass\nlambda *a, k=1, **b: (a, b)")
+    shelf.write(
+        "from shelf.losses import first\nfirst(1)",
+        "f'{x!r:>{3}} {\"a\"}' 'b'\nmatch x:\n    case [1, *r]: pass\nlambda *a, k=1, **b: (a, b)",
+    )
     script = f"""
 import sys, types
 package = types.ModuleType("contrastive_nb")  # without its __init__, which may import torch

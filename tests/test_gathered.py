@@ -89,7 +89,9 @@ def dense_loss(objective, nt_xent, model, rows=slice(None)):
 
 RINGS = {
     f"{ring.__name__}, {'nt_xent' if nt else 'in_batch'}, chunk {chunk}": (ring, dense, nt, chunk)
-    for ring, dense in ((ring_info_nce, info_nce), (ring_mw, mw)) for nt in (False, True) for chunk in (None, 1, 7)
+    for ring, dense in ((ring_info_nce, info_nce), (ring_mw, mw))
+    for nt in (False, True)
+    for chunk in (None, 1, 7)
 }
 
 
@@ -157,7 +159,9 @@ def on_a_rank():
         return [vector[0].item() / WORLD, *vector[1:].tolist()]
 
     for name in ("info_nce", "mw"):
-        found[f"DistributedDataParallel, {name}"] = wrapped(DistributedDataParallel(Tower()), partial(same_loss, name, "two_views", gather_with_grad))
+        found[f"DistributedDataParallel, {name}"] = wrapped(
+            DistributedDataParallel(Tower()), partial(same_loss, name, "two_views", gather_with_grad)
+        )
     found["DistributedDataParallel, ring"] = wrapped(DistributedDataParallel(Tower()), partial(ring_loss, ring_info_nce, True, 7, F64))
     from accelerate import Accelerator
 
@@ -238,7 +242,16 @@ def ranks(tmp_path_factory):
     "What both ranks found, by one launch."
     folder = tmp_path_factory.mktemp("ranks")
     (folder / "script.py").write_text(SCRIPT)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(WORLD), folder / "script.py", folder / "found"]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        str(WORLD),
+        folder / "script.py",
+        folder / "found",
+    ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=180)
     assert done.returncode == 0, done.stderr[:5000]
@@ -291,7 +304,9 @@ def test_the_factor_is_seen_and_its_cure_spoils_the_temperature(ranks):
     assert torch.allclose(cured[1:-1], wanted[1:-1], rtol=1e-10) and torch.isclose(cured[-1], WORLD * wanted[-1])
 
 
-@pytest.mark.parametrize("trainer", ["DistributedDataParallel, info_nce", "DistributedDataParallel, mw", "DistributedDataParallel, ring", "accelerate, own"])
+@pytest.mark.parametrize(
+    "trainer", ["DistributedDataParallel, info_nce", "DistributedDataParallel, mw", "DistributedDataParallel, ring", "accelerate, own"]
+)
 def test_trainers_that_average(ranks, trainer):
     name, built = ("mw" if trainer.endswith("mw") else "info_nce"), ("in_batch" if "own" in trainer else "two_views")
     assert max(error(both(ranks, trainer), one_process(partial(same_loss, name, built, lambda x: x)))) < 1e-12
@@ -507,6 +522,8 @@ LAUNCH = textwrap.dedent("""
 def test_the_notebook_launcher_of_accelerate(tmp_path):
     (tmp_path / "launch.py").write_text(LAUNCH)
     environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run([sys.executable, tmp_path / "launch.py", tmp_path / "slope"], capture_output=True, text=True, env=environment, timeout=120)
+    done = subprocess.run(
+        [sys.executable, tmp_path / "launch.py", tmp_path / "slope"], capture_output=True, text=True, env=environment, timeout=120
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     assert [(tmp_path / f"slope.{rank}").read_text() for rank in range(2)] == ["[6.0, 6.0]", "[12.0, 12.0]"]  # 2 x, times 1 + 2

@@ -262,9 +262,7 @@ def every_pair(scores, positives, negatives, weights=None, *, temperature, reduc
         losses = -(F.logsigmoid(above[:, None] - below) * share).sum(1) / share.sum().clamp(min=1e-300)
         return losses, torch.full(above.shape, len(rows) > 0)
 
-    return manners.objective(
-        formula, scores, positives, negatives, weights, temperature=temperature, reduction=reduction, check=check
-    )
+    return manners.objective(formula, scores, positives, negatives, weights, temperature=temperature, reduction=reduction, check=check)
 
 
 def every_pair_by_hand(scores, positives, negatives, weights=None, *, temperature):

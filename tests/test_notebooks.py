@@ -70,7 +70,9 @@ def test_the_template_runs_as_it_stands(monkeypatch, tmp_path):
 
 
 def ruff(*arguments, cwd=ROOT):
-    return subprocess.run([sys.executable, "-m", "ruff", "check", "--no-cache", *map(str, arguments)], cwd=cwd, capture_output=True, text=True)
+    return subprocess.run(
+        [sys.executable, "-m", "ruff", "check", "--no-cache", *map(str, arguments)], cwd=cwd, capture_output=True, text=True
+    )
 
 
 def test_ruff_finds_nothing_in_package_tests_and_notebooks():
@@ -90,7 +92,12 @@ def test_ruff_finds_a_mistake_with_our_settings(file, rule, text, tmp_path):
     path = tmp_path / file
     path.parent.mkdir(parents=True)
     cell = {"cell_type": "code", "id": "a", "metadata": {}, "source": text, "outputs": [], "execution_count": None}
-    nb = {"cells": [cell], "metadata": {"kernelspec": {"name": "python3", "language": "python", "display_name": "x"}}, "nbformat": 4, "nbformat_minor": 5}
+    nb = {
+        "cells": [cell],
+        "metadata": {"kernelspec": {"name": "python3", "language": "python", "display_name": "x"}},
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }
     path.write_text(json.dumps(nb) if file.endswith("ipynb") else text)
     found = ruff(".", cwd=tmp_path)
     assert found.returncode == 1 and rule in found.stdout, found.stdout + found.stderr
@@ -102,7 +109,12 @@ def bib_problems(bib: str, cited: set) -> list[str]:
     keys = [key for key, _ in entries]
     wrong = [f"{key} stands twice" for key in sorted(set(keys)) if keys.count(key) > 1]
     wrong += ["the entries are not sorted by key"] if keys != sorted(keys) else []
-    wrong += [f"{key} has no {field}" for key, body in entries for field in ("author", "title", "year") if not re.search(rf"^\s*{field}\s*=", body, re.M)]
+    wrong += [
+        f"{key} has no {field}"
+        for key, body in entries
+        for field in ("author", "title", "year")
+        if not re.search(rf"^\s*{field}\s*=", body, re.M)
+    ]
     return wrong + [f"{key} is cited and has no entry" for key in sorted(cited - set(keys))]
 
 
@@ -130,7 +142,9 @@ GOOD = "@article{a2020x,\n  author = {A},\n  title = {T},\n  year = {2020}\n}\n\
 ])  # fmt: skip
 def test_the_check_of_references_finds_mistakes(bib, keys, wrong):
     assert len(bib_problems(bib, keys)) == wrong
-    assert cited({"cells": [{"cell_type": "markdown", "source": "See [@a2020x] and @fig-one, not `@property` or me@home.org."}]}) == {"a2020x"}
+    assert cited({"cells": [{"cell_type": "markdown", "source": "See [@a2020x] and @fig-one, not `@property` or me@home.org."}]}) == {
+        "a2020x"
+    }
 
 
 # --- outputs and records ----------------------------------------------------------------------------------------------------------------
@@ -140,4 +154,6 @@ def test_no_output_and_no_record_is_stale():
     from contrastive_nb import fingerprint
 
     found = fingerprint.stale()
-    assert not found, "\n\nstale (contrastive-nb run --stale --profile laptop --save makes them again):\n  " + "\n  ".join(f"{what}: {why}" for what, why in found)
+    assert not found, "\n\nstale (contrastive-nb run --stale --profile laptop --save makes them again):\n  " + "\n  ".join(
+        f"{what}: {why}" for what, why in found
+    )

@@ -111,6 +111,7 @@ def test_batch_hard_on_four_people_with_three_pictures_each(margin, tolerance, t
     pairs = from_labels(points, torch.arange(4).repeat_interleave(3), similarity="neg_euclidean")
     assert numbers(triplet(*batch_hard(pairs), margin=margin), points) == pytest.approx(theirs, rel=tolerance)
 
+
 # chingyaoc/DCL at 7d6345f6a2e4e2615e63f39966ad0dad3f54f954, main.py, the lines of the loss: 8 items of 5 numbers in two views;
 # prior, temperature, queries held at the floor
 DEBIASED = [

@@ -100,10 +100,36 @@ def test_run_outside_the_tree_says_in_one_line_what_to_do(outside):
 
 # --- what an import costs --------------------------------------------------------------------------------------------------------------
 
-HEAVY = ("matplotlib", "seaborn", "sklearn", "scipy", "pandas", "papermill", "nbformat", "accelerate", "transformers", "pooch", "typer", "IPython")
+HEAVY = (
+    "matplotlib",
+    "seaborn",
+    "sklearn",
+    "scipy",
+    "pandas",
+    "papermill",
+    "nbformat",
+    "accelerate",
+    "transformers",
+    "pooch",
+    "typer",
+    "IPython",
+)
 
 
-LIGHT = ("pairs", "objectives", "manners", "plots", "exercises", "profiles", "registry", "claims", "encoders", "training", "metrics", "data")
+LIGHT = (
+    "pairs",
+    "objectives",
+    "manners",
+    "plots",
+    "exercises",
+    "profiles",
+    "registry",
+    "claims",
+    "encoders",
+    "training",
+    "metrics",
+    "data",
+)
 
 
 def test_an_import_loads_torch_at_most():

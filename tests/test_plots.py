@@ -80,7 +80,12 @@ def test_masks_in_given_axes_have_no_legend_unless_asked():
     assert right.get_legend() is not None
 
 
-ROWS = [("a", 0.2, 0.1, 0.3, "reproduced"), ("b", -0.1, -0.2, 0.0, "not reproduced"), ("c", 0.5, None, None, "inconclusive at this scale"), ("d", None, None, None, None)]
+ROWS = [
+    ("a", 0.2, 0.1, 0.3, "reproduced"),
+    ("b", -0.1, -0.2, 0.0, "not reproduced"),
+    ("c", 0.5, None, None, "inconclusive at this scale"),
+    ("d", None, None, None, None),
+]
 
 
 def test_forest_draws_effects_in_order_with_their_intervals():

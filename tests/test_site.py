@@ -91,7 +91,10 @@ def test_nbdevs_part_is_what_nbdev_writes(copy_of_the_tree):
 
 
 @pytest.mark.quarto
-@pytest.mark.skipif(not shutil.which("quarto"), reason="Quarto is not on PATH: the site's settings are tested by their structure, the site as pandoc renders it")
+@pytest.mark.skipif(
+    not shutil.which("quarto"),
+    reason="Quarto is not on PATH: the site's settings are tested by their structure, the site as pandoc renders it",
+)
 def test_quarto_reads_the_settings():
     subprocess.run(["quarto", "inspect", str(ROOT / "nbs")], check=True, capture_output=True)
 
@@ -109,13 +112,22 @@ def test_equations_get_their_number_and_are_linked():
 
 def test_references_become_the_places_that_citations_link_to():
     text = stage.anchor_references("See [@a2020b].\n\n## References\n\n- A. (2020). *B.* [@a2020b]\n- C. (2021). D.")
-    assert text == "See [@a2020b].\n\n## References\n\n- []{#ref-a2020b .reference}A. (2020). *B.* [[a2020b]](references.qmd#ref-a2020b){.key}\n- C. (2021). D."
+    assert (
+        text
+        == "See [@a2020b].\n\n## References\n\n- []{#ref-a2020b .reference}A. (2020). *B.* [[a2020b]](references.qmd#ref-a2020b){.key}\n- C. (2021). D."
+    )
 
 
 def test_names_link_to_the_reference_only_where_they_are_meant():
     known = {"info_nce": "api/x.html#info_nce"}
-    assert stage.link_names("`info_nce` and `info_nce()`", known) == "[`info_nce`](api/x.html#info_nce){.api} and [`info_nce()`](api/x.html#info_nce){.api}"
-    assert stage.link_names("[`info_nce`](y), `info_nce(x)`\n```\n`info_nce`\n```", known) == "[`info_nce`](y), `info_nce(x)`\n```\n`info_nce`\n```"
+    assert (
+        stage.link_names("`info_nce` and `info_nce()`", known)
+        == "[`info_nce`](api/x.html#info_nce){.api} and [`info_nce()`](api/x.html#info_nce){.api}"
+    )
+    assert (
+        stage.link_names("[`info_nce`](y), `info_nce(x)`\n```\n`info_nce`\n```", known)
+        == "[`info_nce`](y), `info_nce(x)`\n```\n`info_nce`\n```"
+    )
 
 
 def test_the_reference_reads_signatures_comments_and_docstrings(tmp_path):
@@ -130,7 +142,7 @@ def test_the_reference_reads_signatures_comments_and_docstrings(tmp_path):
         ("x", "int", None, '(N,) a "#" in it'), ("y", "str", "'a, b'", "a choice"), ("z", None, "None", ""),
     ]  # fmt: skip
     page = reference.page(module, {}, {}, book.address)
-    assert '## `f` {#f}' in page and "<code>ValueError</code>" in page and "What it is." in page
+    assert "## `f` {#f}" in page and "<code>ValueError</code>" in page and "What it is." in page
 
 
 def test_without_quarto_one_line_says_so(tmp_path):
@@ -148,7 +160,9 @@ def test_every_module_of_the_package_is_in_the_reference():
     assert silent == []
 
 
-@pytest.mark.parametrize("said, wanted", [("https://host.example/a/b.git", "https://host.example/a/b"), ("git@host.example:a/b.git", None), ("", None)])
+@pytest.mark.parametrize(
+    "said, wanted", [("https://host.example/a/b.git", "https://host.example/a/b"), ("git@host.example:a/b.git", None), ("", None)]
+)
 def test_the_repository_is_named_or_unknown(said, wanted, monkeypatch, tmp_path):
     (tmp_path / "pyproject.toml").write_text('[project]\nname = "x"\n')
     monkeypatch.setenv(book.REPOSITORY, said)
@@ -158,7 +172,10 @@ def test_the_repository_is_named_or_unknown(said, wanted, monkeypatch, tmp_path)
 def test_a_copy_for_colab_installs_first_and_changes_nothing_else():
     page = book.pages(ROOT)[3]
     copy = stage.colab(page, "https://host.example/a/b")
-    assert "".join(copy["cells"][0]["source"]).endswith('%pip install -q "contrastive_nb @ git+{repository}"') and copy["cells"][1:] == page.book["cells"]
+    assert (
+        "".join(copy["cells"][0]["source"]).endswith('%pip install -q "contrastive_nb @ git+{repository}"')
+        and copy["cells"][1:] == page.book["cells"]
+    )
     assert 'repository = ""' in "".join(stage.colab(page, None)["cells"][0]["source"])
 
 
@@ -193,7 +210,9 @@ def test_workflows_and_citation_fit_their_schemas(tmp_path):
 
 
 def test_what_runs_when():
-    tests, nightly, weekly = (yaml.safe_load((ROOT / ".github" / "workflows" / f"{name}.yml").read_text()) for name in ("tests", "nightly", "weekly"))
+    tests, nightly, weekly = (
+        yaml.safe_load((ROOT / ".github" / "workflows" / f"{name}.yml").read_text()) for name in ("tests", "nightly", "weekly")
+    )
     assert {path.stem for path in WORKFLOWS} == {"tests", "nightly", "weekly", "publish"}
     assert "push" in triggers(tests) and "schedule" in triggers(nightly) and "schedule" in triggers(weekly)
     job = tests["jobs"]["two-commands"]

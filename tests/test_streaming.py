@@ -59,7 +59,14 @@ LABELS = torch.tensor([0, 1, 0, 2, 2, 2, 7, 1, 0, 0, -5, 2, 2])  # 7 and -5 stan
 @pytest.mark.parametrize("chunk", [1, 4, 13, 100, None])
 def test_further_keys_are_shared_negatives(name, chunk):
     stream, dense = STREAMS[name]
-    same(lambda q, k, h, t: stream(q, torch.cat([k, h]), temperature=t, chunk=chunk), lambda q, k, h, t: dense(*in_batch(q, k, h), temperature=t), Q, K, MORE, T)
+    same(
+        lambda q, k, h, t: stream(q, torch.cat([k, h]), temperature=t, chunk=chunk),
+        lambda q, k, h, t: dense(*in_batch(q, k, h), temperature=t),
+        Q,
+        K,
+        MORE,
+        T,
+    )
 
 
 @EACH
@@ -144,7 +151,10 @@ def test_dot_products(name):
     stream, dense = STREAMS[name]
     same(lambda q, k, t: stream(q, k, temperature=t, similarity="dot", chunk=3),
          lambda q, k, t: dense(*in_batch(q, k, similarity="dot"), temperature=t), Q, K, T * 10)  # fmt: skip
-    value, wanted = stream(Q.float(), K.float(), temperature=2.0, similarity="dot"), dense(*in_batch(Q, K, similarity="dot"), temperature=2.0)
+    value, wanted = (
+        stream(Q.float(), K.float(), temperature=2.0, similarity="dot"),
+        dense(*in_batch(Q, K, similarity="dot"), temperature=2.0),
+    )
     assert torch.allclose(value.double(), wanted, rtol=1e-5)
 
 
@@ -170,7 +180,9 @@ def test_duplicates_zero_rows_and_strides(name):
     flat = draw(6, 13).T  # not contiguous
     twice = torch.cat([Q[:4], Q[:4], torch.zeros(1, 6, dtype=torch.float64)])
     for q, k in ((flat, K), (twice, K[:9]), (torch.ones(5, 6, dtype=torch.float64), torch.ones(5, 6, dtype=torch.float64))):
-        same(lambda q, k: stream(q, k, temperature=0.2, chunk=2), lambda q, k: dense(*in_batch(q, k), temperature=0.2), q, k, tolerance=1e-11)
+        same(
+            lambda q, k: stream(q, k, temperature=0.2, chunk=2), lambda q, k: dense(*in_batch(q, k), temperature=0.2), q, k, tolerance=1e-11
+        )
     q = Q.clone().requires_grad_()
     stream(q.T.contiguous().T, K, temperature=0.2).backward()
     assert q.grad is not None
@@ -272,7 +284,9 @@ def test_float32_mw_with_many_positives(t, listed, monkeypatch):
     q, _ = embeddings("spread", rows=60)
     labels = torch.arange(len(q)) % 3
     for reduction in ("mean", "sum"):
-        found = slopes(lambda q, t: streaming_mw(q, q, temperature=t, ids=labels, exclude_self=True, chunk=25, reduction=reduction), q, torch.tensor(t))
+        found = slopes(
+            lambda q, t: streaming_mw(q, q, temperature=t, ids=labels, exclude_self=True, chunk=25, reduction=reduction), q, torch.tensor(t)
+        )
         wanted = slopes(lambda q, t: mw(*from_labels(q, labels), temperature=t, reduction=reduction), q.double(), torch.tensor(t).double())
         assert all(distance(a, b) < max(2e-6, 3e-7 / t) for a, b in zip(found, wanted, strict=True))
 
@@ -323,7 +337,10 @@ def test_a_number_that_is_none_is_not_hidden(name):
     for dtype in (torch.float32, torch.float64):
         q = Q.to(dtype).clone()
         q[2, 1] = math.nan
-        losses, wanted = stream(q, K.to(dtype), temperature=0.2, reduction="none"), dense(*in_batch(q, K.to(dtype)), temperature=0.2, reduction="none")
+        losses, wanted = (
+            stream(q, K.to(dtype), temperature=0.2, reduction="none"),
+            dense(*in_batch(q, K.to(dtype)), temperature=0.2, reduction="none"),
+        )
         assert torch.equal(losses.isnan(), wanted.isnan()) and wanted.isnan().any()
         q.requires_grad_()
         loss = stream(q, K.to(dtype), temperature=0.2)

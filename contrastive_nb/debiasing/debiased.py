@@ -59,6 +59,14 @@ def debiased_nce(
     manners.check_number("prior", prior, 0, 1, open_high=True)
     manners.check_number("lowest", lowest, -math.inf)
     return manners.objective(
-        _debiased, scores, positives, negatives, weights,
-        temperature=temperature, reduction=reduction, check=check, prior=prior, lowest=lowest,
+        _debiased,
+        scores,
+        positives,
+        negatives,
+        weights,
+        temperature=temperature,
+        reduction=reduction,
+        check=check,
+        prior=prior,
+        lowest=lowest,
     )

@@ -52,6 +52,16 @@ def cacr(
         manners.check_number(name, value, 0)
     manners.check_choice("detach_weights", detach_weights, (False, True))
     return manners.objective(
-        _attract_and_repel, scores, positives, negatives, weights, reduction=reduction, check=check,
-        alpha=alpha, beta=beta, tau_pos=tau_pos, tau_neg=tau_neg, detach=detach_weights,
+        _attract_and_repel,
+        scores,
+        positives,
+        negatives,
+        weights,
+        reduction=reduction,
+        check=check,
+        alpha=alpha,
+        beta=beta,
+        tau_pos=tau_pos,
+        tau_neg=tau_neg,
+        detach=detach_weights,
     )

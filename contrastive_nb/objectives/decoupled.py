@@ -60,8 +60,15 @@ def decoupled_nce(
     manners.check_floating("scores", scores, (2,))
     _check_pull(pull, scores)
     return manners.objective(
-        _decoupled, scores, positives, negatives, weights,
-        temperature=temperature, reduction=reduction, check=check, pull=manners.widen(pull),
+        _decoupled,
+        scores,
+        positives,
+        negatives,
+        weights,
+        temperature=temperature,
+        reduction=reduction,
+        check=check,
+        pull=manners.widen(pull),
     )
 
 # %% ../../nbs/1_objectives/04_decoupled.ipynb #d5a69333

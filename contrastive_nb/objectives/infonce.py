@@ -52,6 +52,13 @@ def info_nce(
     """
     manners.check_choice("denominator", denominator, ("own", "all"))
     return manners.objective(
-        _softmax_contrast, scores, positives, negatives, weights,
-        temperature=temperature, reduction=reduction, check=check, denominator=denominator,
+        _softmax_contrast,
+        scores,
+        positives,
+        negatives,
+        weights,
+        temperature=temperature,
+        reduction=reduction,
+        check=check,
+        denominator=denominator,
     )

@@ -24,7 +24,10 @@ def _log_ratios(data_log_ratio, noise_log_ratio, check: bool) -> None:
     manners.check_like("noise_log_ratio", noise_log_ratio, "data_log_ratio", data_log_ratio)
     if check:
         impossible = noise_log_ratio == -math.inf  # noise where the model has no mass: an honest answer
-        for name, wrong in (("data_log_ratio", ~torch.isfinite(data_log_ratio)), ("noise_log_ratio", ~torch.isfinite(noise_log_ratio) & ~impossible)):
+        for name, wrong in (
+            ("data_log_ratio", ~torch.isfinite(data_log_ratio)),
+            ("noise_log_ratio", ~torch.isfinite(noise_log_ratio) & ~impossible),
+        ):
             if wrong.any():
                 raise ValueError(f"{name}: not finite, first at sample {wrong.nonzero()[0].item()}")
 

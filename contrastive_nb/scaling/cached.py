@@ -40,7 +40,9 @@ def _rows(nest, start: int, stop: int):
 def _count(inputs: tuple) -> int:
     rows = {len(x) for x in _leaves(inputs) if isinstance(x, Tensor) and x.dim()}
     if not rows:
-        raise TypeError(f"inputs: got {', '.join(type(x).__name__ for x in inputs) or 'none'}, want a tensor with a row an item, or a nest of them")
+        raise TypeError(
+            f"inputs: got {', '.join(type(x).__name__ for x in inputs) or 'none'}, want a tensor with a row an item, or a nest of them"
+        )
     if len(rows) > 1:
         raise ValueError(f"inputs: got tensors of {' and '.join(map(str, sorted(rows)))} rows, want as many in each, one an item")
     return rows.pop()
@@ -78,7 +80,11 @@ class _Again:
 
     def __init__(self, modules: nn.ModuleList, inputs: tuple, norms: list[nn.Module]):
         own = {id(buffer) for norm in norms for buffer in norm.buffers()}
-        tensors = [*modules.named_parameters(), *modules.named_buffers(), *((".an input", x) for x in _leaves(inputs) if isinstance(x, Tensor))]
+        tensors = [
+            *modules.named_parameters(),
+            *modules.named_buffers(),
+            *((".an input", x) for x in _leaves(inputs) if isinstance(x, Tensor)),
+        ]
         self.norms = norms
         self.versions = [(name, x, x._version) for name, x in tensors if id(x) not in own and not x.is_inference()]
         self.modes = [(name, part, part.training) for name, part in modules.named_modules()]
@@ -110,7 +116,9 @@ def _marks(modules: nn.ModuleList, inputs: tuple) -> list[Tensor]:
         devices.add(torch.device("cuda", torch.cuda.current_device()))
     training = not len(modules) or any(part.training for part in modules)
     if training and any(device.type == "mps" for device in devices):
-        raise ValueError("encoder: got one in training on mps, whose random numbers torch does not replay; want the CPU or CUDA, or evaluation mode")
+        raise ValueError(
+            "encoder: got one in training on mps, whose random numbers torch does not replay; want the CPU or CUDA, or evaluation mode"
+        )
     return [torch.empty(0, device=device) for device in devices if device.type not in ("meta", "mps")]
 
 

@@ -86,7 +86,18 @@ class _Scatter(torch.autograd.Function):
         return _Gather.apply(slopes, ctx.group), None
 
 # %% ../../nbs/9_scaling/04_several_gpus.ipynb #f914dcbf
-_DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool)
+_DTYPES = (
+    torch.float64,
+    torch.float32,
+    torch.float16,
+    torch.bfloat16,
+    torch.int64,
+    torch.int32,
+    torch.int16,
+    torch.int8,
+    torch.uint8,
+    torch.bool,
+)
 
 
 def _brought(dtype, learns, dims, *sizes) -> str:
@@ -366,7 +377,10 @@ def _gathered_mw(query, key, temperature, target, exclude_self, group):
 
     target = gather_with_grad(target + own_rows(key, group)[0], group, check=False)
     pairs = in_batch(*(gather_with_grad(x, group, check=False) for x in (query, key)), target=target)
-    return mw(*(exclude(pairs, torch.eye(len(target), dtype=torch.bool, device=target.device)) if exclude_self else pairs), temperature=temperature)
+    return mw(
+        *(exclude(pairs, torch.eye(len(target), dtype=torch.bool, device=target.device)) if exclude_self else pairs),
+        temperature=temperature,
+    )
 
 # %% ../../nbs/9_scaling/04_several_gpus.ipynb #7d94daf3
 def ring_mw(

@@ -410,7 +410,9 @@ def _are_finite(points: _Points) -> bool:
 
 def _unknown(points: _Points, way: _Way, slopes: Tensor | None):
     "NaN everywhere: in a pool a score that is not a number touches all."
-    made = [torch.full_like(x, math.nan) if wanted else None for x, wanted in zip((*points[:2], points.q.new_zeros(())), way.wants, strict=True)]
+    made = [
+        torch.full_like(x, math.nan) if wanted else None for x, wanted in zip((*points[:2], points.q.new_zeros(())), way.wants, strict=True)
+    ]
     return torch.full_like(way.counted, math.nan, dtype=torch.float64), None if slopes is None else made
 
 # %% ../../nbs/9_scaling/02_streaming.ipynb #2c23c859
@@ -673,7 +675,9 @@ def streaming_debiased_nce(
     manners.check_number("prior", prior, 0, 1, open_high=True)
     manners.check_number("lowest", lowest, -math.inf)
     relation = (ids, key_ids, exclude_self)
-    return _streamed(_by_rows, _debiased, (prior, lowest), query, key, temperature, relation, chunk, similarity, reduction, products, compiled)
+    return _streamed(
+        _by_rows, _debiased, (prior, lowest), query, key, temperature, relation, chunk, similarity, reduction, products, compiled
+    )
 
 # %% ../../nbs/9_scaling/02_streaming.ipynb #fa93ef8b
 def streaming_mw(
