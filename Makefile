@@ -20,7 +20,7 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lab site front hooks clean
+.PHONY: help install run test types lab site front hooks clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ run: $(STAMP)  ## run all notebooks (PROFILE=ci, laptop or gpu) and print the ve
 
 test: $(STAMP)  ## run every test (ARGS="tests/test_site.py" for some)
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+
+types: $(STAMP)  ## check types: nothing new beside tests/mypy-baseline.txt, and nothing mended left in it
+	$(BIN)/python -m mypy | $(BIN)/python -m mypy_baseline filter
 
 lab: $(STAMP)  ## open JupyterLab on the front page
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/jupyter lab nbs/index.ipynb
@@ -46,7 +49,7 @@ hooks:  ## keep notebooks and package in step at every commit
 	git config core.hooksPath .githooks
 
 clean:  ## remove what runs and tests wrote (not .venv)
-	rm -rf build dist _proc _docs _site .pytest_cache .ruff_cache .hypothesis
+	rm -rf build dist _proc _docs _site .pytest_cache .ruff_cache .hypothesis .mypy_cache
 	find contrastive_nb nbs tests -name __pycache__ -o -name .ipynb_checkpoints | xargs rm -rf
 
 $(STAMP): pyproject.toml constraints.txt

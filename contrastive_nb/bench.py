@@ -67,7 +67,7 @@ def measure(
     for name, step in steps.items():
         step()
         times[name] = max(1, math.ceil(least / max(_seconds(step, 1, clock)[0], 1e-9)))
-    found = {name: [] for name in steps}
+    found: dict[str, list[float]] = {name: [] for name in steps}
     for turn in range(repetitions):
         for name in reversed(steps) if turn % 2 else steps:
             found[name] += _seconds(steps[name], times[name], clock)
@@ -202,7 +202,7 @@ def peak(
     if done.returncode < 0:
         return Peak(None, f"killed by signal {-done.returncode}")
     lines = done.stdout.splitlines()
-    said = json.loads(lines[-1]) if lines else {"error": " ".join(done.stderr.split()[-30:]) or f"ended with code {done.returncode}"}
+    said: dict = json.loads(lines[-1]) if lines else {"error": " ".join(done.stderr.split()[-30:]) or f"ended with code {done.returncode}"}
     if "error" in said:
         raise RuntimeError(f"peak: {said['error']}")
     return Peak(said["bytes"], said.get("failed"), said.get("seconds"))
@@ -345,7 +345,7 @@ class Template:
 
     def _start(self) -> None:
         command = [sys.executable, "-c", "from contrastive_nb.bench import _template; _template()", self.library, *self.also]
-        pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0)
+        pipes: dict = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0)
         self.process = subprocess.Popen(command, **pipes, start_new_session=True, env=_environment())
 
     def ask(self, job: dict, seconds: float) -> dict:
@@ -544,7 +544,7 @@ class _Comparison:
     def _round(self, running: dict, seed: int, backwards: bool) -> None:
         first = [name for name in running if name in self._yardsticks(running)]
         others = [name for name in running if name not in first]
-        now = {}  # seconds of this round
+        now: dict[str, float] = {}  # seconds of this round
         for name in first + (others[::-1] if backwards else others):
             cell = running[name]
             if cell["failed"] or cell["done"] or time.monotonic() > self.end:

@@ -101,7 +101,7 @@ def bench(
             typer.echo(f"{one.name}: {one.says}" + (f" ({why})" if (why := known.available(one)) else ""))
         return
     try:
-        numbers = {key: _whole_numbers(key, value) for key, value in dict(sizes=sizes, dims=dims, threads=threads).items()}
+        numbers: dict = {key: _whole_numbers(key, value) for key, value in dict(sizes=sizes, dims=dims, threads=threads).items()}
         plan = benchmark.Plan(
             contestants or [], **numbers, repetitions=repetitions, memory_limit=memory_limit, minutes=minutes, cap=cap,
             device=device, precision=precision, also=also or [],

@@ -422,7 +422,8 @@ def _bring(name: str, record: dict, store: Store, urls: list[str], damaged: list
 # %% ../nbs/0_foundations/02_data.ipynb #9fa8001b
 def _gather(name: str, store: Store) -> tuple[Path, dict[str, bytes]]:
     "The folder that holds the whole set, and the verified contents of its files: mirror, else cache, else download."
-    entry, damaged, here = store.entry(name), [], {}
+    entry, damaged = store.entry(name), []
+    here: dict[str, Path] = {}
     for folder in store.folders().values():
         seen = {r["file"]: inspect_file(folder / name / r["file"], r["sha256"]) for r in entry["files"]}
         for path in [folder / name / file for file, (state, _) in seen.items() if state == "damaged"]:

@@ -22,7 +22,7 @@ from . import data, manners
 def _whole(name: str, value, low: int = 1) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{name}: got {type(value).__name__}, want a whole number")
-    return manners.check_number(name, value, low)
+    return int(manners.check_number(name, value, low))
 
 
 def conv_encoder(
@@ -52,7 +52,7 @@ def mlp_encoder(
 ) -> nn.Module:  # (N, ...) with `features` numbers an item -> (N, dim), at least 0
     "Two layers, each linear, BatchNorm, ReLU; an image is read as one long row. Raises `ValueError` or `TypeError` naming the argument."
     sizes = [_whole("features", features), _whole("hidden", hidden), _whole("dim", dim)]
-    layers = [nn.Flatten()]
+    layers: list[nn.Module] = [nn.Flatten()]
     for before, after in zip(sizes, sizes[1:]):
         layers += [nn.Linear(before, after, bias=False), nn.BatchNorm1d(after), nn.ReLU(inplace=True)]
     return nn.Sequential(*layers)

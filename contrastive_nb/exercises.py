@@ -148,7 +148,7 @@ def check(
     for i, case in enumerate(cases):
         if not isinstance(case, tuple):
             raise TypeError(f"cases[{i}]: got {type(case).__name__}, want a tuple of positional arguments")
-    rows = []
+    rows: list[tuple[str, str, str, bool | None]] = []
     for case in cases:
         shown, mine = ", ".join(_show(argument) for argument in case) or "()", _call(yours, case)
         if isinstance(mine, NotImplementedError):

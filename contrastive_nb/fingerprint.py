@@ -151,7 +151,8 @@ class _Module:
         self.name, self.is_package = name, is_package
         self.names: dict[str, list[ast.AST]] = {}
         self.effects: list[ast.AST] = []
-        self.imports, self.stars = {}, []
+        self.imports: dict[str, tuple[str, str | None]] = {}
+        self.stars: list[str] = []
         for statement in body:
             self._add(statement)
 
@@ -252,7 +253,7 @@ class _Package:
 # --- notebooks ------------------------------------------------------------------------------------------------------
 
 
-def _parse_cell(source: str) -> list[ast.AST] | str:
+def _parse_cell(source: str) -> list[ast.stmt] | str:
     "A code cell's statements; magic lines are ignored; a cell that is not Python stays as text."
     try:
         return ast.parse(source).body

@@ -95,7 +95,7 @@ def masks(
     room = ax.get_position().size * ax.figure.get_size_inches() * 72
     cell = min((room[0] - 50 * legend) / max(keys, 1), room[1] / max(queries, 1))  # points
     crowded = cell < 7  # then signs are too small to be read
-    kinds = {
+    kinds: dict[str, tuple] = {
         "positive": (positives, "+", dict(facecolor=ROLE["positive"], edgecolor=ROLE["positive"])),
         "negative": (negatives, "−", dict(facecolor="#fbe6c3", edgecolor=ROLE["negative"])),
         "ignored": (~positives & ~negatives, "", dict(facecolor="#f7f7f7", edgecolor="#9a9a9a", hatch="/" * (9 if crowded else 5))),
@@ -163,12 +163,12 @@ def band(
     import numpy as np
     from scipy import stats
 
-    runs = np.asarray(runs, dtype=float)
-    if runs.ndim != 2 or runs.shape[1] != len(x):
-        raise ValueError(f"runs: got shape {runs.shape}, want (seeds, {len(x)}), one value a place")
-    mean = runs.mean(0)
+    rows = np.asarray(runs, dtype=float)
+    if rows.ndim != 2 or rows.shape[1] != len(x):
+        raise ValueError(f"runs: got shape {rows.shape}, want (seeds, {len(x)}), one value a place")
+    mean = rows.mean(0)
     (line,) = ax.plot(x, mean, label=label, color=color)
-    if len(runs) > 1:
-        half = stats.t.ppf(0.975, len(runs) - 1) * runs.std(0, ddof=1) / len(runs) ** 0.5
+    if len(rows) > 1:
+        half = stats.t.ppf(0.975, len(rows) - 1) * rows.std(0, ddof=1) / len(rows) ** 0.5
         ax.fill_between(x, mean - half, mean + half, color=line.get_color(), alpha=0.18, linewidth=0)
     return line

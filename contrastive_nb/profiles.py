@@ -71,7 +71,7 @@ def settings(
     known = [name for name in parser.sections() if ":" not in name]
     if profile not in known:
         raise ValueError(f"profile: got {profile!r}, settings.ini has {', '.join(known)}")
-    values = {}
+    values: dict = {}
     for section in (profile, f"{profile}:{notebook}"):
         if parser.has_section(section):
             own = {key: literal(value) for key, value in parser[section].items()}

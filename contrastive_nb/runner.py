@@ -465,7 +465,9 @@ def execute(jobs: list[Job], *, parallel: int = 2, resume: bool = False) -> bool
         for job in jobs:
             if job.status == "waiting" and (note := job.finished()):
                 job.status, job.seconds, job.memory, job.claims = "skipped", note["seconds"], note["memory"], note["claims"]
-    waiting, running, events = [job for job in jobs if job.status == "waiting"], [], queue.Queue()
+    waiting = [job for job in jobs if job.status == "waiting"]
+    running: list[Job] = []
+    events: queue.Queue = queue.Queue()
     progress = _Progress(waiting)
     try:
         with _interruptible():
@@ -672,7 +674,7 @@ def run(request: Request) -> int:
     if request.stale:
         stale = fingerprint.stale_notebooks(request.profile, folder, claims)
         names = [name for name in names if name in stale]
-    options = dict(device=request.device, overrides=overrides, minutes=request.minutes)
+    options: dict = dict(device=request.device, overrides=overrides, minutes=request.minutes)
     jobs = plan(names, request.profile, notebooks=folder, build=build, **options)
     if not jobs:
         print("nothing to run" + (": no notebook is stale" if request.stale else ""))

@@ -29,6 +29,7 @@ MADE = {
     ".pytest_cache",
     ".ruff_cache",
     ".hypothesis",
+    ".mypy_cache",
 }
 
 

@@ -92,7 +92,7 @@ def coupling(
     Mean over the query's positives. A query without a positive or without a negative is left out.
     Raises `TypeError` or `ValueError` naming the argument. (The negative-positive-coupling multiplier of Yeh et al. 2022.)
     """
-    arguments = dict(temperature=temperature, reduction=reduction, check=check)
+    arguments: dict = dict(temperature=temperature, reduction=reduction, check=check)
     return manners.objective(_coupling, scores, positives, negatives, weights, **arguments)
 
 # %% ../../nbs/1_objectives/04_decoupled.ipynb #050d0242
