@@ -20,7 +20,7 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test types lab site front hooks clean
+.PHONY: help install run test types lab site front lock hooks clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,8 +45,15 @@ site: $(STAMP) front  ## build the website in _site from the notebooks as they a
 front:  ## copy README.md into the website's front page, list new pages in its sidebar
 	$(PYTHON) nbs/_front.py
 
-hooks:  ## keep notebooks and package in step at every commit
+lock:  ## remake requirements.lock with uv (WHEELS="FILE ...": CPU builds of torch whose hashes it shall have)
+	$(PYTHON) .ci/lock $(WHEELS)
+
+hooks:  ## keep notebooks and package in step at every commit, show and merge notebooks cell by cell
+	@PATH="$(CURDIR)/$(BIN):$$PATH" command -v git-nbdiffdriver >/dev/null || { echo 'nbdime is missing: make install' >&2; exit 1; }
 	git config core.hooksPath .githooks
+	git config diff.jupyternotebook.command 'PATH="$$PWD/$(BIN):$$PATH" git-nbdiffdriver diff'
+	git config merge.jupyternotebook.name 'notebooks, cell by cell'
+	git config merge.jupyternotebook.driver 'PATH="$$PWD/$(BIN):$$PATH" git-nbmergedriver merge %O %A %B %L %P'
 
 clean:  ## remove what runs and tests wrote (not .venv)
 	rm -rf build dist _proc _docs _site .pytest_cache .ruff_cache .hypothesis .mypy_cache
