@@ -145,7 +145,7 @@ def wobbling(size):
     generator = torch.Generator().manual_seed(0)
 
     def moved(*places):
-        return torch.tensor(places, dtype=torch.float64) + size * (2 * torch.rand(len(places), generator=generator, dtype=torch.float64) - 1)
+        return torch.tensor(places).double() + size * (2 * torch.rand(len(places), generator=generator).double() - 1)
 
     figure = plt.figure(figsize=(200 / 72, 100 / 72), layout="none")
     ax = figure.add_axes((0.1, 0.1, *(moved(160.0, 80.0) / torch.tensor([200, 100])).tolist()))
