@@ -53,7 +53,7 @@ def points(seed=0, rows=N, dtype=torch.float64):
 
 
 def in_pieces(encoder, x, mini_batch):
-    "The reference: the same mini-batches in the same order, their graphs kept."
+    "The reference: the same mini-batches in the same order, their graphs kept. The same kernels see the same numbers: the same bits."
     cut = (
         (lambda start: {key: part[start : start + mini_batch] for key, part in x.items()})
         if isinstance(x, dict)
