@@ -288,7 +288,6 @@ def _in_a_group(rank, folder):
     dist.destroy_process_group()
 
 
-@pytest.mark.slow
 def test_two_processes_with_distributed_data_parallel(tmp_path):
     torch.multiprocessing.spawn(_in_a_group, (str(tmp_path),), nprocs=2)
 
@@ -323,7 +322,6 @@ def test_one_mini_batch_is_alive_at_a_time():
     assert len(most) == 5
 
 
-@pytest.mark.slow
 def test_a_step_takes_the_memory_of_a_mini_batch():
     from contrastive_nb.bench import peak
 

@@ -519,7 +519,6 @@ LAUNCH = textwrap.dedent("""
 """)
 
 
-@pytest.mark.slow
 def test_the_notebook_launcher_of_accelerate(tmp_path):
     (tmp_path / "launch.py").write_text(LAUNCH)
     environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "CUDA_VISIBLE_DEVICES": ""}

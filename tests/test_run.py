@@ -248,6 +248,7 @@ history = fit(model, sample, build, loss, steps=run.steps, device=run.device, pr
 """
 
 
+@pytest.mark.slow
 def test_the_gpu_profile_driven_without_a_gpu_killed_and_resumed(lab, capsys):
     pytest.importorskip("contrastive_nb.training", reason="the page about training is not there")
     write_notebook(lab.nbs, "1_a/01_train", TRAINS.format(home=str(lab.home)), FITS.format())

@@ -379,6 +379,14 @@ def test_softmaxes_agree():
     assert torch.allclose(tops[0][0], tops[1][0]) and torch.allclose(tops[0][1], tops[1][1])
 
 
+def test_what_a_compiler_makes_is_used(monkeypatch):
+    kernel = [torch.compile(streaming._softmax_fused, backend="eager", dynamic=True)]
+    monkeypatch.setattr(streaming, "_compiler", lambda: kernel)
+    monkeypatch.setattr(streaming, "_softmax", None)
+    loss = streaming_info_nce(Q, K, temperature=0.2, compiled=True, chunk=5)
+    assert torch.allclose(loss, info_nce(*in_batch(Q, K), temperature=0.2))
+
+
 @pytest.mark.slow
 def test_compiled_on_the_processor():
     code = (
