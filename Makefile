@@ -2,6 +2,7 @@
 PYTHON ?= python3
 PROFILE ?= ci
 JOBS ?= 2
+MARKS ?= not slow
 CONSTRAINTS ?= -c constraints.txt
 VENV := .venv
 BIN := $(VENV)/bin
@@ -20,18 +21,21 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test types lab site front lock hooks clean
+.PHONY: help install run test test-slow types lab site front lock hooks clean
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(STAMP)  ## make .venv and install the pinned set
 
 run: $(STAMP)  ## run all notebooks (PROFILE=ci, laptop or gpu) and print the verdicts
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m contrastive_nb run --profile $(PROFILE) --jobs $(JOBS) $(ARGS)
 
-test: $(STAMP)  ## run every test (ARGS="tests/test_site.py" for some)
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+test: $(STAMP)  ## run the tests but the slow ones (ARGS="tests/test_site.py" for some)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "$(MARKS)" $(ARGS)
+
+test-slow: MARKS := slow
+test-slow: test  ## run the slow tests alone
 
 types: $(STAMP)  ## check types: nothing new beside tests/mypy-baseline.txt, and nothing mended left in it
 	$(BIN)/python -m mypy | $(BIN)/python -m mypy_baseline filter

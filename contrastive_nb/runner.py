@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from contrastive_nb import files, fingerprint, profiles
+from contrastive_nb import files, fingerprint, plots, profiles
 
 SAVES = ("laptop", "gpu")
 STARTUP = 180  # seconds that a kernel may need to start; a notebook's own minutes begin with its first cell
@@ -300,13 +300,16 @@ def _memory_now(tag: str) -> float | None:
 
 
 def _tidy(book: dict, keep_injected: bool = True) -> dict:
-    "Take papermill's marks and all times out of a notebook."
+    "Take papermill's marks and all times out of a notebook, and the digits that nobody sees out of its figures."
     book["metadata"].pop("papermill", None)
     if not keep_injected:
         book["cells"] = [cell for cell in book["cells"] if "injected-parameters" not in cell["metadata"].get("tags", [])]
     for cell in book["cells"]:
         for key in ("papermill", "execution"):
             cell["metadata"].pop(key, None)
+        for data in (output["data"] for output in cell.get("outputs", []) if "data" in output):
+            if "image/svg+xml" in data:
+                data["image/svg+xml"] = plots.rounded("".join(data["image/svg+xml"])).splitlines(keepends=True)
     return book
 
 

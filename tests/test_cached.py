@@ -53,7 +53,7 @@ def points(seed=0, rows=N, dtype=torch.float64):
 
 
 def in_pieces(encoder, x, mini_batch):
-    "The reference: the same mini-batches in the same order, their graphs kept."
+    "The reference: the same mini-batches in the same order, their graphs kept. The same kernels see the same numbers: the same bits."
     cut = (
         (lambda start: {key: part[start : start + mini_batch] for key, part in x.items()})
         if isinstance(x, dict)
@@ -288,7 +288,6 @@ def _in_a_group(rank, folder):
     dist.destroy_process_group()
 
 
-@pytest.mark.slow
 def test_two_processes_with_distributed_data_parallel(tmp_path):
     torch.multiprocessing.spawn(_in_a_group, (str(tmp_path),), nprocs=2)
 
@@ -323,7 +322,6 @@ def test_one_mini_batch_is_alive_at_a_time():
     assert len(most) == 5
 
 
-@pytest.mark.slow
 def test_a_step_takes_the_memory_of_a_mini_batch():
     from contrastive_nb.bench import peak
 

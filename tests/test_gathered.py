@@ -468,7 +468,8 @@ def test_the_odd_batches(ring, dense, kind):
     found = torch.autograd.grad(ring(zero, alike, temperature=0.5), zero)[0]
     assert torch.isfinite(found).all()
     slanted = numbers(4, 6).to(kind).T
-    assert torch.equal(ring(slanted, slanted, temperature=0.5), ring(slanted.contiguous(), slanted.contiguous(), temperature=0.5))
+    straight = slanted.contiguous()  # to rounding: a matrix product may take another kernel for other strides
+    torch.testing.assert_close(ring(slanted, slanted, temperature=0.5), ring(straight, straight, temperature=0.5))
 
 
 @pytest.mark.parametrize("kind", [torch.float32, F64])
@@ -518,7 +519,6 @@ LAUNCH = textwrap.dedent("""
 """)
 
 
-@pytest.mark.slow
 def test_the_notebook_launcher_of_accelerate(tmp_path):
     (tmp_path / "launch.py").write_text(LAUNCH)
     environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "CUDA_VISIBLE_DEVICES": ""}

@@ -350,7 +350,7 @@ def test_flip_exchanges_queries_and_keys():
     assert all(torch.equal(part, other.T) for part, other in zip(flip(pairs), pairs))
     assert all(torch.equal(part, other) for part, other in zip(flip(flip(pairs)), pairs))
     assert flip(in_batch(A, B)).weights is None
-    assert torch.equal(flip(in_batch(A, B)).scores, in_batch(B, A).scores)
+    torch.testing.assert_close(flip(in_batch(A, B)).scores, in_batch(B, A).scores)  # to rounding: B A' is another product than (A B')'
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,9 @@ TEXTS = ["red cell divides", "cell wall", "red star", "star light", "light of th
 def test_features_have_length_one_and_the_seed_decides():
     x = text_features(TEXTS, 3)(TEXTS)
     assert x.dtype == torch.float32 and x.shape == (6, 3) and torch.allclose(x.norm(dim=1), torch.ones(6))
-    assert torch.equal(x, text_features(TEXTS, 3)(TEXTS)) and torch.equal(x[2:3], text_features(tuple(TEXTS), dims=3, seed=0)(TEXTS[2:3]))
+    assert torch.equal(x, text_features(TEXTS, 3)(TEXTS))
+    alone = text_features(tuple(TEXTS), dims=3, seed=0)(TEXTS[2:3])
+    torch.testing.assert_close(alone, x[2:3])  # to rounding: one row may be multiplied and normed otherwise than six
 
 
 def test_features_are_the_leading_singular_directions_of_the_weights():
