@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 # neither the user's settings nor a repository around this one; the programs of this environment first on PATH
 OWN = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")} | {
-    "PATH": os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]]),
+    "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
     "GIT_CONFIG_GLOBAL": os.devnull,
     "GIT_CONFIG_NOSYSTEM": "1",
 }

@@ -326,7 +326,7 @@ def test_the_check_of_the_lock_finds(pattern, new, says):
     text = (ROOT / "requirements.lock").read_text(encoding="utf-8")
     lock, count = re.subn(pattern, new, text, count=1, flags=re.M)
     wrong = lock_problems(lock, pins())
-    assert count == 1 and len(wrong) == len(says) and all(w.startswith(s) for w, s in zip(wrong, says)), wrong
+    assert count == 1 and len(wrong) == len(says) and all(w.startswith(s) for w, s in zip(wrong, says, strict=True)), wrong
 
 
 def test_dev_is_all_that_the_two_commands_need():

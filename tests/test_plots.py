@@ -153,7 +153,7 @@ def wobbling(size):
     x = moved(10.0, 50.25, 90.5, 150.75)
     ax.plot(x, moved(10.0, 70.5, 20.25, 40.0), marker="o")
     ax.fill_between(x, moved(5.0, 5.5, 6.0, 6.5), moved(30.0, 40.0, 50.5, 60.25), alpha=0.2)
-    ax.scatter(moved(20.25, 30.5), moved(60.0, 70.0), marker=[*zip(moved(0.0, 2.0, 2.0), moved(0.0, 2.0, 0.0))])
+    ax.scatter(moved(20.25, 30.5), moved(60.0, 70.0), marker=[*zip(moved(0.0, 2.0, 2.0), moved(0.0, 2.0, 0.0), strict=True)])
     return svg(figure)
 
 
@@ -184,7 +184,8 @@ def test_rounding_leaves_text_and_references_whole(fonttype):
 
 def test_two_clips_that_become_equal_keep_two_names():
     clips = "".join(
-        f'<clipPath id="p{digit * 10}">\n<rect x="{x}"/></clipPath><use a="url(#p{digit * 10})"/>' for digit, x in zip("ab", (1.001, 1.002))
+        f'<clipPath id="p{digit * 10}">\n<rect x="{x}"/></clipPath><use a="url(#p{digit * 10})"/>'
+        for digit, x in zip("ab", (1.001, 1.002), strict=True)
     )
     names = named(plots.rounded(clips))
     assert len(set(names)) == 2 and re.findall(r"url\(#(\w+)", plots.rounded(clips)) == names
