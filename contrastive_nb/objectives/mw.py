@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .. import manners
+from .. import objective
+from ..rows import list_pairs, present, to_float64
 
 # %% ../../nbs/1_objectives/10_mw.ipynb #7d66d4fe
 ENTRIES_AT_ONCE = 2**20  # score differences in memory at one time: 8 MB of float64
@@ -52,14 +53,14 @@ def _pairwise_logistic(pos: Tensor, neg: Tensor, pos_weight: Tensor | None, neg_
 
     The negatives' weights are normalised to shares; the positives' weights, brought to a mean of 1, multiply their losses.
     """
-    pos, neg = (manners.digits(x) / manners.digits(temperature) for x in (pos, neg))
-    count = torch.ones_like(neg) if neg_weight is None else manners.digits(neg_weight)
+    pos, neg = (to_float64(x) / to_float64(temperature) for x in (pos, neg))
+    count = torch.ones_like(neg) if neg_weight is None else to_float64(neg_weight)
     losses = _AgainstEveryone.apply(pos, neg, count / count.sum())
     return _weighed(losses, pos_weight)
 
 
 def _weighed(losses: Tensor, weight: Tensor | None) -> Tensor:
-    return losses if weight is None else losses * (manners.digits(weight) / manners.digits(weight).mean())
+    return losses if weight is None else losses * (to_float64(weight) / to_float64(weight).mean())
 
 
 def _from_table(scores, positives, negatives, weights, temperature) -> Tensor | None:
@@ -71,14 +72,14 @@ def _from_table(scores, positives, negatives, weights, temperature) -> Tensor | 
 
 
 def _pooled(scores, positives, negatives, weights, temperature):
-    positives, negatives = manners.present(positives, weights), manners.present(negatives, weights)
+    positives, negatives = present(positives, weights), present(negatives, weights)
     own = isinstance(temperature, Tensor) and temperature.numel() > 1  # then each score is divided by its own, before they meet
     if isinstance(temperature, Tensor) and not own:
         temperature = temperature.reshape(())
     losses = _from_table(scores, positives, negatives, weights, temperature)
     if losses is not None:
         return losses, torch.ones_like(losses, dtype=torch.bool)
-    pos, neg = (manners.listed(scores, mask, temperature if own else 1.0)[2] for mask in (positives, negatives))
+    pos, neg = (list_pairs(scores, mask, temperature if own else 1.0)[2] for mask in (positives, negatives))
     shares = (None, None) if weights is None else (weights[positives], weights[negatives])
     losses = _pairwise_logistic(pos, neg, *shares, 1.0 if own else temperature)
     return losses, torch.ones_like(losses, dtype=torch.bool)
@@ -104,4 +105,18 @@ def mw(
     pair by pair; where float32 has to be too, a warning says why.
     Raises `TypeError` or `ValueError` naming the argument. (Sheikholeslami et al. 2025, eq. 2 and 3, as a mean; Mann & Whitney 1947.)
     """
-    return manners.objective(_pooled, scores, positives, negatives, weights, temperature=temperature, reduction=reduction, check=check)
+    return objective.of_pairs(_pooled, scores, positives, negatives, weights, temperature=temperature, reduction=reduction, check=check)
+
+# %% ../../nbs/1_objectives/10_mw.ipynb #cdd614ad
+_METHODS = [  # what the tests and the catalogue know of this page
+    {
+        "name": "mw",
+        "function": "contrastive_nb.objectives:mw",
+        "shape": "pairs",
+        "paper": "S03",
+        "by_hand": "mw_by_hand",
+        "temperature": True,
+        "promises": {"monotone", "scale-free", "permutation", "pooled"},  # a constant a query moves it: that is what it is for
+        "oracles": ("torch binary_cross_entropy_with_logits, every pair", "torch soft_margin_loss, every pair"),
+    },
+]

@@ -10,7 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .. import manners
+from .. import objective
+from ..checks import check_choice, check_number
+from ..rows import list_pairs, present, sum_rows, target_shares, to_float64
 
 # %% ../../nbs/1_objectives/09_ranknet_ranklist.ipynb #454d2fe0
 PAIRS_AT_ONCE = 2**22  # score differences in memory at one time: 32 MB of float64
@@ -49,14 +51,14 @@ class _AgainstAll(torch.autograd.Function):
 
 # %% ../../nbs/1_objectives/09_ranknet_ranklist.ipynb #4d244675
 def _pairwise(scores, positives, negatives, weights, temperature):
-    positives, negatives = manners.present(positives, weights), manners.present(negatives, weights)
+    positives, negatives = present(positives, weights), present(negatives, weights)
     counted = positives.any(1) & negatives.any(1)
-    rows, columns, logits = manners.listed(scores, positives, temperature)
-    rivals = manners.digits(torch.where(negatives, scores, 0.0)) / manners.digits(temperature)
-    share = manners.digits(torch.where(negatives, torch.ones_like(scores) if weights is None else weights, 0.0))
+    rows, columns, logits = list_pairs(scores, positives, temperature)
+    rivals = to_float64(torch.where(negatives, scores, 0.0)) / to_float64(temperature)
+    share = to_float64(torch.where(negatives, torch.ones_like(scores) if weights is None else weights, 0.0))
     share = share / torch.where(negatives.any(1, keepdim=True), share.sum(1, keepdim=True), 1.0)
     losses = _AgainstAll.apply(logits, rivals, share, rows)
-    return manners.sum_rows(losses * manners.shares(positives, weights, rows, columns), rows, scores), counted
+    return sum_rows(losses * target_shares(positives, weights, rows, columns), rows, scores), counted
 
 # %% ../../nbs/1_objectives/09_ranknet_ranklist.ipynb #43f7c97b
 def ranknet(
@@ -75,7 +77,7 @@ def ranknet(
     negatives' multiplicities. A query without a pair is left out. Memory grows with the score matrix, not with the pairs.
     Raises `TypeError` or `ValueError` naming the argument. (Burges et al. 2005, eq. 3, with a certain target.)
     """
-    return manners.objective(_pairwise, scores, positives, negatives, weights, temperature=temperature, reduction=reduction, check=check)
+    return objective.of_pairs(_pairwise, scores, positives, negatives, weights, temperature=temperature, reduction=reduction, check=check)
 
 # %% ../../nbs/1_objectives/09_ranknet_ranklist.ipynb #67cd4225
 def _below(relevance, there, margin):
@@ -140,13 +142,13 @@ def ranklist(
     A list without two grades in order is left out. Memory: Q K^2. Raises `TypeError` or `ValueError` naming the argument.
     (After Naini, Diaz & Busso 2025; their equations were not seen.)
     """
-    manners.check_choice("form", form, ("softmax", "pairs"))
+    check_choice("form", form, ("softmax", "pairs"))
     if skips is not None and (isinstance(skips, bool) or not isinstance(skips, int) or skips < 1):
         raise ValueError(f"skips: got {skips!r}, want a whole number from 1 on, or None")
-    manners.check_number("margin", margin, 0)
-    manners.check_number("decay", decay, 0, 1, open_low=True)
+    check_number("margin", margin, 0)
+    check_number("decay", decay, 0, 1, open_low=True)
     options = {"form": form, "skips": skips, "margin": margin, "decay": decay}
-    return manners.list_objective(_ranklist, scores, relevance, mask, reduction=reduction, check=check, **options)
+    return objective.of_lists(_ranklist, scores, relevance, mask, reduction=reduction, check=check, **options)
 
 # %% ../../nbs/1_objectives/09_ranknet_ranklist.ipynb #b4857120
 def ranknet_graded(
@@ -184,4 +186,74 @@ def list_mle(
     A sum over the places of a list. A list with one grade only is left out. Raises `TypeError` or `ValueError` naming the
     argument. (Xia et al. 2008.)
     """
-    return manners.list_objective(_plackett_luce, scores, relevance, mask, reduction=reduction, check=check)
+    return objective.of_lists(_plackett_luce, scores, relevance, mask, reduction=reduction, check=check)
+
+# %% ../../nbs/1_objectives/09_ranknet_ranklist.ipynb #6bb2b1f3
+_METHODS = [  # what the tests and the catalogue know of this page
+    {
+        "name": "ranknet",
+        "function": "contrastive_nb.objectives:ranknet",
+        "shape": "pairs",
+        "paper": "S08",
+        "by_hand": "ranknet_by_hand",
+        "temperature": True,
+        "promises": {"monotone", "shift-free", "scale-free", "permutation"},
+        "oracles": ("torch logsigmoid of all differences", "sentence-transformers RankNetLoss"),
+    },
+    {
+        "name": "ranknet_graded",
+        "function": "contrastive_nb.objectives:ranknet_graded",
+        "shape": "lists",
+        "paper": "S08",
+        "by_hand": "ranknet_graded_by_hand",
+        "promises": {"shift-free", "permutation"},
+        "oracles": ("sentence-transformers RankNetLoss graded",),
+    },
+    {
+        "name": "ranklist",
+        "function": "contrastive_nb.objectives:ranklist",
+        "shape": "lists",
+        "paper": "S08",
+        "by_hand": "ranklist_by_hand",
+        "options": {"form": "softmax"},
+        "promises": {"shift-free", "permutation"},
+        "oracles": ("sentence-transformers ListMLELoss a document", "torch cross_entropy of two grades"),
+    },
+    {
+        "name": "ranklist_skips",
+        "function": "contrastive_nb.objectives:ranklist",
+        "shape": "lists",
+        "paper": "S08",
+        "by_hand": "ranklist_by_hand",
+        "options": {"form": "softmax", "skips": 2, "margin": 1.0, "decay": 0.5},
+        "promises": {"shift-free", "permutation"},
+    },
+    {
+        "name": "ranklist_pairs",
+        "function": "contrastive_nb.objectives:ranklist",
+        "shape": "lists",
+        "paper": "S08",
+        "by_hand": "ranklist_by_hand",
+        "options": {"form": "pairs"},
+        "promises": {"shift-free", "permutation"},
+        "oracles": ("sentence-transformers RankNetLoss graded",),
+    },
+    {
+        "name": "ranklist_neighbours",
+        "function": "contrastive_nb.objectives:ranklist",
+        "shape": "lists",
+        "paper": "S08",
+        "by_hand": "ranklist_by_hand",
+        "options": {"form": "pairs", "skips": 1},
+        "promises": {"shift-free", "permutation"},
+    },
+    {
+        "name": "list_mle",
+        "function": "contrastive_nb.objectives:list_mle",
+        "shape": "lists",
+        "paper": "S08",
+        "by_hand": "list_mle_by_hand",
+        "promises": {"shift-free"},  # ties keep the order in which they stand, so a permutation may change it
+        "oracles": ("sentence-transformers ListMLELoss",),
+    },
+]

@@ -10,8 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .. import manners
+from .. import objective
+from ..checks import check_floating, check_like, check_number
 from ..pairs import Pairs
+from ..rows import list_pairs, present, sum_rows, target_shares, to_float64, widen
 
 # %% ../../nbs/1_objectives/06_triplet.ipynb #2c2be1db
 TRIPLETS_AT_ONCE = 2**22  # gaps in memory at one time: 32 MB of float64
@@ -59,14 +61,14 @@ class _Contests(torch.autograd.Function):
 
 # %% ../../nbs/1_objectives/06_triplet.ipynb #fffdbc60
 def _all_triplets(scores, positives, negatives, weights, temperature, margin):
-    positives, negatives = manners.present(positives, weights), manners.present(negatives, weights)
+    positives, negatives = present(positives, weights), present(negatives, weights)
     counted = positives.any(1) & negatives.any(1)
-    rows, columns, partners = manners.listed(scores, positives, 1.0)
-    strangers = manners.digits(torch.where(negatives, scores, 0.0))
-    shares = manners.digits(torch.where(negatives, torch.ones_like(scores) if weights is None else weights, 0.0))
+    rows, columns, partners = list_pairs(scores, positives, 1.0)
+    strangers = to_float64(torch.where(negatives, scores, 0.0))
+    shares = to_float64(torch.where(negatives, torch.ones_like(scores) if weights is None else weights, 0.0))
     shares = shares / torch.where(negatives.any(1, keepdim=True), shares.sum(1, keepdim=True), 1.0)
     losses = _Contests.apply(partners, strangers, shares, rows, margin)
-    return manners.sum_rows(losses * manners.shares(positives, weights, rows, columns), rows, scores), counted
+    return sum_rows(losses * target_shares(positives, weights, rows, columns), rows, scores), counted
 
 # %% ../../nbs/1_objectives/06_triplet.ipynb #b5a6b319
 def triplet(
@@ -86,8 +88,41 @@ def triplet(
     Raises `TypeError` or `ValueError` naming the argument. (Schroff et al. 2015, eq. 1; Hermans et al. 2017, batch all.)
     """
     if margin is not None:
-        manners.check_number("margin", margin, 0)
-    return manners.objective(_all_triplets, scores, positives, negatives, weights, reduction=reduction, check=check, margin=margin)
+        check_number("margin", margin, 0)
+    return objective.of_pairs(_all_triplets, scores, positives, negatives, weights, reduction=reduction, check=check, margin=margin)
+
+# %% ../../nbs/1_objectives/06_triplet.ipynb #afe4ac31
+_METHODS = [  # what the tests and the catalogue know of this page
+    {
+        "name": "triplet",
+        "function": "contrastive_nb.objectives:triplet",
+        "shape": "pairs",
+        "paper": "S65",
+        "by_hand": "triplet_by_hand",
+        "promises": {"monotone", "shift-free", "permutation"},
+        "oracles": (
+            "torch soft_margin_loss of given triplets",
+            "pytorch-metric-learning TripletMarginLoss smooth",
+            "sentence-transformers BatchHardSoftMarginTripletLoss",
+        ),
+    },
+    {
+        "name": "triplet_hinge",
+        "function": "contrastive_nb.objectives:triplet",
+        "shape": "pairs",
+        "paper": "S65",
+        "by_hand": "triplet_by_hand",
+        "options": {"margin": 1.0},
+        "promises": {"monotone", "shift-free", "permutation"},
+        "oracles": (
+            "torch triplet_margin_loss",
+            "pytorch-metric-learning TripletMarginLoss",
+            "pytorch-metric-learning BatchHardMiner",
+            "sentence-transformers BatchHardTripletLoss",
+            "sentence-transformers BatchAllTripletLoss",
+        ),
+    },
+]
 
 # %% ../../nbs/1_objectives/06_triplet.ipynb #027eec07
 def _hardest(mask: Tensor, hardness: Tensor) -> Tensor:
@@ -108,9 +143,9 @@ def batch_hard(
     A pair of weight 0 is not looked at; where several tie the first is kept. Raises `TypeError` or `ValueError` naming
     `by`. (Hermans et al. 2017, batch hard.)
     """
-    by = manners.widen(pairs.scores if by is None else manners.check_floating("by", by, (2,))).detach()
+    by = widen(pairs.scores if by is None else check_floating("by", by, (2,))).detach()
     if by.shape != pairs.scores.shape:
         raise ValueError(f"by: got shape {tuple(by.shape)}, want {tuple(pairs.scores.shape)}, the shape of scores")
-    manners.check_like("by", by, "scores", pairs.scores, dtype=False)
-    positives, negatives = (manners.present(mask, pairs.weights) for mask in (pairs.positives, pairs.negatives))
+    check_like("by", by, "scores", pairs.scores, dtype=False)
+    positives, negatives = (present(mask, pairs.weights) for mask in (pairs.positives, pairs.negatives))
     return pairs._replace(positives=_hardest(positives, -by), negatives=_hardest(negatives, by))
