@@ -94,7 +94,7 @@ def _status(*keys: str) -> list[int]:
 
 def _high_water() -> int:
     "The most memory that this process has held, in bytes."
-    if os.path.exists("/proc/self/status"):
+    if Path("/proc/self/status").exists():
         return _status("VmHWM")[0]
     try:
         import resource
@@ -109,7 +109,7 @@ def _forget_high_water() -> int:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     except OSError:
         pass
-    return _status("VmRSS")[0] if os.path.exists("/proc/self/status") else _high_water()
+    return _status("VmRSS")[0] if Path("/proc/self/status").exists() else _high_water()
 
 
 def _fence(limit: float) -> None:
@@ -698,7 +698,7 @@ def write(table: dict, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(f".{os.getpid()}.part")
     part.write_text(head[:-2] + f',\n "cells": [\n{cells}\n ]\n}}\n', encoding="utf-8")
-    os.replace(part, path)
+    part.replace(path)
 
 
 # --- the command -----------------------------------------------------------------------------------------------------------------------

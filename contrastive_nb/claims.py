@@ -156,7 +156,7 @@ def judge(
     if len(baseline) != len(treatment):
         raise ValueError(f"treatment: got {len(treatment)} numbers, want {len(baseline)}, as many as baseline: they are paired by seed")
     sign = 1 if claim.direction == "higher" else -1
-    differences = [sign * (b - a) for a, b in zip(baseline, treatment)]
+    differences = [sign * (b - a) for a, b in zip(baseline, treatment, strict=True)]
     effect, interval = math.fsum(differences) / len(differences), t_interval(differences)
     verdict = decide(effect, interval, claim.smallest_effect)
     return Verdict(effect, interval, verdict, baseline, treatment, claim, None if run is None else run.profile)
@@ -228,7 +228,7 @@ def _check_run(claim: Claim, profile: str, run: dict) -> None:
     verdict = judge(claim, run["baseline"], run["treatment"])
     _check_seeds(claim, run["seeds"], len(verdict.baseline), profile)
     told, found = [run["effect"], *run["interval"]], [verdict.effect, *verdict.interval]
-    same = len(told) == 3 and all(math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-12) for a, b in zip(told, found))
+    same = len(told) == 3 and all(math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-12) for a, b in zip(told, found, strict=True))
     if run["verdict"] != verdict.verdict or not same:
         raise ValueError(f"verdict: got {run['verdict']!r} with {told}, its own numbers give {verdict.verdict!r} with {found}")
 
@@ -297,7 +297,7 @@ def _write(record: dict, folder: Path) -> Path:
     path = folder / f"{record['id']}.json"
     part = path.with_suffix(f".{os.getpid()}.part")
     part.write_text(json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-    os.replace(part, path)
+    part.replace(path)
     return path
 
 # %% ../nbs/0_foundations/06_claims.ipynb #8c038de1

@@ -118,7 +118,7 @@ def _same(yours, expected, tolerance: float) -> bool:
         return alike or (math.isnan(yours) and math.isnan(expected))
     if isinstance(expected, (tuple, list)):
         fits = isinstance(yours, (tuple, list)) and len(yours) == len(expected)
-        return fits and all(_same(y, e, tolerance) for y, e in zip(yours, expected))
+        return fits and all(_same(y, e, tolerance) for y, e in zip(yours, expected, strict=True))
     if isinstance(expected, dict):
         fits = isinstance(yours, dict) and yours.keys() == expected.keys()
         return fits and all(_same(yours[key], expected[key], tolerance) for key in expected)

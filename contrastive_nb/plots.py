@@ -60,7 +60,7 @@ def _runs(mask):
     corners = []
     for q, row in enumerate(mask.tolist()):
         edges = [k for k in range(len(row) + 1) if (k < len(row) and row[k]) != (k > 0 and row[k - 1])]
-        for start, end in zip(edges[::2], edges[1::2]):
+        for start, end in zip(edges[::2], edges[1::2], strict=True):
             corners.append([(k - 0.5, q - 0.5 + below) for k, below in ((start, 0), (end, 0), (end, 1), (start, 1), (start, 0))])
     codes = [Path.MOVETO, Path.LINETO, Path.LINETO, Path.LINETO, Path.CLOSEPOLY] * len(corners)
     return Path([corner for cell in corners for corner in cell], codes)
@@ -132,7 +132,7 @@ def forest(
     "Draw effects with their intervals beside the line of no effect, one row a claim; returns the axes."
     ax = _axes(ax, (WIDE[0], 0.9 + 0.3 * len(rows)))
     seen = {}
-    for y, (label, effect, low, high, verdict) in enumerate(rows):
+    for y, (_, effect, low, high, verdict) in enumerate(rows):
         colour, marker, filled = VERDICTS.get(verdict, VERDICTS["not attempted"])
         if effect is None:
             continue

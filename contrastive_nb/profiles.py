@@ -205,7 +205,7 @@ class Run:
             self.folder.mkdir(parents=True, exist_ok=True)
             part = kept.with_suffix(f".{os.getpid()}.part")
             part.write_text(text, encoding="utf-8")
-            os.replace(part, kept)
+            part.replace(kept)
         return json.loads(kept.read_text(encoding="utf-8"))
 
     def progress(self, iterable: Iterable, label: str = ""):

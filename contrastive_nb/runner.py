@@ -192,7 +192,7 @@ def kernel_home(build: Path) -> Path:
         spec.parent.mkdir(parents=True, exist_ok=True)
         part = spec.with_suffix(f".{os.getpid()}.part")
         part.write_text(text, encoding="utf-8")
-        os.replace(part, spec)
+        part.replace(spec)
     return home
 
 
@@ -200,7 +200,7 @@ def environment(job: Job, resume: bool) -> dict[str, str]:
     "What a notebook's processes find: one thread, a fixed hash seed, this Python first, no export, the run's settings."
     home = kernel_home(job.folder)
     env = dict(os.environ) | dict.fromkeys(THREADS, "1")
-    env["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), env.get("PATH", "")])
+    env["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), env.get("PATH", "")])
     env |= {"PYTHONHASHSEED": "0", "IN_TEST": "1", _TAG: job.tag, "PYDEVD_DISABLE_FILE_VALIDATION": "1", "PYTHONUNBUFFERED": "1"}
     env |= {"IPYTHONDIR": str(home / "ipython"), "JUPYTER_CONFIG_DIR": str(home / "config"), "JUPYTER_DATA_DIR": str(home)}
     env |= {"JUPYTER_PATH": str(home), "JUPYTER_RUNTIME_DIR": str(home / "runtime"), "JUPYTER_PLATFORM_DIRS": "1"}
@@ -314,7 +314,7 @@ def _write(book: dict, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     part.write_text(json.dumps(book, indent=1, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
-    os.replace(part, path)
+    part.replace(path)
 
 
 def _stamp(path: Path, job: Job) -> str:
@@ -324,7 +324,7 @@ def _stamp(path: Path, job: Job) -> str:
         record["runs"][job.profile]["code"] = job.code
         part = path.with_suffix(".part")
         part.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        os.replace(part, path)
+        part.replace(path)
     return path.stem
 
 
@@ -564,7 +564,7 @@ def _clock(seconds: float | None) -> str:
 def table(head: list[str], rows: list[list[str]]) -> str:
     "Aligned columns of plain text."
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
-    lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths)).rstrip() for row in [head, *rows]]
+    lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in [head, *rows]]
     return "\n".join(lines)
 
 

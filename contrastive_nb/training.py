@@ -92,7 +92,7 @@ def accelerating(
             atexit.register(_leave_group)
         yield accelerator
     finally:
-        for memory, old in zip(memories, before):
+        for memory, old in zip(memories, before, strict=True):
             memory.clear()
             memory.update(old)
 
@@ -164,7 +164,7 @@ def _keep(state: _State) -> tuple:
 @torch.no_grad()
 def _give_back(state: _State, kept: tuple) -> None:
     _set_dice(state, kept[0])
-    for buffer, old in zip(state.parts.buffers(), kept[1]):
+    for buffer, old in zip(state.parts.buffers(), kept[1], strict=True):
         buffer.copy_(old)
 
 # %% ../nbs/0_foundations/04_training.ipynb #1e16865f
@@ -177,11 +177,11 @@ def write_whole(
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
-        with open(part, "wb") as file:
+        with part.open("wb") as file:
             torch.save(value, file)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(part, path)
+        part.replace(path)
     finally:
         part.unlink(missing_ok=True)
 

@@ -152,7 +152,7 @@ def test_killed_runs_leave_nothing_behind_and_are_resumed(lab, capsys):
     path = write_notebook(lab.nbs, "1_a/01_long", STOPS.format(home=str(lab.home)), WAITS.format(home=str(lab.home)), "value")
     for number, (how, resume) in enumerate([(signal.SIGKILL, []), (signal.SIGTERM, ["--resume"])], start=1):
         process = lab.start("long", *resume)
-        assert wait_for(lambda: len(lab.pids()) == number), process.communicate(timeout=5)[0]
+        assert wait_for(lambda number=number: len(lab.pids()) == number), process.communicate(timeout=5)[0]
         process.send_signal(how)
         said, _ = process.communicate(timeout=30)
         assert process.returncode == (-9 if how == signal.SIGKILL else 130)

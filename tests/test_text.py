@@ -68,7 +68,7 @@ def test_an_untrained_tower_passes_the_features_on(dim, kept):
 
 def test_a_tower_learns_and_depends_on_its_seed_alone():
     one, again, other = (seeded(s, lambda: text_tower(8, hidden=16)) for s in (1, 1, 2))
-    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), again.parameters()))
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), again.parameters(), strict=True))
     assert not torch.equal(one.correction[0].weight, other.correction[0].weight)
     h = F.normalize(torch.randn(32, 8, generator=torch.Generator().manual_seed(0)), dim=1)
     optimiser, losses = torch.optim.Adam(one.parameters(), 1e-2), []

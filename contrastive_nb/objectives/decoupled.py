@@ -34,7 +34,7 @@ def _check_pull(pull, scores: Tensor) -> None:
         manners.check_number("pull", pull, -math.inf)
         return
     manners.check_floating("pull", pull, tuple(range(scores.dim() + 1)))
-    if any(a not in (1, b) for a, b in zip(reversed(pull.shape), reversed(scores.shape))):
+    if any(a not in (1, b) for a, b in zip(reversed(pull.shape), reversed(scores.shape), strict=False)):
         raise ValueError(f"pull: got shape {tuple(pull.shape)}, want one that broadcasts to {tuple(scores.shape)}")
     if pull.dim() > 0 or pull.device.type != "cpu":  # torch takes one number from the CPU anywhere
         manners.check_like("pull", pull, "scores", scores, dtype=False)
