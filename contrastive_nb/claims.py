@@ -162,35 +162,8 @@ def judge(
     return Verdict(effect, interval, verdict, baseline, treatment, claim, None if run is None else run.profile)
 
 # %% ../nbs/0_foundations/06_claims.ipynb #ef424389
-DEFINITION = (
-    "id",
-    "paper",
-    "notebook",
-    "kind",
-    "formula",
-    "statement",
-    "metric",
-    "baseline",
-    "treatment",
-    "direction",
-    "smallest_effect",
-    "paper_figure",
-)
-RUN = (
-    "seeds",
-    "baseline",
-    "treatment",
-    "effect",
-    "interval",
-    "verdict",
-    "parameters",
-    "search",
-    "versions",
-    "device",
-    "seconds",
-    "code",
-    "commit",
-)
+DEFINITION = tuple("id paper notebook kind formula statement metric baseline treatment direction smallest_effect paper_figure".split())
+RUN = tuple("seeds baseline treatment effect interval verdict parameters search versions device seconds code commit".split())
 KEPT = {
     "seeds": (list,),
     "interval": (list,),
@@ -323,23 +296,11 @@ def record(
     _check_seeds(claim, seeds, len(verdict.baseline), run.profile)
     if seconds is not None:
         manners.check_number("seconds", seconds, 0)
-    entry = dict(
-        seeds=seeds,
-        baseline=verdict.baseline,
-        treatment=verdict.treatment,
-        effect=verdict.effect,
-        interval=list(verdict.interval),
-        verdict=verdict.verdict,
-        parameters=run.parameters,
-        search=search or {},
-        versions=_versions(),
-        device=run.device,
-        seconds=seconds,
-        code=_code(run.notebook, run.profile),
-        commit=_commit(),
-    )
+    numbers = dict(seeds=seeds, baseline=verdict.baseline, treatment=verdict.treatment, effect=verdict.effect)
+    numbers |= dict(interval=list(verdict.interval), verdict=verdict.verdict, parameters=run.parameters, search=search or {})
+    made = dict(versions=_versions(), device=run.device, seconds=seconds, code=_code(run.notebook, run.profile), commit=_commit())
     definition = asdict(claim)
-    whole = check_record({key: definition[key] for key in DEFINITION} | {"runs": {run.profile: entry}})
+    whole = check_record({key: definition[key] for key in DEFINITION} | {"runs": {run.profile: numbers | made}})
     return _write(whole, Path(folder) if folder else files.build() / "claims" / run.profile)
 
 # %% ../nbs/0_foundations/06_claims.ipynb #fe1f1045
