@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .. import manners
-from contrastive_nb.scaling.tabulated import (
+from contrastive_nb.kernels.tabulated import (
     Grid, bins_to_nodes, empty_bins, grid_over, look_up, meet, place, points_to_nodes, read, slope_table,
 )  # fmt: skip
 
