@@ -29,12 +29,11 @@ def row_losses(
     (vmap takes one after the other), forward mode does not. Second derivatives work too; they keep every pair.
     """
     positives, negatives = manners.present(positives, weights), manners.present(negatives, weights)
-    many = negatives.sum(1)
-    positives = positives & (many > 0)[:, None]
-    columns, count = _columns(positives)
+    columns, count, many = *_columns(positives), negatives.sum(1, dtype=torch.int32)
+    count = torch.where(many > 0, count, 0)
     there = torch.arange(columns.shape[1], device=scores.device) < count[:, None]
     if weights is None:
-        pos_share, neg_share = there / manners.digits((many * count).clamp(min=1))[:, None], None
+        pos_share, neg_share = there / manners.digits((many * count).clamp(min=1)[:, None]), None
     else:
         pos_share = _shares(torch.where(there, weights.gather(1, columns), 0.0))
         neg_share = _shares(torch.where(negatives, weights, 0.0))
@@ -79,10 +78,13 @@ def pooled_losses(
 
 
 def _columns(mask: Tensor) -> tuple[Tensor, Tensor]:
-    "(Q, M) where each row's entries of the mask stand, filled up with 0, and (Q,) how many there are."
-    rows, columns = mask.nonzero(as_tuple=True)
-    count = mask.sum(1)
+    "(Q, M) where each row's entries of the mask stand, filled up with any column, and (Q,) how many there are."
+    count = mask.sum(1, dtype=torch.int32)  # faster than int64
     most = int(count.max()) if mask.numel() else 0
+    if most <= 1:
+        columns = mask.view(torch.uint8).argmax(1, keepdim=True) if most else count.new_zeros(len(mask), 0)
+        return columns, count
+    rows, columns = mask.nonzero(as_tuple=True)
     if most * len(mask) == len(rows):  # as many in every row
         return columns.reshape(len(mask), most), count
     place = torch.arange(len(rows), device=mask.device) - (count.cumsum(0) - count)[rows]
@@ -127,13 +129,14 @@ def _first(rows, n: int):
 def _logistic(gap: Tensor, cost: Tensor, small: Tensor, scale: Tensor) -> None:
     """log(1 + scale e^gap) into `cost`, its slope into `gap`; scale <= 1, and 1 in rows where a gap is above 0.
 
-    As gap + log(1 + e^-gap) above 0, so that nothing overflows and the digits of the slope hold on both sides.
+    As max(0, gap) - log(1 - q) with q the sigmoid of -|gap|: nothing overflows, and q keeps its digits where it is small.
     """
-    torch.abs(gap, out=small).neg_().exp_().mul_(scale)
-    torch.log1p(small, out=cost)
-    cost.add_(gap.clamp_(min=0))
-    torch.maximum(gap.sign_(), small, out=gap)
-    gap.div_(small.add_(1))
+    torch.abs(gap, out=small).neg_().sigmoid_()
+    torch.mul(small, scale - 1, out=cost).add_(1)
+    small.mul_(scale).div_(cost)  # scale q / (1 - q + scale q)
+    gap.clamp_(min=0)
+    torch.sub(gap, torch.neg(small, out=cost).log1p_(), out=cost)
+    gap.sign_().sub_(small).abs_()  # 1 - q above 0, q below
 
 
 def _hinge(gap: Tensor, cost: Tensor, small: Tensor, scale: None) -> None:
@@ -179,8 +182,8 @@ def _rows_of(x: Tensor | None, rows):
     return x if x is None or len(x) == 1 else x[rows]
 
 
-def _walk(pos, neg, pos_share, neg_share, temperature, mask, count, margin, keep):
-    "Costs and slopes of each positive, summed over its negatives, (R, M) each; with `keep` the slopes of each negative, (R, K)."
+def _losses(pos, neg, pos_share, neg_share, temperature, mask, count, margin, keep) -> tuple:
+    """(R,) losses; costs and slopes of each positive, summed over its negatives (R, M); with `keep` the slopes of each negative (R, K)."""
     costs, slopes = (torch.zeros_like(pos_share) for _ in range(2))
     kept = torch.zeros_like(neg) if keep else neg.new_empty(0)
     shares = None if neg_share is None else neg_share.to(neg.dtype)
@@ -188,10 +191,28 @@ def _walk(pos, neg, pos_share, neg_share, temperature, mask, count, margin, keep
         if shares is not None:
             cost.mul_(_rows_of(shares, rows))
             slope.mul_(_rows_of(shares, rows))
-        costs[rows, m], slopes[rows, m] = (x.sum(1, dtype=costs.dtype) for x in (cost, slope))
+        costs[rows, m], slopes[rows, m] = cost.sum(1, dtype=costs.dtype), slope.sum(1)  # costs may be too large for a sum in float32
         if keep:
             kept[rows] += slope.mul_(pos_share[rows, m, None].to(slope.dtype))
-    return costs, slopes, kept
+    return (costs * pos_share).sum(1), costs, slopes, kept
+
+
+def _gradients(arriving, pos, neg, pos_share, neg_share, temperature, mask, count, margin, costs, slopes, kept, wants) -> tuple:
+    "What arriving (R,) times the losses sends to those of (pos, neg, pos_share, neg_share, temperature) that are there."
+    arriving = arriving[:, None]
+    pull = arriving / manners.digits(temperature)
+    to_pos, to_neg_share = -pull * pos_share * slopes, None
+    if kept.shape == neg.shape and not wants[3]:
+        to_neg = kept * pull.to(kept.dtype)
+    else:
+        weights = pull * pos_share, arriving * pos_share if wants[3] else None
+        to_neg, to_neg_share = _again(*weights, pos, neg, neg_share, temperature, mask, count, margin)
+    found = [to_pos.to(pos.dtype), to_neg.to(neg.dtype), arriving * costs]
+    if neg_share is not None:
+        found.append(torch.zeros_like(neg_share) if to_neg_share is None else to_neg_share)
+    if isinstance(temperature, Tensor):
+        found.append(_to_temperature(pos, neg, to_pos, to_neg, temperature) if wants[4] else torch.zeros_like(temperature))
+    return tuple(found)
 
 
 # ---- autograd ------------------------------------------------------------------------------------------------------------------
@@ -205,9 +226,8 @@ class _Pairwise(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(pos, neg, pos_share, neg_share, temperature, mask, count, margin, keep):
-        costs, slopes, kept = _walk(pos, neg, pos_share, neg_share, temperature, mask, count, margin, keep)
-        return (costs * pos_share).sum(1), costs, slopes, kept
+    def forward(*inputs):  # torch reads this signature at every call: nine names would take it longer than some of the work
+        return _losses(*inputs)
 
     @staticmethod
     def setup_context(ctx, inputs, output):
@@ -221,7 +241,9 @@ class _Pairwise(torch.autograd.Function):
         *tensors, temperature, mask, count, costs, slopes, kept = ctx.saved_tensors
         temperature = temperature if ctx.number is None else ctx.number
         wants = tuple(ctx.needs_input_grad[:5])
-        found = iter(_Gradients.apply(arriving, *tensors, temperature, mask, count, ctx.margin, costs, slopes, kept, wants))
+        plain = not torch.is_grad_enabled() and kept.shape == tensors[1].shape and not wants[3]  # no second derivatives, no buffers
+        gradients = _gradients if plain else _Gradients.apply
+        found = iter(gradients(arriving, *tensors, temperature, mask, count, ctx.margin, costs, slopes, kept, wants))
         found = [next(found) if isinstance(x, Tensor) else None for x in (*tensors, temperature)]
         return *(x if wanted else None for x, wanted in zip(found, wants, strict=True)), *[None] * 4
 
@@ -231,24 +253,11 @@ class _Pairwise(torch.autograd.Function):
 
 
 class _Gradients(torch.autograd.Function):
-    "What `arriving` (R,) times the losses sends to pos, neg, pos_share, neg_share and temperature; what of them is differentiated is `_plain`."
+    "`_gradients`, whose own derivatives are those of the plain formula."
 
     @staticmethod
-    def forward(arriving, pos, neg, pos_share, neg_share, temperature, mask, count, margin, costs, slopes, kept, wants):
-        arriving = arriving[:, None]
-        pull = arriving / manners.digits(temperature)
-        to_pos, to_neg_share = -pull * pos_share * slopes, None
-        if kept.shape == neg.shape and not wants[3]:
-            to_neg = kept * pull.to(kept.dtype)
-        else:
-            weights = pull * pos_share, arriving * pos_share if wants[3] else None
-            to_neg, to_neg_share = _again(*weights, pos, neg, neg_share, temperature, mask, count, margin)
-        found = [to_pos.to(pos.dtype), to_neg.to(neg.dtype), arriving * costs]
-        if neg_share is not None:
-            found.append(torch.zeros_like(neg_share) if to_neg_share is None else to_neg_share)
-        if isinstance(temperature, Tensor):
-            found.append(_to_temperature(pos, neg, to_pos, to_neg, temperature) if wants[4] else torch.zeros_like(temperature))
-        return tuple(found)
+    def forward(*inputs):
+        return _gradients(*inputs)
 
     @staticmethod
     def setup_context(ctx, inputs, output):

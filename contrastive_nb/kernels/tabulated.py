@@ -10,6 +10,7 @@ __all__ = ['BIN', 'BINS_A_CELL', 'MOST_BINS', 'FAR', 'ENTRIES_A_TILE', 'FROM_PAI
 # %% ../../nbs/9_scaling/01_fast_mw.ipynb #2f2d7cad
 import math
 import warnings
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -101,12 +102,6 @@ def empty_bins(grid: Grid, device) -> Bins:
     return Bins(*torch.zeros(2, grid.bins + 1, dtype=torch.float64, device=device))
 
 # %% ../../nbs/9_scaling/01_fast_mw.ipynb #0037cbe3
-def _powers(s: Tensor, order: int) -> Tensor:
-    "(n, 6) derivative of that order of 1, s, ..., s^5."
-    facts = [math.perm(j, order) for j in range(6)]
-    return torch.stack([fact * s ** max(0, j - order) for j, fact in enumerate(facts)], 1)
-
-
 # Powers of s (rows: 1, s, ..., s^5) of the fifth-degree polynomials with one of (value, slope, curvature) at s = 0, then at s = 1, equal to 1
 _HERMITE = torch.tensor([
     [1, 0, 0, 0, 0, 0],
@@ -118,12 +113,20 @@ _HERMITE = torch.tensor([
 ], dtype=torch.float64, device="cpu")  # fmt: skip
 
 
+def _derivative(polynomials: Tensor) -> Tensor:
+    "Each column's polynomial, its powers in the rows, to that of its derivative."
+    return F.pad(polynomials[1:] * torch.arange(1, 6, dtype=torch.float64, device="cpu")[:, None], (0, 0, 0, 1))
+
+
+_HERMITES = (_HERMITE, _derivative(_HERMITE), _derivative(_derivative(_HERMITE)))
+
+
 def hermite(
     s: Tensor,  # (n,) float64 places in a cell, 0 at its left node and 1 at its right one
     order: int = 0,  # 0: value, 1: slope, 2: curvature, in cells
 ) -> Tensor:  # (n, 6) weights of (value, slope, curvature) at the left node, then at the right one
     "How much each of the six numbers at a cell's two nodes counts at a place in between: quintic Hermite interpolation."
-    return _powers(s, order) @ _HERMITE.to(s.device)
+    return torch.linalg.vander(s, N=6) @ _HERMITES[order].to(s.device)
 
 # %% ../../nbs/9_scaling/01_fast_mw.ipynb #f0fa33a7
 def _to_nodes(cells: Tensor) -> Tensor:
@@ -136,16 +139,18 @@ def _to_cells(nodes: Tensor) -> Tensor:
     return torch.cat([nodes[:-1], nodes[1:]], 1)
 
 
-def _middles(device) -> Tensor:
-    return torch.arange(BINS_A_CELL, dtype=torch.float64, device=device) / BINS_A_CELL
+# At the middles of a cell's bins: value, slope and curvature, the latter two by bins
+_AT_MIDDLES = tuple(
+    hermite(torch.arange(BINS_A_CELL, dtype=torch.float64, device="cpu") / BINS_A_CELL, order) / BINS_A_CELL**order for order in range(3)
+)
+# Sheppard: a bin's scores have 1/12 of a squared bin of spread around its middle
+_COUNTED = _AT_MIDDLES[0] + _AT_MIDDLES[2] / 24
 
 
 def bins_to_nodes(bins: Bins, grid: Grid) -> Tensor:
     "(nodes, 3) weights that stand for all that was counted: the adjoint of reading a table at the scores in the bins."
-    s = _middles(bins.counts.device)
-    spread = hermite(s, 2) / (24 * BINS_A_CELL**2)  # Sheppard: a bin's scores have 1/12 of a squared bin of spread around its middle
     counts, moments = (x[: grid.bins - 1].reshape(grid.cells, BINS_A_CELL) for x in bins)
-    cells = counts @ (hermite(s) + spread) + moments @ (hermite(s, 1) / BINS_A_CELL)
+    cells = counts @ _COUNTED.to(counts.device) + moments @ _AT_MIDDLES[1].to(counts.device)
     nodes = _to_nodes(cells)
     count, moment = bins.counts[grid.bins - 1], bins.moments[grid.bins - 1]  # of the last middle, which is a node and begins no cell
     nodes[-1] += torch.stack([count, moment / BINS_A_CELL, count / (24 * BINS_A_CELL**2)])
@@ -186,9 +191,10 @@ def _softplus(u: Tensor, step: float) -> Tensor:
     "(5, n) softplus and its first four derivatives by cells of `step` temperatures; each keeps its relative digits."
     p, q = torch.sigmoid(u), torch.sigmoid(-u)
     parts = [-F.logsigmoid(-u), p, p * q, p * q * (q - p), p * q * (1 - 6 * p * q)]
-    return torch.stack([part * step**order for order, part in enumerate(parts)])
+    return torch.stack(parts) * u.new_tensor([step**order for order in range(5)])[:, None]
 
 
+@lru_cache(maxsize=1)  # the backward pass needs the one of the forward pass again; at most 5 MB
 def _near(step: float, width: int, reach: int, device) -> Tensor:
     "(5 width, (2 reach + 1) width) softplus between a block of nodes (rows) and the nodes of it and of `reach` blocks to each side."
     ends = (reach + 1) * width - 1
@@ -227,7 +233,9 @@ def meet(
     signed = F.pad(weights * mirror, (0, 0, 0, blocks * width - grid.nodes)).reshape(blocks, width, 3)
     around = F.pad(signed, (0, 0, 0, 0, reach, reach)).unfold(0, 2 * reach + 1, 1).permute(3, 1, 0, 2).reshape(-1, blocks * 3)
     met = (_near(grid.step, width, reach, weights.device) @ around).reshape(5, width, blocks, 3)
-    out = torch.stack([sum(met[order + n, ..., n] for n in range(3)) for order in range(3)], -1).transpose(0, 1).contiguous()
+    out = (
+        met.unfold(0, 3, 1).diagonal(dim1=-2, dim2=-1).sum(-1).permute(2, 1, 0).contiguous()
+    )  # order o: the sum over n of met[o + n, ..., n]
     if blocks > 2:
         _far(signed, out, grid.step)
     return out.reshape(-1, 3)[: grid.nodes]
@@ -242,9 +250,11 @@ def slope_table(
     return _slopes(nodes, grid, factor).float()
 
 
+_SLOPES = torch.cat(_AT_MIDDLES[1:]) * BINS_A_CELL  # slopes by cells, and their change by bins
+
+
 def _slopes(nodes: Tensor, grid: Grid, factor) -> Tensor:
-    s = _middles(nodes.device)
-    basis = torch.cat([hermite(s, 1), hermite(s, 2) / BINS_A_CELL])  # by cells, and their change by bins
+    basis = _SLOPES.to(nodes.device)
     table = (_to_cells(nodes) @ basis.T).reshape(grid.cells, 2, BINS_A_CELL).transpose(0, 1).reshape(2, -1)
     last = torch.stack([nodes[-1, 1], nodes[-1, 2] / BINS_A_CELL])[:, None]
     return F.pad(torch.cat([table, last], 1) * (factor / grid.step), (0, 1))
@@ -287,10 +297,14 @@ def _tiles(scores: Tensor, grid: Grid):
 
 # %% ../../nbs/9_scaling/01_fast_mw.ipynb #1d4ebe78
 class _Tabulated(torch.autograd.Function):
-    "(P,) each positive's mean logistic loss against the negatives. What is kept for the backward pass: the arguments, nodes, bins."
+    """(P,) each positive's mean logistic loss against the negatives. What is kept for the backward pass: the arguments, nodes, bins.
+
+    `torch.func.grad` works; `vmap` does not, since a table reads its scores, nor do second derivatives, which a table has not.
+    """
 
     @staticmethod
-    def forward(scores, temperature, negatives, weights, rows, columns, grid):
+    def forward(*inputs):  # torch reads this signature at every call: many names take time
+        scores, temperature, negatives, weights, rows, columns, grid = inputs
         bins = empty_bins(grid, scores.device)
         for part in _tiles(scores, grid):
             bins.add(*place(scores[part], grid, negatives[part]), None if weights is None else weights[part])
@@ -313,7 +327,8 @@ class _Slopes(torch.autograd.Function):
     "Gradients by the scores and by the temperature; a function of its own, so that asking for second derivatives is an error."
 
     @staticmethod
-    def forward(slopes, scores, temperature, negatives, weights, rows, columns, nodes, counts, moments, grid):
+    def forward(*inputs):
+        slopes, scores, temperature, negatives, weights, rows, columns, nodes, counts, moments, grid = inputs
         bins, points = Bins(counts, moments), scores[rows, columns]
         met = meet(points_to_nodes(points, slopes, grid), grid)
         table = slope_table(met, grid, 1 / (_total(bins) * grid.temperature))
