@@ -191,7 +191,8 @@ def _losses(pos, neg, pos_share, neg_share, temperature, mask, count, margin, ke
         if shares is not None:
             cost.mul_(_rows_of(shares, rows))
             slope.mul_(_rows_of(shares, rows))
-        costs[rows, m], slopes[rows, m] = cost.sum(1, dtype=costs.dtype), slope.sum(1)  # costs may be too large for a sum in float32
+        costs[rows, m] = cost.sum(1, dtype=costs.dtype)  # costs may be too large to be summed in float32
+        slopes[rows, m] = slope.sum(1).to(slopes.dtype)
         if keep:
             kept[rows] += slope.mul_(pos_share[rows, m, None].to(slope.dtype))
     return (costs * pos_share).sum(1), costs, slopes, kept
@@ -282,16 +283,14 @@ class _Gradients(torch.autograd.Function):
 
 def _again(by_slope, by_cost, pos, neg, neg_share, temperature, mask, count, margin) -> tuple[Tensor, Tensor | None]:
     "The slopes, and the costs, of all positives against each negative, weighted by (R, M) each and summed: of the shape of neg."
-    sums = [None if weight is None else torch.zeros_like(neg, dtype=weight.dtype) for weight in (by_slope, by_cost)]
+    zeros = [None if x is None else torch.zeros_like(x.sum()) for x in (by_slope, by_cost)]  # so that what arrives may be batched
+    sums = [None if zero is None else zero + torch.zeros_like(neg, dtype=zero.dtype) for zero in zeros]
     for rows, m, cost, slope in _meetings(pos, neg, temperature, mask, count, margin):
         for total, weight, table in zip(sums, (by_slope, by_cost), (slope, cost), strict=True):
-            if total is None:
-                continue
-            weight = weight[rows, m].to(table.dtype)
-            if len(neg) == 1:
-                total[0] += weight @ table
-            else:
-                total[rows] += table.mul_(weight[:, None])
+            if total is not None and len(neg) == 1:
+                total[0] += weight[rows, m].to(table.dtype) @ table
+            elif total is not None:
+                total[rows] += table * weight[rows, m, None].to(table.dtype)
     return sums[0] if neg_share is None else sums[0] * neg_share, sums[1]
 
 
