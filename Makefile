@@ -2,6 +2,7 @@
 PYTHON ?= python3
 PROFILE ?= ci
 JOBS ?= 2
+MARKS ?= not slow
 CONSTRAINTS ?= -c constraints.txt
 VENV := .venv
 BIN := $(VENV)/bin
@@ -20,18 +21,24 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lab site front hooks clean
+.PHONY: help install run test test-slow types lab site front lock hooks clean
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(STAMP)  ## make .venv and install the pinned set
 
 run: $(STAMP)  ## run all notebooks (PROFILE=ci, laptop or gpu) and print the verdicts
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m contrastive_nb run --profile $(PROFILE) --jobs $(JOBS) $(ARGS)
 
-test: $(STAMP)  ## run every test (ARGS="tests/test_site.py" for some)
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+test: $(STAMP)  ## run the tests but the slow ones (ARGS="tests/test_site.py" for some)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "$(MARKS)" $(ARGS)
+
+test-slow: MARKS := slow
+test-slow: test  ## run the slow tests alone
+
+types: $(STAMP)  ## check types: nothing new beside tests/mypy-baseline.txt, and nothing mended left in it
+	$(BIN)/python -m mypy | $(BIN)/python -m mypy_baseline filter
 
 lab: $(STAMP)  ## open JupyterLab on the front page
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/jupyter lab nbs/index.ipynb
@@ -42,11 +49,18 @@ site: $(STAMP) front  ## build the website in _site from the notebooks as they a
 front:  ## copy README.md into the website's front page, list new pages in its sidebar
 	$(PYTHON) nbs/_front.py
 
-hooks:  ## keep notebooks and package in step at every commit
+lock:  ## remake requirements.lock with uv (WHEELS="FILE ...": CPU builds of torch whose hashes it shall have)
+	$(PYTHON) .ci/lock $(WHEELS)
+
+hooks:  ## keep notebooks and package in step at every commit, show and merge notebooks cell by cell
+	@PATH="$(CURDIR)/$(BIN):$$PATH" command -v git-nbdiffdriver >/dev/null || { echo 'nbdime is missing: make install' >&2; exit 1; }
 	git config core.hooksPath .githooks
+	git config diff.jupyternotebook.command 'PATH="$$PWD/$(BIN):$$PATH" git-nbdiffdriver diff'
+	git config merge.jupyternotebook.name 'notebooks, cell by cell'
+	git config merge.jupyternotebook.driver 'PATH="$$PWD/$(BIN):$$PATH" git-nbmergedriver merge %O %A %B %L %P'
 
 clean:  ## remove what runs and tests wrote (not .venv)
-	rm -rf build dist _proc _docs _site .pytest_cache .ruff_cache .hypothesis
+	rm -rf build dist _proc _docs _site .pytest_cache .ruff_cache .hypothesis .mypy_cache
 	find contrastive_nb nbs tests -name __pycache__ -o -name .ipynb_checkpoints | xargs rm -rf
 
 $(STAMP): pyproject.toml constraints.txt

@@ -67,7 +67,7 @@ def measure(
     for name, step in steps.items():
         step()
         times[name] = max(1, math.ceil(least / max(_seconds(step, 1, clock)[0], 1e-9)))
-    found = {name: [] for name in steps}
+    found: dict[str, list[float]] = {name: [] for name in steps}
     for turn in range(repetitions):
         for name in reversed(steps) if turn % 2 else steps:
             found[name] += _seconds(steps[name], times[name], clock)
@@ -94,7 +94,7 @@ def _status(*keys: str) -> list[int]:
 
 def _high_water() -> int:
     "The most memory that this process has held, in bytes."
-    if os.path.exists("/proc/self/status"):
+    if Path("/proc/self/status").exists():
         return _status("VmHWM")[0]
     try:
         import resource
@@ -109,7 +109,7 @@ def _forget_high_water() -> int:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     except OSError:
         pass
-    return _status("VmRSS")[0] if os.path.exists("/proc/self/status") else _high_water()
+    return _status("VmRSS")[0] if Path("/proc/self/status").exists() else _high_water()
 
 
 def _fence(limit: float) -> None:
@@ -202,7 +202,7 @@ def peak(
     if done.returncode < 0:
         return Peak(None, f"killed by signal {-done.returncode}")
     lines = done.stdout.splitlines()
-    said = json.loads(lines[-1]) if lines else {"error": " ".join(done.stderr.split()[-30:]) or f"ended with code {done.returncode}"}
+    said: dict = json.loads(lines[-1]) if lines else {"error": " ".join(done.stderr.split()[-30:]) or f"ended with code {done.returncode}"}
     if "error" in said:
         raise RuntimeError(f"peak: {said['error']}")
     return Peak(said["bytes"], said.get("failed"), said.get("seconds"))
@@ -345,7 +345,7 @@ class Template:
 
     def _start(self) -> None:
         command = [sys.executable, "-c", "from contrastive_nb.bench import _template; _template()", self.library, *self.also]
-        pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0)
+        pipes: dict = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0)
         self.process = subprocess.Popen(command, **pipes, start_new_session=True, env=_environment())
 
     def ask(self, job: dict, seconds: float) -> dict:
@@ -544,7 +544,7 @@ class _Comparison:
     def _round(self, running: dict, seed: int, backwards: bool) -> None:
         first = [name for name in running if name in self._yardsticks(running)]
         others = [name for name in running if name not in first]
-        now = {}  # seconds of this round
+        now: dict[str, float] = {}  # seconds of this round
         for name in first + (others[::-1] if backwards else others):
             cell = running[name]
             if cell["failed"] or cell["done"] or time.monotonic() > self.end:
@@ -698,7 +698,7 @@ def write(table: dict, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(f".{os.getpid()}.part")
     part.write_text(head[:-2] + f',\n "cells": [\n{cells}\n ]\n}}\n', encoding="utf-8")
-    os.replace(part, path)
+    part.replace(path)
 
 
 # --- the command -----------------------------------------------------------------------------------------------------------------------

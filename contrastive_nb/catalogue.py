@@ -3,7 +3,7 @@
 import html
 import json
 import re
-from functools import lru_cache
+from functools import cache
 
 from contrastive_nb import claims, files, registry
 
@@ -44,7 +44,7 @@ def rows() -> list[dict]:
 # --- as HTML: the same rows in JupyterLab and on the website, where a script adds filters and sorting ---------------------------------
 
 
-@lru_cache(maxsize=None)
+@cache
 def _title(name: str) -> str:
     "The page's heading, or its file's name where the notebook is not at hand."
     try:
@@ -201,7 +201,7 @@ def forest(
         for verdict, (colour, marker, filled) in plots.VERDICTS.items():
             mine = [(y, *row[1:4]) for y, row in enumerate(rows) if row[4] == verdict]
             if mine:
-                ys, effects, lows, highs = zip(*mine)
+                ys, effects, lows, highs = zip(*mine, strict=True)
                 axes.hlines(ys, lows, highs, color=colour, linewidth=1.5)
                 face = colour if filled else "white"
                 axes.scatter(effects, ys, s=36, marker=marker, facecolor=face, edgecolor=colour, zorder=3, label=verdict)

@@ -156,41 +156,14 @@ def judge(
     if len(baseline) != len(treatment):
         raise ValueError(f"treatment: got {len(treatment)} numbers, want {len(baseline)}, as many as baseline: they are paired by seed")
     sign = 1 if claim.direction == "higher" else -1
-    differences = [sign * (b - a) for a, b in zip(baseline, treatment)]
+    differences = [sign * (b - a) for a, b in zip(baseline, treatment, strict=True)]
     effect, interval = math.fsum(differences) / len(differences), t_interval(differences)
     verdict = decide(effect, interval, claim.smallest_effect)
     return Verdict(effect, interval, verdict, baseline, treatment, claim, None if run is None else run.profile)
 
 # %% ../nbs/0_foundations/06_claims.ipynb #ef424389
-DEFINITION = (
-    "id",
-    "paper",
-    "notebook",
-    "kind",
-    "formula",
-    "statement",
-    "metric",
-    "baseline",
-    "treatment",
-    "direction",
-    "smallest_effect",
-    "paper_figure",
-)
-RUN = (
-    "seeds",
-    "baseline",
-    "treatment",
-    "effect",
-    "interval",
-    "verdict",
-    "parameters",
-    "search",
-    "versions",
-    "device",
-    "seconds",
-    "code",
-    "commit",
-)
+DEFINITION = tuple("id paper notebook kind formula statement metric baseline treatment direction smallest_effect paper_figure".split())
+RUN = tuple("seeds baseline treatment effect interval verdict parameters search versions device seconds code commit".split())
 KEPT = {
     "seeds": (list,),
     "interval": (list,),
@@ -228,7 +201,7 @@ def _check_run(claim: Claim, profile: str, run: dict) -> None:
     verdict = judge(claim, run["baseline"], run["treatment"])
     _check_seeds(claim, run["seeds"], len(verdict.baseline), profile)
     told, found = [run["effect"], *run["interval"]], [verdict.effect, *verdict.interval]
-    same = len(told) == 3 and all(math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-12) for a, b in zip(told, found))
+    same = len(told) == 3 and all(math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-12) for a, b in zip(told, found, strict=True))
     if run["verdict"] != verdict.verdict or not same:
         raise ValueError(f"verdict: got {run['verdict']!r} with {told}, its own numbers give {verdict.verdict!r} with {found}")
 
@@ -297,7 +270,7 @@ def _write(record: dict, folder: Path) -> Path:
     path = folder / f"{record['id']}.json"
     part = path.with_suffix(f".{os.getpid()}.part")
     part.write_text(json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-    os.replace(part, path)
+    part.replace(path)
     return path
 
 # %% ../nbs/0_foundations/06_claims.ipynb #8c038de1
@@ -323,23 +296,11 @@ def record(
     _check_seeds(claim, seeds, len(verdict.baseline), run.profile)
     if seconds is not None:
         manners.check_number("seconds", seconds, 0)
-    entry = dict(
-        seeds=seeds,
-        baseline=verdict.baseline,
-        treatment=verdict.treatment,
-        effect=verdict.effect,
-        interval=list(verdict.interval),
-        verdict=verdict.verdict,
-        parameters=run.parameters,
-        search=search or {},
-        versions=_versions(),
-        device=run.device,
-        seconds=seconds,
-        code=_code(run.notebook, run.profile),
-        commit=_commit(),
-    )
+    numbers = dict(seeds=seeds, baseline=verdict.baseline, treatment=verdict.treatment, effect=verdict.effect)
+    numbers |= dict(interval=list(verdict.interval), verdict=verdict.verdict, parameters=run.parameters, search=search or {})
+    made = dict(versions=_versions(), device=run.device, seconds=seconds, code=_code(run.notebook, run.profile), commit=_commit())
     definition = asdict(claim)
-    whole = check_record({key: definition[key] for key in DEFINITION} | {"runs": {run.profile: entry}})
+    whole = check_record({key: definition[key] for key in DEFINITION} | {"runs": {run.profile: numbers | made}})
     return _write(whole, Path(folder) if folder else files.build() / "claims" / run.profile)
 
 # %% ../nbs/0_foundations/06_claims.ipynb #fe1f1045

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -38,15 +38,15 @@ def main(version: Annotated[bool, typer.Option("--version", callback=_version, i
 
 @app.command()
 def run(
-    notebooks: Annotated[Optional[list[str]], typer.Argument(metavar="NOTEBOOK", help="Names under nbs/, paths, or unique parts.")] = None,
+    notebooks: Annotated[list[str] | None, typer.Argument(metavar="NOTEBOOK", help="Names under nbs/, paths, or unique parts.")] = None,
     profile: Annotated[str, typer.Option(help="ci, laptop or gpu: what each means stands in settings.ini.")] = "ci",
-    jobs: Annotated[Optional[int], typer.Option(help="Notebooks side by side; 2, or 1 in profile gpu.")] = None,
+    jobs: Annotated[int | None, typer.Option(help="Notebooks side by side; 2, or 1 in profile gpu.")] = None,
     device: Annotated[str, typer.Option(help="auto (what the profile says), cpu, cuda, cuda:N, mps.")] = "auto",
-    set_: Annotated[Optional[list[str]], typer.Option("--set", metavar="KEY=VALUE", help="Change a setting for this run.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting for this run.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Skip what is done and unchanged, go on with what was stopped.")] = False,
     save: Annotated[bool, typer.Option("--save", help="Keep outputs (laptop) and records (laptop, gpu).")] = False,
     stale: Annotated[bool, typer.Option("--stale", help="Only notebooks whose outputs or records other code made.")] = False,
-    minutes: Annotated[Optional[float], typer.Option(help="Wall limit a notebook, instead of the profile's.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Wall limit a notebook, instead of the profile's.")] = None,
 ) -> None:
     "Execute notebooks in a profile and judge their claims. A failed notebook is kept where it can be opened."
     from contrastive_nb import runner
@@ -77,7 +77,7 @@ def claims(as_json: Annotated[bool, typer.Option("--json", help="The records the
 
 @app.command()
 def bench(
-    contestants: Annotated[Optional[list[str]], typer.Argument(metavar="CONTESTANT", help="Parts of names; everyone, if left out.")] = None,
+    contestants: Annotated[list[str] | None, typer.Argument(metavar="CONTESTANT", help="Parts of names; everyone, if left out.")] = None,
     sizes: Annotated[str, typer.Option(help="Batch sizes.")] = "256,1024,4096,8192,16384",
     dims: Annotated[str, typer.Option(help="Widths of the embeddings.")] = "128,768",
     threads: Annotated[str, typer.Option(help="Threads of a contestant.")] = "1,2",
@@ -87,9 +87,9 @@ def bench(
     cap: Annotated[float, typer.Option(help="Seconds: slower steps are left out, with what they would take.")] = 15.0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     precision: Annotated[str, typer.Option(help="Of the embeddings: no (float32) or bf16.")] = "no",
-    output: Annotated[Optional[Path], typer.Option(help="The table's file; build/benchmarks/<device>.json, if left out.")] = None,
+    output: Annotated[Path | None, typer.Option(help="The table's file; build/benchmarks/<device>.json, if left out.")] = None,
     save: Annotated[bool, typer.Option("--save", help="Keep the table in data/benchmarks/.")] = False,
-    also: Annotated[Optional[list[str]], typer.Option(help="A Python file that enters contestants of your own.")] = None,
+    also: Annotated[list[str] | None, typer.Option(help="A Python file that enters contestants of your own.")] = None,
     list_: Annotated[bool, typer.Option("--list", help="Say who can take part, and stop.")] = False,
 ) -> None:
     "Measure the objectives beside other libraries: seconds, memory, agreement. What was measured is kept, also of a run that is stopped."
@@ -101,7 +101,7 @@ def bench(
             typer.echo(f"{one.name}: {one.says}" + (f" ({why})" if (why := known.available(one)) else ""))
         return
     try:
-        numbers = {key: _whole_numbers(key, value) for key, value in dict(sizes=sizes, dims=dims, threads=threads).items()}
+        numbers: dict = {key: _whole_numbers(key, value) for key, value in dict(sizes=sizes, dims=dims, threads=threads).items()}
         plan = benchmark.Plan(
             contestants or [], **numbers, repetitions=repetitions, memory_limit=memory_limit, minutes=minutes, cap=cap,
             device=device, precision=precision, also=also or [],
@@ -159,7 +159,7 @@ def fetch(name: Annotated[str, typer.Argument(help="A set of `data list`.")]) ->
 
 
 @data_app.command()
-def verify(name: Annotated[Optional[str], typer.Argument(help="A set of `data list`; all that are here, if left out.")] = None) -> None:
+def verify(name: Annotated[str | None, typer.Argument(help="A set of `data list`; all that are here, if left out.")] = None) -> None:
     "Compare the files that are here with their checksums; exit code 1 if one is damaged or the named set is missing."
     from contrastive_nb import data
 

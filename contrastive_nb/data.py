@@ -27,6 +27,7 @@ import warnings
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -271,7 +272,7 @@ def read_svmlight(
     lines = [line.split() for line in contents.decode("ascii").splitlines() if line.strip()]
     cells = [[pair.split(":") for pair in pairs] for _, *pairs in lines]
     x = np.zeros((len(lines), max((int(number) for row in cells for number, _ in row), default=0)), np.float32)
-    for row, pairs in zip(x, cells):
+    for row, pairs in zip(x, cells, strict=True):
         for number, value in pairs:
             row[int(number) - 1] = float(value)
     return x, np.array([int(grade) for grade, *_ in lines], np.int64)
@@ -400,7 +401,7 @@ def _keep(target: Path, sha256: str, bring: Callable[[Path], Any]) -> bytes:
         state, contents = inspect_file(part, sha256)
         if state != "intact":
             raise OSError("not the contents in the registry")
-        os.replace(part, target)
+        part.replace(target)
     return contents
 
 
@@ -409,7 +410,7 @@ def _bring(name: str, record: dict, store: Store, urls: list[str], damaged: list
     file, tries = record["file"], []
     for url in urls:
         try:
-            return _keep(store.cache / name / file, record["sha256"], lambda part: _transfer(url, part))
+            return _keep(store.cache / name / file, record["sha256"], partial(_transfer, url))
         except (OSError, ValueError, ImportError) as error:  # requests raises OSError
             tries.append(f"{urllib.parse.urlsplit(url).netloc or url}: {' '.join(str(error).split())[:120]}")
     where = " or ".join(str(folder / name) for folder in store.folders().values())
@@ -422,7 +423,8 @@ def _bring(name: str, record: dict, store: Store, urls: list[str], damaged: list
 # %% ../nbs/0_foundations/02_data.ipynb #9fa8001b
 def _gather(name: str, store: Store) -> tuple[Path, dict[str, bytes]]:
     "The folder that holds the whole set, and the verified contents of its files: mirror, else cache, else download."
-    entry, damaged, here = store.entry(name), [], {}
+    entry, damaged = store.entry(name), []
+    here: dict[str, Path] = {}
     for folder in store.folders().values():
         seen = {r["file"]: inspect_file(folder / name / r["file"], r["sha256"]) for r in entry["files"]}
         for path in [folder / name / file for file, (state, _) in seen.items() if state == "damaged"]:
@@ -522,7 +524,7 @@ def fashion_mnist(
     """
     raw, generator = {key: torch.from_numpy(array) for key, array in load("fashion_mnist", store=store).items()}, _generator(seed)
     rows = _parts(len(raw["train_x"]), generator, train=train, valid=valid) + _parts(len(raw["test_x"]), generator, test=test)
-    parts = zip(("train", "train", "test"), rows)
+    parts = zip(("train", "train", "test"), rows, strict=True)
     return Splits(*(Images(raw[f"{part}_x"][r][:, None] / 255, raw[f"{part}_y"][r].long()) for part, r in parts))
 
 # %% ../nbs/0_foundations/02_data.ipynb #29aa38cd
@@ -539,7 +541,7 @@ class Retrieval(NamedTuple):
     def labels(self, rows: Tensor) -> Tensor:
         "(len(rows), D) bool: the documents that are relevant for these queries."
         found = torch.zeros(len(rows), len(self.documents), dtype=torch.bool)
-        for row, query in zip(found, rows.tolist()):
+        for row, query in zip(found, rows.tolist(), strict=True):
             row[list(self.relevance[query])] = True
         return found
 

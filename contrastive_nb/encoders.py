@@ -8,6 +8,7 @@ __all__ = ['MINILM', 'conv_encoder', 'mlp_encoder', 'Encoder', 'seeded', 'projec
 
 # %% ../nbs/0_foundations/03_encoders.ipynb #ea23361b
 import importlib.util
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,7 +23,7 @@ from . import data, manners
 def _whole(name: str, value, low: int = 1) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{name}: got {type(value).__name__}, want a whole number")
-    return manners.check_number(name, value, low)
+    return int(manners.check_number(name, value, low))
 
 
 def conv_encoder(
@@ -40,7 +41,7 @@ def conv_encoder(
     stages = max(3, math.ceil(math.log2(max(sides) / 4)))
     widths = [channels, *(_whole("width", width) * 2**i for i in range(stages - 1)), _whole("dim", dim)]
     layers = []
-    for before, after in zip(widths, widths[1:]):
+    for before, after in itertools.pairwise(widths):
         layers += [nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU(inplace=True)]
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten()).to(memory_format=torch.channels_last)  # the faster order
 
@@ -52,8 +53,8 @@ def mlp_encoder(
 ) -> nn.Module:  # (N, ...) with `features` numbers an item -> (N, dim), at least 0
     "Two layers, each linear, BatchNorm, ReLU; an image is read as one long row. Raises `ValueError` or `TypeError` naming the argument."
     sizes = [_whole("features", features), _whole("hidden", hidden), _whole("dim", dim)]
-    layers = [nn.Flatten()]
-    for before, after in zip(sizes, sizes[1:]):
+    layers: list[nn.Module] = [nn.Flatten()]
+    for before, after in itertools.pairwise(sizes):
         layers += [nn.Linear(before, after, bias=False), nn.BatchNorm1d(after), nn.ReLU(inplace=True)]
     return nn.Sequential(*layers)
 

@@ -118,7 +118,7 @@ def _same(yours, expected, tolerance: float) -> bool:
         return alike or (math.isnan(yours) and math.isnan(expected))
     if isinstance(expected, (tuple, list)):
         fits = isinstance(yours, (tuple, list)) and len(yours) == len(expected)
-        return fits and all(_same(y, e, tolerance) for y, e in zip(yours, expected))
+        return fits and all(_same(y, e, tolerance) for y, e in zip(yours, expected, strict=True))
     if isinstance(expected, dict):
         fits = isinstance(yours, dict) and yours.keys() == expected.keys()
         return fits and all(_same(yours[key], expected[key], tolerance) for key in expected)
@@ -148,7 +148,7 @@ def check(
     for i, case in enumerate(cases):
         if not isinstance(case, tuple):
             raise TypeError(f"cases[{i}]: got {type(case).__name__}, want a tuple of positional arguments")
-    rows = []
+    rows: list[tuple[str, str, str, bool | None]] = []
     for case in cases:
         shown, mine = ", ".join(_show(argument) for argument in case) or "()", _call(yours, case)
         if isinstance(mine, NotImplementedError):

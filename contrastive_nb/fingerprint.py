@@ -13,7 +13,7 @@ import ast
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 from contrastive_nb import files, profiles
@@ -151,7 +151,8 @@ class _Module:
         self.name, self.is_package = name, is_package
         self.names: dict[str, list[ast.AST]] = {}
         self.effects: list[ast.AST] = []
-        self.imports, self.stars = {}, []
+        self.imports: dict[str, tuple[str, str | None]] = {}
+        self.stars: list[str] = []
         for statement in body:
             self._add(statement)
 
@@ -173,7 +174,7 @@ class _Module:
             self.effects.append(node)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _parse(path: Path, name: str, stamp: tuple) -> _Module:
     return _Module(name, ast.parse(path.read_text(encoding="utf-8"), str(path)).body, path.name == "__init__.py")
 
@@ -252,7 +253,7 @@ class _Package:
 # --- notebooks ------------------------------------------------------------------------------------------------------
 
 
-def _parse_cell(source: str) -> list[ast.AST] | str:
+def _parse_cell(source: str) -> list[ast.stmt] | str:
     "A code cell's statements; magic lines are ignored; a cell that is not Python stays as text."
     try:
         return ast.parse(source).body
@@ -290,7 +291,7 @@ def read_book(path: Path) -> dict:
     return book
 
 
-@lru_cache(maxsize=None)
+@cache
 def _read(path: Path, package: Path, stamp: tuple) -> tuple[list[str], list[tuple[str, str]]]:
     "A notebook's cells in canonical text, and the names that they reach."
     cells = read_book(path)["cells"]
@@ -334,7 +335,7 @@ def of_notebook(
     """
     texts, _ = _contents(path, package)
     values = profiles.settings(profile, name_of(_find(path)))
-    values |= dict(zip(("seeds", "search_seeds"), profiles.seed_lists(values, 0)))
+    values |= dict(zip(("seeds", "search_seeds"), profiles.seed_lists(values, 0), strict=True))
     values.pop("minutes", None)
     text = json.dumps([texts, sorted(values.items())], ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -6,12 +6,14 @@ Plain module: it is machinery, shown at work on the page about pairs and used by
 import contextlib
 import math
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 REDUCTIONS = ("none", "mean", "sum")
 HALF = (torch.float16, torch.bfloat16)
+T = TypeVar("T")
 ABSENT = object()  # the temperature of an objective that has none; None is a mistake and is refused
 
 
@@ -132,7 +134,7 @@ def check_list_values(scores: Tensor, relevance: Tensor, there: Tensor) -> None:
             raise ValueError(f"{name}: not finite, first at query {at[0]}, key {at[1]}")
 
 
-def widen(x: Tensor | None) -> Tensor | None:
+def widen(x: T) -> T:  # what is not a tensor comes back as it is
     "Half precision becomes float32; float32 and float64 stay."
     return x.float() if isinstance(x, Tensor) and x.dtype in HALF else x
 

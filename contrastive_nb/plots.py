@@ -3,6 +3,9 @@
 Plain module: how a figure is styled teaches nothing about the methods. Matplotlib loads when something is drawn.
 """
 
+import hashlib
+import re
+from collections import Counter
 from collections.abc import Sequence
 
 ONE, TWO, WIDE = (3.5, 2.5), (7.0, 2.5), (7.0, 3.4)  # inches: one panel, two panels, one wide panel
@@ -47,6 +50,31 @@ def style() -> None:
         set_matplotlib_formats("svg", metadata={"Date": None})
 
 
+_NOTE_OR_TAG = re.compile(r"<!--.*?-->|<[^>]*>", re.S)
+_PLACE = re.compile(r'(?<=\s)((?:d|[xy][12]?|c[xy]|r[xy]?|width|height|viewBox|points)=")([^"]*)')
+_SHIFT = re.compile(r"((?:translate\(|rotate\([^\s)]+ |matrix\((?:[^\s)]+ ){4}))([^)]*)")  # an angle and a scale keep their digits
+_DECIMAL = re.compile(r"(?<![^\s,])(?:-0|-?\d*\.\d+)(?![^\s,p])")
+_NAMED = re.compile(r'<(?:path|clipPath) id="([mp]|C[0-9a-f]+_[0-9a-f]+_)([0-9a-f]{10})"(.*?)/>', re.S)
+
+
+def rounded(svg: str) -> str:
+    """Round the coordinates of Matplotlib's SVG to 0.01 points, so that a picture that looks the same is the same bytes.
+
+    Processors differ in the last digits of what is drawn. Matplotlib names markers, outlines and clips by a hash of
+    those digits: they get the hash of what is left. Text, colours, widths of lines and all other ids stay as they are.
+    """
+
+    def places(found):
+        return found[1] + _DECIMAL.sub(lambda number: f"{round(float(number[0]), 2) + 0.0:.12g}", found[2])
+
+    svg = _NOTE_OR_TAG.sub(lambda tag: tag[0] if tag[0][1] == "!" else _SHIFT.sub(places, _PLACE.sub(places, tag[0])), svg)
+    names, seen = {}, Counter()
+    for kind, digits, what in _NAMED.findall(svg):
+        seen[what] += 1  # two that became equal keep two names
+        names[kind + digits] = kind + hashlib.sha256(f"{what} {seen[what]}".encode()).hexdigest()[:10]
+    return re.sub(r'(?<=[#"])\w+(?=[")])', lambda name: names.get(name[0], name[0]), svg)
+
+
 def _axes(ax, size):
     import matplotlib.pyplot as plt
 
@@ -60,7 +88,7 @@ def _runs(mask):
     corners = []
     for q, row in enumerate(mask.tolist()):
         edges = [k for k in range(len(row) + 1) if (k < len(row) and row[k]) != (k > 0 and row[k - 1])]
-        for start, end in zip(edges[::2], edges[1::2]):
+        for start, end in zip(edges[::2], edges[1::2], strict=True):
             corners.append([(k - 0.5, q - 0.5 + below) for k, below in ((start, 0), (end, 0), (end, 1), (start, 1), (start, 0))])
     codes = [Path.MOVETO, Path.LINETO, Path.LINETO, Path.LINETO, Path.CLOSEPOLY] * len(corners)
     return Path([corner for cell in corners for corner in cell], codes)
@@ -95,7 +123,7 @@ def masks(
     room = ax.get_position().size * ax.figure.get_size_inches() * 72
     cell = min((room[0] - 50 * legend) / max(keys, 1), room[1] / max(queries, 1))  # points
     crowded = cell < 7  # then signs are too small to be read
-    kinds = {
+    kinds: dict[str, tuple] = {
         "positive": (positives, "+", dict(facecolor=ROLE["positive"], edgecolor=ROLE["positive"])),
         "negative": (negatives, "−", dict(facecolor="#fbe6c3", edgecolor=ROLE["negative"])),
         "ignored": (~positives & ~negatives, "", dict(facecolor="#f7f7f7", edgecolor="#9a9a9a", hatch="/" * (9 if crowded else 5))),
@@ -132,7 +160,7 @@ def forest(
     "Draw effects with their intervals beside the line of no effect, one row a claim; returns the axes."
     ax = _axes(ax, (WIDE[0], 0.9 + 0.3 * len(rows)))
     seen = {}
-    for y, (label, effect, low, high, verdict) in enumerate(rows):
+    for y, (_, effect, low, high, verdict) in enumerate(rows):
         colour, marker, filled = VERDICTS.get(verdict, VERDICTS["not attempted"])
         if effect is None:
             continue
@@ -163,12 +191,12 @@ def band(
     import numpy as np
     from scipy import stats
 
-    runs = np.asarray(runs, dtype=float)
-    if runs.ndim != 2 or runs.shape[1] != len(x):
-        raise ValueError(f"runs: got shape {runs.shape}, want (seeds, {len(x)}), one value a place")
-    mean = runs.mean(0)
+    rows = np.asarray(runs, dtype=float)
+    if rows.ndim != 2 or rows.shape[1] != len(x):
+        raise ValueError(f"runs: got shape {rows.shape}, want (seeds, {len(x)}), one value a place")
+    mean = rows.mean(0)
     (line,) = ax.plot(x, mean, label=label, color=color)
-    if len(runs) > 1:
-        half = stats.t.ppf(0.975, len(runs) - 1) * runs.std(0, ddof=1) / len(runs) ** 0.5
+    if len(rows) > 1:
+        half = stats.t.ppf(0.975, len(rows) - 1) * rows.std(0, ddof=1) / len(rows) ** 0.5
         ax.fill_between(x, mean - half, mean + half, color=line.get_color(), alpha=0.18, linewidth=0)
     return line

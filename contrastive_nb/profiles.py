@@ -71,7 +71,7 @@ def settings(
     known = [name for name in parser.sections() if ":" not in name]
     if profile not in known:
         raise ValueError(f"profile: got {profile!r}, settings.ini has {', '.join(known)}")
-    values = {}
+    values: dict = {}
     for section in (profile, f"{profile}:{notebook}"):
         if parser.has_section(section):
             own = {key: literal(value) for key, value in parser[section].items()}
@@ -205,7 +205,7 @@ class Run:
             self.folder.mkdir(parents=True, exist_ok=True)
             part = kept.with_suffix(f".{os.getpid()}.part")
             part.write_text(text, encoding="utf-8")
-            os.replace(part, kept)
+            part.replace(kept)
         return json.loads(kept.read_text(encoding="utf-8"))
 
     def progress(self, iterable: Iterable, label: str = ""):

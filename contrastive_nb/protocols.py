@@ -23,7 +23,10 @@ def small_search(
     rows = []
     for values in itertools.product(*grid.values()):
         setting = dict(zip(grid, values, strict=True))
-        scores = [run.once(f"{key}/{setting}/{seed}", lambda: float(trial(seed, **setting))) for seed in run.search_seeds]
+        scores = [
+            run.once(f"{key}/{setting}/{seed}", lambda seed=seed, setting=setting: float(trial(seed, **setting)))
+            for seed in run.search_seeds
+        ]
         rows.append(setting | {"score": sum(scores) / len(scores)})
     rows.sort(key=lambda row: -row["score"])
     return {name: rows[0][name] for name in grid}, rows
@@ -35,7 +38,7 @@ def by_seed(
     trial: Callable,  # (seed) -> a number
 ) -> list[float]:
     "One result a seed, in the order of `run.seeds`; a run that resumes finds the finished ones."
-    return [run.once(f"{key}/{seed}", lambda: float(trial(seed))) for seed in run.seeds]
+    return [run.once(f"{key}/{seed}", lambda seed=seed: float(trial(seed))) for seed in run.seeds]
 
 
 def pretrain(

@@ -5,7 +5,7 @@ Plain module: a table. A new method enters by adding one `Method` to `METHODS`; 
 
 import importlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -38,7 +38,7 @@ class Method:
     by_hand: str  # the double loop on that page, of the same arguments and without `reduction` and `check`
     options: Mapping = field(default_factory=dict, hash=False)  # keyword arguments that make this variant
     temperature: bool = False  # whether it takes one
-    promises: frozenset = frozenset()  # keys of PROMISES
+    promises: Set = frozenset()  # keys of PROMISES
     oracles: tuple = ()  # names of outside implementations in tests/oracles.py that it must equal
 
     def __post_init__(self):

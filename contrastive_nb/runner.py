@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from contrastive_nb import files, fingerprint, profiles
+from contrastive_nb import files, fingerprint, plots, profiles
 
 SAVES = ("laptop", "gpu")
 STARTUP = 180  # seconds that a kernel may need to start; a notebook's own minutes begin with its first cell
@@ -192,7 +192,7 @@ def kernel_home(build: Path) -> Path:
         spec.parent.mkdir(parents=True, exist_ok=True)
         part = spec.with_suffix(f".{os.getpid()}.part")
         part.write_text(text, encoding="utf-8")
-        os.replace(part, spec)
+        part.replace(spec)
     return home
 
 
@@ -200,7 +200,7 @@ def environment(job: Job, resume: bool) -> dict[str, str]:
     "What a notebook's processes find: one thread, a fixed hash seed, this Python first, no export, the run's settings."
     home = kernel_home(job.folder)
     env = dict(os.environ) | dict.fromkeys(THREADS, "1")
-    env["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), env.get("PATH", "")])
+    env["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), env.get("PATH", "")])
     env |= {"PYTHONHASHSEED": "0", "IN_TEST": "1", _TAG: job.tag, "PYDEVD_DISABLE_FILE_VALIDATION": "1", "PYTHONUNBUFFERED": "1"}
     env |= {"IPYTHONDIR": str(home / "ipython"), "JUPYTER_CONFIG_DIR": str(home / "config"), "JUPYTER_DATA_DIR": str(home)}
     env |= {"JUPYTER_PATH": str(home), "JUPYTER_RUNTIME_DIR": str(home / "runtime"), "JUPYTER_PLATFORM_DIRS": "1"}
@@ -300,13 +300,16 @@ def _memory_now(tag: str) -> float | None:
 
 
 def _tidy(book: dict, keep_injected: bool = True) -> dict:
-    "Take papermill's marks and all times out of a notebook."
+    "Take papermill's marks and all times out of a notebook, and the digits that nobody sees out of its figures."
     book["metadata"].pop("papermill", None)
     if not keep_injected:
         book["cells"] = [cell for cell in book["cells"] if "injected-parameters" not in cell["metadata"].get("tags", [])]
     for cell in book["cells"]:
         for key in ("papermill", "execution"):
             cell["metadata"].pop(key, None)
+        for data in (output["data"] for output in cell.get("outputs", []) if "data" in output):
+            if "image/svg+xml" in data:
+                data["image/svg+xml"] = plots.rounded("".join(data["image/svg+xml"])).splitlines(keepends=True)
     return book
 
 
@@ -314,7 +317,7 @@ def _write(book: dict, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     part.write_text(json.dumps(book, indent=1, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
-    os.replace(part, path)
+    part.replace(path)
 
 
 def _stamp(path: Path, job: Job) -> str:
@@ -324,7 +327,7 @@ def _stamp(path: Path, job: Job) -> str:
         record["runs"][job.profile]["code"] = job.code
         part = path.with_suffix(".part")
         part.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        os.replace(part, path)
+        part.replace(path)
     return path.stem
 
 
@@ -465,7 +468,9 @@ def execute(jobs: list[Job], *, parallel: int = 2, resume: bool = False) -> bool
         for job in jobs:
             if job.status == "waiting" and (note := job.finished()):
                 job.status, job.seconds, job.memory, job.claims = "skipped", note["seconds"], note["memory"], note["claims"]
-    waiting, running, events = [job for job in jobs if job.status == "waiting"], [], queue.Queue()
+    waiting = [job for job in jobs if job.status == "waiting"]
+    running: list[Job] = []
+    events: queue.Queue = queue.Queue()
     progress = _Progress(waiting)
     try:
         with _interruptible():
@@ -564,7 +569,7 @@ def _clock(seconds: float | None) -> str:
 def table(head: list[str], rows: list[list[str]]) -> str:
     "Aligned columns of plain text."
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
-    lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths)).rstrip() for row in [head, *rows]]
+    lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in [head, *rows]]
     return "\n".join(lines)
 
 
@@ -672,7 +677,7 @@ def run(request: Request) -> int:
     if request.stale:
         stale = fingerprint.stale_notebooks(request.profile, folder, claims)
         names = [name for name in names if name in stale]
-    options = dict(device=request.device, overrides=overrides, minutes=request.minutes)
+    options: dict = dict(device=request.device, overrides=overrides, minutes=request.minutes)
     jobs = plan(names, request.profile, notebooks=folder, build=build, **options)
     if not jobs:
         print("nothing to run" + (": no notebook is stale" if request.stale else ""))

@@ -19,6 +19,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -92,7 +93,7 @@ def accelerating(
             atexit.register(_leave_group)
         yield accelerator
     finally:
-        for memory, old in zip(memories, before):
+        for memory, old in zip(memories, before, strict=True):
             memory.clear()
             memory.update(old)
 
@@ -111,11 +112,11 @@ class History:
 class _State:
     "Everything that a training changes."
 
-    accelerator: object
+    accelerator: Any
     place: torch.device
     settings: dict  # what a checkpoint must have been made with
     parts: nn.ModuleDict  # the model, and build and objective where they are modules
-    optimizer: object
+    optimizer: Any
     generator: torch.Generator
     losses: list[float]
     seconds: float
@@ -125,17 +126,17 @@ class _State:
 # %% ../nbs/0_foundations/04_training.ipynb #c448aea5
 def _start(accelerator, device: str, settings: dict, **parts) -> _State:
     place = torch.device(device) if accelerator.num_processes == 1 else accelerator.device
-    parts = nn.ModuleDict({name: part for name, part in parts.items() if isinstance(part, nn.Module)}).to(place).train()
-    optimizer = torch.optim.AdamW(parameter_groups(parts, settings["weight_decay"]), lr=settings["lr"])
+    learned = nn.ModuleDict({name: part for name, part in parts.items() if isinstance(part, nn.Module)}).to(place).train()
+    optimizer = torch.optim.AdamW(parameter_groups(learned, settings["weight_decay"]), lr=settings["lr"])
     seed = settings["seed"] + accelerator.process_index
     start = int(torch.randint(2**31, (), generator=torch.Generator().manual_seed(seed)))
     torch.default_generator.manual_seed(start)  # dropout and its like draw from torch's own generators, and not the batches' numbers
     if place.type == "cuda":
         torch.cuda.manual_seed(start)
     settings |= {"device": place.type, "processes": accelerator.num_processes}
-    settings["shape"] = {name: tuple(value.shape) for name, value in parts.state_dict().items() if isinstance(value, Tensor)}
+    settings["shape"] = {name: tuple(value.shape) for name, value in learned.state_dict().items() if isinstance(value, Tensor)}
     optimizer = accelerator.prepare_optimizer(optimizer, device_placement=False)
-    return _State(accelerator, place, settings, parts, optimizer, torch.Generator().manual_seed(seed), [], 0.0, time.perf_counter())
+    return _State(accelerator, place, settings, learned, optimizer, torch.Generator().manual_seed(seed), [], 0.0, time.perf_counter())
 
 # %% ../nbs/0_foundations/04_training.ipynb #96ab1cbf
 def _own_dice(device: str):
@@ -164,7 +165,7 @@ def _keep(state: _State) -> tuple:
 @torch.no_grad()
 def _give_back(state: _State, kept: tuple) -> None:
     _set_dice(state, kept[0])
-    for buffer, old in zip(state.parts.buffers(), kept[1]):
+    for buffer, old in zip(state.parts.buffers(), kept[1], strict=True):
         buffer.copy_(old)
 
 # %% ../nbs/0_foundations/04_training.ipynb #1e16865f
@@ -177,11 +178,11 @@ def write_whole(
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
-        with open(part, "wb") as file:
+        with part.open("wb") as file:
             torch.save(value, file)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(part, path)
+        part.replace(path)
     finally:
         part.unlink(missing_ok=True)
 
@@ -233,8 +234,8 @@ def _load(state: _State, path: Path | None) -> int | None:
     except Exception as error:
         raise ValueError(f"checkpoint: {path} is not one of fit's ({type(error).__name__}); move it away to start anew") from error
     if told:
-        told = "; ".join(told[:3]) + (f"; and {len(told) - 3} more" if len(told) > 3 else "")
-        raise ValueError(f"checkpoint: {path} was made with other settings ({told}); move it away to start anew")
+        shown = "; ".join(told[:3]) + (f"; and {len(told) - 3} more" if len(told) > 3 else "")
+        raise ValueError(f"checkpoint: {path} was made with other settings ({shown}); move it away to start anew")
     state.parts.load_state_dict(saved["parts"])
     state.optimizer.load_state_dict(saved["optimizer"])
     if saved["scaler"] is not None:

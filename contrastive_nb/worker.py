@@ -47,7 +47,7 @@ def write(nb, path: Path) -> None:
 
     part = path.with_suffix(".part")
     nbformat.write(nb, part)
-    os.replace(part, path)
+    part.replace(path)
 
 
 def peak_memory() -> float | None:

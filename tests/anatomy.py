@@ -4,6 +4,7 @@
 """
 
 import ast
+import itertools
 import json
 import math
 import os
@@ -38,6 +39,7 @@ class Cell:
         self.directives = [re.sub(r"^#\|\s*", "", line) for line in lines if line.startswith("#|")] if self.is_code else []
         self.text = "\n".join(line for line in lines if not (self.is_code and line.startswith("#|")))
         self.lines = [line for line in self.text.split("\n") if line.strip()]
+        self.length = sum(bool(line.strip(" )]},")) for line in self.lines)  # a line of closing brackets says nothing
 
     @property
     def is_exported(self) -> bool:
@@ -357,7 +359,7 @@ def parameters(page):
 
 
 def grain(page):
-    plain = sorted(len(cell.lines) for cell in page.code if cell.is_plain)
+    plain = sorted(cell.length for cell in page.code if cell.is_plain)
     if plain:
         middle, tenth = statistics.median(plain), plain[min(len(plain) - 1, int(0.9 * len(plain)))]
         if not 3 <= middle <= 6:
@@ -365,8 +367,8 @@ def grain(page):
         if tenth > 15:
             yield f"a tenth of the plain code cells have {tenth} lines or more, want 15 at most"
     for cell in page.code:
-        if len(cell.lines) > 30:
-            yield f"cell {cell.number} has {len(cell.lines)} lines, want 30 at most"
+        if cell.length > 30:
+            yield f"cell {cell.number} has {cell.length} lines, want 30 at most"
 
 
 def text_share(page):
@@ -375,7 +377,7 @@ def text_share(page):
         yield f"{len(page.markdown)} text cells for {len(code)} code cells, want 0.6 a code cell at least"
     told = re.sub(r"^\|.*$", "", "\n\n".join(prose(cell.source) for cell in page.markdown).split("\n## References")[0], flags=re.M)
     words = len(re.findall(r"[A-Za-z][\w'-]*", told))  # tables and references are looked up, not read
-    lines = sum(len(cell.lines) for cell in code)
+    lines = sum(cell.length for cell in code)
     if lines and not 3 <= words / lines <= (math.inf if page.kind == "guide" else 8):
         yield f"{words / lines:.1f} words of text a line of code, want 3 to 8"
 
@@ -418,7 +420,7 @@ def exercises(page):
     if not 3 <= len(begins) <= 5:
         yield f"{len(begins)} exercises of a kind ({KINDS.replace('|', ', ')}, in bold or a heading), want 3 to 5"
     checked = 0
-    for i, (begin, end) in enumerate(zip(begins, begins[1:] + [section[-1].number + 1]), 1):
+    for i, (begin, end) in enumerate(itertools.pairwise([*begins, section[-1].number + 1]), 1):
         cells = page.cells[begin - 1 : end - 1]
         stub = [c for c in cells if c.is_plain and "raise NotImplementedError" in c.source]
         solved = [c for c in cells if c.is_plain and "solution" in c.tags]
@@ -471,7 +473,9 @@ def claims(page):
     stated, first_judged = [], min((cell.number for cell in page.code if cell.calls("judge")), default=None)
     for cell in page.code:
         for call in cell.calls("Claim"):
-            said = {k: v for k, v in zip(("id", "paper", "notebook", "kind"), call.args)} | {k.arg: k.value for k in call.keywords}
+            said = {k: v for k, v in zip(("id", "paper", "notebook", "kind"), call.args, strict=False)} | {
+                k.arg: k.value for k in call.keywords
+            }
             stated.append((cell.number, pattern(said.get("id")), getattr(said.get("kind"), "value", None)))
     for kind in LEAST_SEEDS if page.kind == "method" else ("outcome",):
         if kind not in [k for _, _, k in stated]:

@@ -29,7 +29,31 @@ MADE = {
     ".pytest_cache",
     ".ruff_cache",
     ".hypothesis",
+    ".mypy_cache",
 }
+
+
+def pytest_addoption(parser):
+    parser.addini("cpu_seconds", "CPU seconds that a test, or what is set up for it, may take unless it is marked slow", default="60")
+
+
+def cpu_seconds() -> float:
+    "Of this process and of those that it started and saw end."
+    return sum(os.times()[:4])
+
+
+def within_budget(item):
+    "Fails what takes too long for `make test`, so that its length does not creep up."
+    before, limit = cpu_seconds(), float(item.config.getini("cpu_seconds"))
+    result = yield
+    spent = cpu_seconds() - before
+    if spent > limit and item.get_closest_marker("slow") is None:
+        pytest.fail(f"took {spent:.3g} CPU seconds, want at most {limit:g}: shorten it, or mark it slow beside a short one", pytrace=False)
+    return result
+
+
+pytest_runtest_setup = pytest.hookimpl(wrapper=True)(within_budget)
+pytest_runtest_call = pytest.hookimpl(wrapper=True)(within_budget)
 
 
 @pytest.fixture(autouse=True)

@@ -173,7 +173,7 @@ def value_and_gradient(loss: Callable, *inputs: Tensor) -> tuple[Tensor, list[Te
     inputs = [x.detach().clone().requires_grad_() for x in inputs]
     value = loss(*inputs)
     gradients = torch.autograd.grad(value, inputs, allow_unused=True) if value.requires_grad else [None] * len(inputs)
-    return value.detach(), [torch.zeros_like(x) if g is None else g for x, g in zip(inputs, gradients)]
+    return value.detach(), [torch.zeros_like(x) if g is None else g for x, g in zip(inputs, gradients, strict=True)]
 
 
 def method_on(method, case: Case, scores: Tensor | None = None, **keywords) -> tuple[Tensor, Tensor]:
@@ -263,7 +263,7 @@ def check_loop(method) -> None:
     "The value and gradient of the page's double loop, on every builder."
     for case, temperature in itertools.product(cases(method.shape), (0.5, 0.1) if method.temperature else (None,)):
         where = f"{case.name}, temperature {temperature}"
-        want, (slope,) = value_and_gradient(lambda s: loop_mean(method, case, s, temperature), case.scores)
+        want, (slope,) = value_and_gradient(partial(loop_mean, method, case, temperature=temperature), case.scores)
         got, gradient = method_on(method, case, temperature=temperature)
         close(got, want, f"value against the double loop ({where})", tolerance=1e-10)
         close(gradient, slope, f"gradient against the double loop ({where})", tolerance=1e-10)
@@ -279,8 +279,10 @@ def check_loop_per_query(method) -> None:
         got = call(method, *case.arguments, reduction="none")
         close(got, want, f"losses against the double loop ({case.name})", tolerance=1e-10)
         weight = normal(len(want), seed=9)
-        _, (slope,) = value_and_gradient(lambda s: (loop(method, case, s)[0] * weight).sum(), case.scores)
-        _, (gradient,) = value_and_gradient(lambda s: (call(method, s, *case.rest, reduction="none") * weight).sum(), case.scores)
+        _, (slope,) = value_and_gradient(lambda s, case=case, weight=weight: (loop(method, case, s)[0] * weight).sum(), case.scores)
+        _, (gradient,) = value_and_gradient(
+            lambda s, case=case, weight=weight: (call(method, s, *case.rest, reduction="none") * weight).sum(), case.scores
+        )
         close(gradient, slope, f"gradient of single losses against the double loop ({case.name})", tolerance=1e-10)
 
 
@@ -341,7 +343,7 @@ def check_gradcheck(method) -> None:
             inputs.append((0.4 + torch.rand(shape, generator=numbers(3), dtype=FLOAT64) / 2).requires_grad_())
         for reduction in ("mean", "none"):
 
-            def loss(scores, temperature=None):
+            def loss(scores, temperature=None, reduction=reduction):
                 return call(method, scores, *case.rest, temperature=temperature, reduction=reduction)
 
             try:
@@ -472,7 +474,7 @@ def against_float64(loss: Callable, inputs: tuple, value_tolerance: float, slope
         pytest.skip(f"the exact value, {want:.3g}, lies below the normal range of float32")
     got, gradients = value_and_gradient(loss, *inputs)
     assert got.dtype == torch.float32, f"got a loss of dtype {got.dtype}, want float32"
-    assert all(g.dtype == x.dtype for g, x in zip(gradients, inputs)), "a gradient has another dtype than its input"
+    assert all(g.dtype == x.dtype for g, x in zip(gradients, inputs, strict=True)), "a gradient has another dtype than its input"
     near(got, want, "value", tolerance=value_tolerance)
     near(*(torch.cat([g.flatten().double() for g in each]) for each in (gradients, slopes)), "gradient", tolerance=slope_tolerance)
 
@@ -538,7 +540,7 @@ def check_half_precision(method) -> None:
 def check_half_embeddings(method) -> None:
     "Half-precision embeddings through a builder: as good as float64 on the same rounded embeddings."
     for dtype, temperature in itertools.product((torch.float16, torch.bfloat16), (0.5, 0.07)):
-        against_float64(lambda a, b: call(method, *two_views(a, b), temperature=temperature), pointed("away", dtype), 1e-2, 1e-2)
+        against_float64(lambda a, b, t=temperature: call(method, *two_views(a, b), temperature=t), pointed("away", dtype), 1e-2, 1e-2)
 
 
 @check(shapes=("pairs",))
@@ -595,7 +597,7 @@ def check_edges(method) -> None:
         got, gradient = method_on(method, case)
         assert torch.isfinite(got) and torch.isfinite(gradient).all(), f"not finite: {case.name}"
         if case.name != "far apart":  # there the loop's own exp overflows
-            want, (slope,) = value_and_gradient(lambda s: loop_mean(method, case, s), case.scores)
+            want, (slope,) = value_and_gradient(partial(loop_mean, method, case), case.scores)
             close(got, want, f"value ({case.name})", tolerance=1e-10)
             close(gradient, slope, f"gradient ({case.name})", tolerance=1e-10)
 
@@ -616,7 +618,7 @@ def check_edge_lists(method) -> None:
         got, gradient = method_on(method, case)
         assert torch.isfinite(got) and torch.isfinite(gradient).all(), f"not finite: {case.name}"
         if case.name not in ("far apart", "no document"):
-            want, (slope,) = value_and_gradient(lambda s: loop_mean(method, case, s), case.scores)
+            want, (slope,) = value_and_gradient(partial(loop_mean, method, case), case.scores)
             close(got, want, f"value ({case.name})", tolerance=1e-10)
             close(gradient, slope, f"gradient ({case.name})", tolerance=1e-10)
 
@@ -690,7 +692,9 @@ def bad_inputs(method) -> list[tuple]:
 def check_bad_input(method) -> None:
     "Every wrong argument is refused by name, with what came and what is wanted."
     case = plain(method)
-    good = dict(zip(("scores", "positives", "negatives"), case.arguments)) | ({"temperature": 0.5} if method.temperature else {})
+    good = dict(zip(("scores", "positives", "negatives"), case.arguments, strict=True)) | (
+        {"temperature": 0.5} if method.temperature else {}
+    )
     faults = []
     for what, change, exception, words in bad_inputs(method):
         name = f"{' and '.join(set(change) - {'check'})}: {what}"
@@ -735,10 +739,10 @@ def check_func(method) -> None:
     "torch.func: grad is autograd's, vmap over stacked scores is the loop over them."
     for case in cases(method.shape):
         stacked = torch.stack([case.scores, case.scores.roll(1, 0), -case.scores])
-        loss = lambda s: call(method, s, *case.rest)  # noqa: E731
+        loss = lambda s, case=case: call(method, s, *case.rest)  # noqa: E731
         close(torch.func.grad(loss)(case.scores), method_on(method, case)[1], f"torch.func.grad ({case.name})", tolerance=1e-12)
         for name, function in {
-            "vmap": lambda s: call(method, s, *case.rest, reduction="none"),
+            "vmap": lambda s, case=case: call(method, s, *case.rest, reduction="none"),
             "vmap of grad": torch.func.grad(loss),
         }.items():
             want = torch.stack([function(s) for s in stacked])
@@ -751,8 +755,8 @@ def check_same_bits(method) -> None:
     for case in cases(method.shape):
         before = [None if x is None else x.clone() for x in case.arguments]
         first, second = method_on(method, case), method_on(method, case)
-        assert all(torch.equal(a, b) for a, b in zip(first, second)), f"two calls give other bits ({case.name})"
-        for x, y in zip(before, case.arguments):
+        assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True)), f"two calls give other bits ({case.name})"
+        for x, y in zip(before, case.arguments, strict=True):
             same = x is y or torch.equal(torch.nan_to_num(x.double(), 9.0), torch.nan_to_num(y.double(), 9.0))
             assert same, f"an argument was changed ({case.name})"
 
@@ -777,7 +781,7 @@ def check_mixer_constants(method) -> None:
         assert not points.requires_grad, f"the points are not detached ({case.name})"
         assert points.dim() == 3 and (points.shape[0], points.shape[2]) == inputs[0].shape, f"shape {tuple(points.shape)} ({case.name})"
         close(points.norm(dim=-1), torch.ones_like(points[..., 0]), f"length of the points ({case.name})", tolerance=1e-12)
-        assert all(torch.equal(x, y) for x, y in zip(inputs, case.arguments)), f"an argument was changed ({case.name})"
+        assert all(torch.equal(x, y) for x, y in zip(inputs, case.arguments, strict=True)), f"an argument was changed ({case.name})"
 
 
 @check(shapes=("mixer",))
@@ -848,8 +852,8 @@ def check_oracle(method, name: str) -> None:
     shapes, ours = ARRANGEMENTS[oracle.builder]
     for temperature, seed in itertools.product((0.5, 0.1), (0, 1)):
         inputs = draw(*shapes, seed=seed)
-        want, slopes = value_and_gradient(lambda *x: oracle.function(*x, temperature), *inputs)
-        got, gradients = value_and_gradient(lambda *x: ours(lambda *p: call(method, *p, temperature=temperature), *x), *inputs)
+        want, slopes = value_and_gradient(lambda *x, t=temperature: oracle.function(*x, t), *inputs)
+        got, gradients = value_and_gradient(partial(ours, partial(call, method, temperature=temperature)), *inputs)
         close(got, want, f"value against {name}, temperature {temperature}", tolerance=1e-12)
-        for gradient, slope in zip(gradients, slopes):
+        for gradient, slope in zip(gradients, slopes, strict=True):
             close(gradient, slope, f"gradient against {name}, temperature {temperature}", tolerance=1e-12)

@@ -198,7 +198,7 @@ def _(q, k, temperature):
 @oracle("torch cross_entropy of two grades", builder="two grades", package="torch")
 def _(scores, temperature):
     losses = []
-    for row, good in zip(scores, GRADES > 1):
+    for row, good in zip(scores, GRADES > 1, strict=True):
         logits = torch.cat([row[good][:, None], row[~good].expand(int(good.sum()), -1)], 1)
         losses.append(F.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.long)))
     return torch.stack(losses).mean()

@@ -241,6 +241,16 @@ def test_each_rule_finds_the_page_that_breaks_it(case, claims):
     assert rule in {problem.split(":")[0] for problem in anatomy.problems(NAME, nb, claims=claims)}
 
 
+@pytest.mark.parametrize("last, lines", [("    ),", 30), ("    0,", 31)])
+def test_a_line_of_closing_brackets_is_no_line_of_a_cell(last, lines):
+    rows = "\n".join(f"        {i}," for i in range(28))
+    cell = anatomy.Cell(1, code(f"x = (\n    (\n{rows}\n{last}\n" + (")" if lines == 30 else "))")))
+    assert cell.length == lines and len(cell.lines) == 32
+    nb = good()
+    nb["cells"].append(cell.raw)
+    assert any("lines, want 30" in problem for problem in anatomy.problems(NAME, nb)) is (lines > 30)
+
+
 @pytest.mark.parametrize("seeds, enough", [([0], False), (list(range(7)), False), (list(range(8)), True)])
 def test_an_outcome_needs_eight_seeds(claims, seeds, enough):
     (claims / "X77-outcome-toy.json").write_text(json.dumps({"runs": {"laptop": {"seeds": seeds}}}))

@@ -6,6 +6,7 @@ import platform
 import re
 import signal
 import textwrap
+from pathlib import Path
 
 import pytest
 import torch
@@ -108,7 +109,7 @@ def test_every_contestant_computes_the_value_of_its_group(name, rows):
     right.backward()
     assert float(value) == pytest.approx(right.item(), rel=2e-6)
     assert right.item() > 0.1  # a loss of zero would be anyone's
-    for mine, theirs in zip((query, key), exact):
+    for mine, theirs in zip((query, key), exact, strict=True):
         torch.testing.assert_close(mine.grad.double(), theirs.grad, rtol=1e-4, atol=2e-6)
 
 
@@ -207,7 +208,9 @@ def test_who_fails_says_so_and_the_others_go_on(fakes):
     good = next(cell for cell in table["cells"] if cell["contestant"] == "infonce/good")
     assert good["done"] and [len(good[key]) for key in ("seconds", "wall", "bytes", "to_floor", "to_torch")] == [2] * 5
     torch_cell = next(cell for cell in table["cells"] if cell["contestant"] == "infonce/torch")
-    assert good["to_torch"] == pytest.approx([a / b for a, b in zip(good["seconds"], torch_cell["seconds"])], rel=2e-3)  # of one round
+    assert good["to_torch"] == pytest.approx(
+        [a / b for a, b in zip(good["seconds"], torch_cell["seconds"], strict=True)], rel=2e-3
+    )  # of one round
     assert torch_cell["to_torch"] == [1.0, 1.0]
 
 
@@ -234,7 +237,7 @@ def test_an_interrupted_comparison_keeps_what_is_done_and_goes_on(fakes, tmp_pat
     assert cells_of(table)[("infonce/good", 48)] == "not reached"
 
     asked.clear()
-    monkeypatch.setattr(bench.Template, "ask", lambda self, job, seconds: asked.append((job.get("rows"))) or real(self, job, seconds))
+    monkeypatch.setattr(bench.Template, "ask", lambda self, job, seconds: asked.append(job.get("rows")) or real(self, job, seconds))
     again, whole = bench.run(plan, path)
     assert whole and all(cells_of(again, "done").values()) and 32 not in asked
     assert [c for c in again["cells"] if c["rows"] == 32] == [c for c in table["cells"] if c["rows"] == 32]
@@ -252,7 +255,7 @@ def test_ratios_are_never_taken_across_runs(fakes, tmp_path):
     second, _ = bench.run(plan_of(fakes, ["good"], sizes=[32]), path)
     by_name = {cell["contestant"]: cell for cell in second["cells"]}
     assert set(by_name) == {"products", "infonce/torch", "infonce/good"}
-    measured = [a / b for a, b in zip(by_name["infonce/good"]["seconds"], by_name["infonce/torch"]["seconds"])]
+    measured = [a / b for a, b in zip(by_name["infonce/good"]["seconds"], by_name["infonce/torch"]["seconds"], strict=True)]
     assert by_name["infonce/good"]["to_torch"] == pytest.approx(measured, rel=2e-3)
     assert by_name["infonce/torch"]["seconds"] != [c for c in first["cells"] if c["contestant"] == "infonce/torch"][0]["seconds"]
 
@@ -325,7 +328,7 @@ def check_table(table):
     assert len(set(keys)) == len(keys)
     said = json.dumps(table)
     assert platform.node() not in said or len(platform.node()) < 4
-    assert os.sep + "home" not in said and os.path.expanduser("~") + os.sep not in said
+    assert os.sep + "home" not in said and f"{Path.home()}{os.sep}" not in said
 
 
 def test_a_table_says_all_and_can_be_read_again(fakes, tmp_path):

@@ -45,7 +45,7 @@ PHONE = {"width": 390, "height": 844}
 
 if CHROMIUM is None:
     pytest.skip("Chromium is not on PATH: neither the website nor JupyterLab is read in a browser", allow_module_level=True)
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = pytest.mark.browser
 axe = pytest.importorskip(
     "axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed: the website is not read in a browser"
 )
@@ -164,13 +164,13 @@ def reader(context):
     return look
 
 
-@pytest.fixture(scope="session")
-def read(site, served, browser):
-    "What there is to see on every page, read once: address -> findings."
+@pytest.fixture(scope="session", params=["kinds", pytest.param("every", marks=pytest.mark.slow)])
+def read(request, site, served, browser):
+    "What there is to see on one page of each kind, or on every page, read once: address -> findings."
     context = browser.new_context()
     look = reader(context)
     names = [path.relative_to(site).as_posix() for path in sorted(site.rglob("*.html"))]
-    found = {name: look(served + name, name in WHOLE) for name in names}
+    found = {name: look(served + name, name in WHOLE) for name in names if request.param == "every" or name in WHOLE}
     context.close()
     return found
 
@@ -202,12 +202,13 @@ def each(read, key):
 # --- every page -------------------------------------------------------------------------------------------------------------------
 
 
-def test_every_notebook_and_every_module_has_a_page(read, tree):
+def test_every_notebook_and_every_module_has_a_page(site, tree):
     from contrastive_nb.site import book
 
+    made = {path.relative_to(site).as_posix() for path in site.rglob("*.html")}
     names = (path.relative_to(tree / "nbs") for path in (tree / "nbs").rglob("*.ipynb"))
-    assert {book.address(name.as_posix()) for name in names if name.parts[0][0] not in "_."} <= set(read)
-    assert {"index.html", "catalogue.html", "ledger.html", "references.html", "api/index.html", "api/pairs.html"} <= set(read)
+    assert {book.address(name.as_posix()) for name in names if name.parts[0][0] not in "_."} <= made
+    assert {"index.html", "catalogue.html", "ledger.html", "references.html", "api/index.html", "api/pairs.html", *WHOLE} <= made
 
 
 def test_links_and_anchors_lead_somewhere(read, site, served):
@@ -429,7 +430,7 @@ def lab(tmp_path_factory, tree):
         log.close()
 
 
-@pytest.mark.parametrize("name", ["index", "0_foundations/01_pairs", "3_debiasing/01_debiased"])
+@pytest.mark.parametrize("name", ["index", "0_foundations/01_pairs", pytest.param("3_debiasing/01_debiased", marks=pytest.mark.slow)])
 def test_a_notebook_runs_whole_in_jupyterlab(lab, tree, page, name):
     "The front page, a derivation, an experiment at ci size, opened in a browser: Run All leaves no error."
     cells = json.loads((tree / "nbs" / f"{name}.ipynb").read_text(encoding="utf-8"))["cells"]

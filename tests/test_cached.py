@@ -53,7 +53,7 @@ def points(seed=0, rows=N, dtype=torch.float64):
 
 
 def in_pieces(encoder, x, mini_batch):
-    "The reference: the same mini-batches in the same order, their graphs kept."
+    "The reference: the same mini-batches in the same order, their graphs kept. The same kernels see the same numbers: the same bits."
     cut = (
         (lambda start: {key: part[start : start + mini_batch] for key, part in x.items()})
         if isinstance(x, dict)
@@ -74,7 +74,7 @@ def outcome(step, learning, seed=1):
 
 
 def same(a, b):
-    return len(a) == len(b) and all(torch.equal(x, y) for x, y in zip(a, b))
+    return len(a) == len(b) and all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
 
 
 # --- the same bits as with the graph kept ----------------------------------------------------------------------------------------------
@@ -116,8 +116,8 @@ def test_autocast_is_replayed_outside_and_inside_the_encoder(dtype):
 
     learning = [*model.parameters()]
     for encoder in (model, inside):
-        kept = outcome(lambda: outside(lambda: in_pieces(encoder, x, 6)), learning)
-        assert same(kept, outcome(lambda: outside(lambda: cached(encoder, x, mini_batch=6)), learning))
+        kept = outcome(partial(outside, partial(in_pieces, encoder, x, 6)), learning)
+        assert same(kept, outcome(partial(outside, partial(cached, encoder, x, mini_batch=6)), learning))
 
 
 # --- one pass over the batch, any objective -----------------------------------------------------------------------------------------------
@@ -144,7 +144,7 @@ def test_every_objective_gets_the_gradient_of_one_pass(name):
     learning = [*first.parameters(), *second.parameters()]
     whole = outcome(lambda: OBJECTIVES[name](first(a), second(b)), learning)
     ours = outcome(lambda: OBJECTIVES[name](cached(first, a, mini_batch=7), cached(second, b, mini_batch=3)), learning)
-    for x, y in zip(whole[:-1], ours[:-1]):
+    for x, y in zip(whole[:-1], ours[:-1], strict=True):
         assert torch.allclose(x, y, rtol=1e-12, atol=1e-12 * max(1, x.abs().max()))
 
 
@@ -173,7 +173,7 @@ def test_nested_inputs_are_cut_alike(inputs, encoder):
     model = made(mlp).eval()
     want = outcome(lambda: (model(points(1)) + model(points(2))).square().sum(), [*model.parameters()])
     ours = outcome(lambda: cached(encoder(model), *inputs, mini_batch=6).square().sum(), [*model.parameters()])
-    assert all(torch.allclose(a, b, rtol=1e-12, atol=1e-12) for a, b in zip(want[:-1], ours[:-1]))
+    assert all(torch.allclose(a, b, rtol=1e-12, atol=1e-12) for a, b in zip(want[:-1], ours[:-1], strict=True))
 
 
 def test_methods_and_partials_are_encoders():
@@ -217,7 +217,7 @@ def test_a_compiled_encoder():
     compiled = torch.compile(model, backend="aot_eager")
     want = outcome(lambda: model(x).square().sum(), [*model.parameters()])
     ours = outcome(lambda: cached(compiled, x, mini_batch=10).square().sum(), [*model.parameters()])
-    assert all(torch.allclose(a, b, rtol=1e-12, atol=1e-12) for a, b in zip(want[:-1], ours[:-1]))
+    assert all(torch.allclose(a, b, rtol=1e-12, atol=1e-12) for a, b in zip(want[:-1], ours[:-1], strict=True))
 
 
 # --- graphs, frozen parts, trainers -----------------------------------------------------------------------------------------------------------
@@ -284,11 +284,10 @@ def _in_a_group(rank, folder):
     for _ in range(2):
         model.zero_grad()
         loss(cached(parallel, points(rank), mini_batch=6)).backward()
-    assert all(torch.allclose(p.grad, q.grad, rtol=1e-12, atol=1e-14) for p, q in zip(model.parameters(), alone.parameters()))
+    assert all(torch.allclose(p.grad, q.grad, rtol=1e-12, atol=1e-14) for p, q in zip(model.parameters(), alone.parameters(), strict=True))
     dist.destroy_process_group()
 
 
-@pytest.mark.slow
 def test_two_processes_with_distributed_data_parallel(tmp_path):
     torch.multiprocessing.spawn(_in_a_group, (str(tmp_path),), nprocs=2)
 
@@ -323,7 +322,6 @@ def test_one_mini_batch_is_alive_at_a_time():
     assert len(most) == 5
 
 
-@pytest.mark.slow
 def test_a_step_takes_the_memory_of_a_mini_batch():
     from contrastive_nb.bench import peak
 

@@ -86,7 +86,7 @@ def test_judge_known_values():
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(numbers, numbers), min_size=1, max_size=10), st.floats(1e-3, 10))
 def test_judge_is_symmetric_in_direction(pairs, smallest):
-    a, b = map(list, zip(*pairs))
+    a, b = map(list, zip(*pairs, strict=True))
     higher, lower = (change(smallest_effect=smallest, direction=d) for d in ("higher", "lower"))
     one, other = judge(higher, a, b), judge(lower, b, a)
     assert (one.effect, one.interval, one.verdict) == (other.effect, other.interval, other.verdict)
@@ -100,7 +100,7 @@ def test_judge_is_symmetric_in_direction(pairs, smallest):
 def test_judge_does_not_see_the_order_of_seeds(pairs, random):
     shuffled = pairs[:]
     random.shuffle(shuffled)
-    one, other = (judge(CLAIM, *map(list, zip(*p))) for p in (pairs, shuffled))
+    one, other = (judge(CLAIM, *map(list, zip(*p, strict=True))) for p in (pairs, shuffled))
     np.testing.assert_allclose([one.effect, *one.interval], [other.effect, *other.interval], rtol=1e-9, atol=1e-9)
 
 
@@ -136,7 +136,7 @@ def test_a_verdict_shows_itself():
     for text in (repr(verdict), verdict._repr_markdown_()):
         assert "0.0335" in text and "8 seeds" in text and "reconstructed" in text and "laptop" in text and "0.01" in text
     big = [judge(CLAIM, EIGHT, t)._repr_markdown_() for t in (BETTER, EIGHT, np.add(EIGHT, [0.1, -0.1] * 4))]
-    frames = {text.replace(v.capitalize(), "*").split("effect")[0] for text, v in zip(big, VERDICTS)}
+    frames = {text.replace(v.capitalize(), "*").split("effect")[0] for text, v in zip(big, VERDICTS, strict=True)}
     assert len(frames) == 1  # the three verdicts are printed alike
     assert "reconstructed" not in big[0] and "at laptop" not in big[0]
     assert repr(Verdict(0.1, (0.0, 0.2), VERDICTS[2], [1.0, 2.0], [1.1, 2.1])).startswith("inconclusive at this scale: effect 0.1")
@@ -238,7 +238,7 @@ def test_a_failed_write_leaves_the_old_record(tmp_path, monkeypatch):
     def full(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr(claims.os, "replace", full)
+    monkeypatch.setattr(claims.Path, "replace", full)
     with pytest.raises(OSError):
         written(tmp_path, treatment=[x + 1 for x in EIGHT])
     assert path.read_bytes() == before

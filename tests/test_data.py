@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from contrastive_nb import data, files
 from scipy import stats
+
+from contrastive_nb import data, files
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -50,13 +51,13 @@ def test_digits_are_all_there_once_with_their_own_class():
     from sklearn.datasets import load_digits
 
     raw = load_digits()
-    want = sorted(((image / 16).astype(np.float32).tobytes(), int(y)) for image, y in zip(raw.images, raw.target))
-    assert sorted(pair for part in data.digits(3) for pair in zip(rows(part), part.y.tolist())) == want
+    want = sorted(((image / 16).astype(np.float32).tobytes(), int(y)) for image, y in zip(raw.images, raw.target, strict=True))
+    assert sorted(pair for part in data.digits(3) for pair in zip(rows(part), part.y.tolist(), strict=True)) == want
 
 
 def test_a_seed_is_a_split():
     one, again, other = data.digits(1, 50, 10, 20), data.digits(1, 50, 10, 20), data.digits(2, 50, 10, 20)
-    assert all(torch.equal(a.x, b.x) and torch.equal(a.y, b.y) for a, b in zip(one, again))
+    assert all(torch.equal(a.x, b.x) and torch.equal(a.y, b.y) for a, b in zip(one, again, strict=True))
     assert not torch.equal(one.train.x, other.train.x)
     state = torch.get_rng_state()
     data.digits(1), data.latent_classes(1), data.shifted_queries(1)
@@ -84,7 +85,7 @@ def test_sizes_that_do_not_fit_are_named(draw, arguments, error, message):
 
 
 def test_halves_make_the_digits_again():
-    for part, whole in zip(data.digits_halves(4), data.digits(4)):
+    for part, whole in zip(data.digits_halves(4), data.digits(4), strict=True):
         assert part.left.shape[1:] == part.right.shape[1:] == (1, 8, 4)
         assert torch.equal(torch.cat([part.left, part.right], -1), whole.x) and torch.equal(part.y, whole.y)
 
@@ -198,7 +199,7 @@ def test_the_units_are_standard_deviations_of_the_affinity():
 
 def test_without_noise_the_relevant_are_the_highest():
     world = data.shifted_queries(noise=0)
-    for scores, relevant in zip(world.clean, world.relevance):
+    for scores, relevant in zip(world.clean, world.relevance, strict=True):
         assert scores[relevant].min() > scores[~relevant].max()
 
 
@@ -209,7 +210,7 @@ def test_a_shift_lowers_the_pooled_auc_and_no_other(seed):
     plain, shifted = (data.shifted_queries(seed, shift=size) for size in (0.0, 2.0))
     assert torch.equal(plain.relevance, shifted.relevance)
     torch.testing.assert_close(plain.clean, shifted.clean)
-    each = [[roc_auc_score(r, s) for r, s in zip(w.relevance.numpy(), w.scores.numpy())] for w in (plain, shifted)]
+    each = [[roc_auc_score(r, s) for r, s in zip(w.relevance.numpy(), w.scores.numpy(), strict=True)] for w in (plain, shifted)]
     np.testing.assert_allclose(*each, atol=1e-3)  # a near tie may turn in float32
     pooled = [roc_auc_score(w.relevance.flatten(), w.scores.flatten()) for w in (plain, shifted)]
     assert abs(pooled[0] - np.mean(each[0])) < 0.02 and pooled[1] < pooled[0] - 0.1
@@ -300,7 +301,7 @@ def put(folder, name="tiny", contents=CONTENTS):
 def describe(*urls, contents=CONTENTS, keys=("a", "b")):
     records = [
         dict(file=file, key=key, bytes=len(pack(file, inside)), sha256=hashlib.sha256(inside).hexdigest())
-        for (file, inside), key in zip(contents.items(), keys)
+        for (file, inside), key in zip(contents.items(), keys, strict=True)
     ]
     return dict(kind="images", reader="idx", licence="none", sources=[dict(url=url, tried=False) for url in urls], files=records)
 
@@ -612,7 +613,7 @@ def test_fashion_mnist_draws_disjoint_parts_from_the_right_side(small_fashion):
     grey = [(part.x[:, 0, 0, 0] * 255).round().int().tolist() for part in splits]
     assert [len(g) for g in grey] == [40, 20, 15] and sorted(grey[0] + grey[1]) == list(range(0, 120, 2))
     assert len(set(grey[2])) == 15 and all(g % 2 for g in grey[2])
-    for part, g in zip(splits, grey):
+    for part, g in zip(splits, grey, strict=True):
         assert part.x.dtype == torch.float32 and part.x.shape[1:] == (1, 28, 28) and part.y.dtype == torch.int64
         assert part.y.tolist() == [level // 2 % 10 for level in g]
     again, other = (data.fashion_mnist(s, 40, 20, 15, store=small_fashion) for s in (1, 2))

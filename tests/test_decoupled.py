@@ -50,7 +50,7 @@ def test_detached_weights_are_those_of_lightly(temperature):
         warnings.simplefilter("ignore", UserWarning)
         theirs = load("lightly.loss.dcl_loss", "DCLWLoss")(temperature, sigma=0.5)(*views)
     assert ours.item() == pytest.approx(theirs.item(), rel=1e-12)
-    for a, b in zip(torch.autograd.grad(ours, views), torch.autograd.grad(theirs, views)):
+    for a, b in zip(torch.autograd.grad(ours, views), torch.autograd.grad(theirs, views), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
 
 

@@ -18,8 +18,8 @@ def generator(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-def column(value, count=len(IMAGES)):
-    return torch.full((count,), float(value))
+def column(value, count=None):
+    return torch.full((count or len(IMAGES),), float(value))
 
 
 # --- networks -------------------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -234,7 +235,7 @@ SCRIPT = textwrap.dedent("""
     found["left"] = [name for name in names if "gloo" in name]
     with open(f"{{sys.argv[1]}}.{{rank}}", "w") as file:
         json.dump(found, file)
-""").format(tests=os.path.dirname(__file__))
+""").format(tests=str(Path(__file__).parent))
 
 
 @pytest.fixture(scope="module")
@@ -519,7 +520,6 @@ LAUNCH = textwrap.dedent("""
 """)
 
 
-@pytest.mark.slow
 def test_the_notebook_launcher_of_accelerate(tmp_path):
     (tmp_path / "launch.py").write_text(LAUNCH)
     environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "CUDA_VISIBLE_DEVICES": ""}

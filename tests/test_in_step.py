@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
 
 import anatomy
 import pytest
@@ -28,7 +29,7 @@ def files(folder):
 
 def changed_by_export_and_clean(folder):
     before = files(folder)
-    environment = os.environ | {"PATH": os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])}
+    environment = os.environ | {"PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
     for command in ("nbdev-export", "nbdev-clean"):
         done = subprocess.run([command], cwd=folder, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr

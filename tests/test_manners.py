@@ -85,9 +85,9 @@ def test_full_precision_switches_autocast_off_and_back():
 @pytest.mark.parametrize("counted", [[True, False, True, True], [False] * 4, [True] * 4])
 def test_reduce(counted):
     losses = torch.tensor([1.0, math.nan, 3.0, 5.0]) if not counted[1] else torch.tensor([1.0, 2.0, 3.0, 5.0])
-    kept = [x for x, c in zip(losses.tolist(), counted) if c]
+    kept = [x for x, c in zip(losses.tolist(), counted, strict=True) if c]
     mask = torch.tensor(counted)
-    assert manners.reduce(losses, mask, "none").tolist() == [x if c else 0 for x, c in zip(losses.tolist(), counted)]
+    assert manners.reduce(losses, mask, "none").tolist() == [x if c else 0 for x, c in zip(losses.tolist(), counted, strict=True)]
     assert manners.reduce(losses, mask, "sum").item() == sum(kept)
     assert manners.reduce(losses, mask, "mean").item() == sum(kept) / max(len(kept), 1)
 
@@ -123,7 +123,7 @@ def test_row_logsumexp_neither_overflows_nor_loses_the_digits_of_a_large_logit()
 
 def test_listed_and_sum_rows():
     rows, columns, logits = manners.listed(SCORES, MASK, 0.5)
-    assert list(zip(rows.tolist(), columns.tolist())) == [(q, k) for q in range(4) for k in range(6) if MASK[q, k]]
+    assert list(zip(rows.tolist(), columns.tolist(), strict=True)) == [(q, k) for q in range(4) for k in range(6) if MASK[q, k]]
     assert torch.equal(logits, SCORES[MASK] / 0.5)
     assert torch.allclose(manners.sum_rows(logits, rows, SCORES), torch.where(MASK, SCORES / 0.5, 0.0).sum(1))
 

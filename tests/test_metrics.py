@@ -111,7 +111,7 @@ def test_roc_is_scikit_learns(seed=3):
     positives = torch.rand(40, 30, generator=generator) < 0.3
     weights = torch.rand(40, 30, generator=generator, dtype=torch.float64)
     theirs = sklearn.metrics.roc_curve(positives.flatten(), scores.flatten(), sample_weight=weights.flatten(), drop_intermediate=False)
-    for ours, other in zip(roc(scores, positives, ~positives, weights), theirs):
+    for ours, other in zip(roc(scores, positives, ~positives, weights), theirs, strict=True):
         np.testing.assert_allclose(ours, other, rtol=1e-12)
 
 
@@ -125,10 +125,10 @@ def test_auc_of_many_pairs_is_scipys():
 def over_orders(scores, positives, negatives, count):
     "Mean over queries of the mean over all orders that the scores allow."
     values = []
-    for s, p, n in zip(scores.tolist(), positives.tolist(), negatives.tolist()):
+    for s, p, n in zip(scores.tolist(), positives.tolist(), negatives.tolist(), strict=True):
         used = [i for i in range(len(s)) if p[i] or n[i]]
         if any(p):
-            orders = [o for o in itertools.permutations(used) if all(s[a] >= s[b] for a, b in zip(o, o[1:]))]
+            orders = [o for o in itertools.permutations(used) if all(s[a] >= s[b] for a, b in itertools.pairwise(o))]
             values.append(np.mean([count([p[i] for i in order]) for order in orders]))
     return float(np.mean(values)) if values else math.nan
 
@@ -289,8 +289,8 @@ def test_calibration_error_is_the_loop(drawn, bins):
     sure, right = torch.tensor([x for x, _ in drawn], dtype=torch.float64), torch.tensor([y for _, y in drawn])
     edges = torch.linspace(0, 1, bins + 1, dtype=torch.float64).tolist()
     total = 0.0
-    for low, high in zip(edges, edges[1:]):
-        inside = [(x, y) for x, y in zip(sure.tolist(), right.tolist()) if low < x <= high or (low == 0 == x)]
+    for low, high in itertools.pairwise(edges):
+        inside = [(x, y) for x, y in zip(sure.tolist(), right.tolist(), strict=True) if low < x <= high or (low == 0 == x)]
         total += abs(sum(x for x, _ in inside) - sum(y for _, y in inside)) / len(drawn)
     assert close(calibration_error(sure, right, bins), total, 1e-9)
     assert int(calibration_bins(sure, right, bins).counts.sum()) == len(drawn)

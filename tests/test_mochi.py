@@ -110,7 +110,8 @@ def test_the_copy_computes_the_same_and_learns_nothing():
     online, x = network(), torch.randn(6, 4, generator=numbers())
     slow = slow_copy(online)
     assert not list(slow.parameters()) and set(slow.state_dict()) == set(online.state_dict())
-    assert torch.equal(slow(x), online(x)) and not slow(x).requires_grad
+    torch.testing.assert_close(slow(x), online(x))  # to rounding: what needs no gradient may go through another kernel of torch
+    assert not slow(x).requires_grad
     assert len(list(online.parameters())) == 6  # the original is as it was
     assert slow.double()(x.double()).dtype == torch.float64
 
@@ -143,8 +144,12 @@ def test_a_recurrent_network_follows_too():
     slow, x = slow_copy(online), torch.randn(2, 4, 3, generator=numbers())
     with torch.no_grad():
         online.weight_ih_l0 += 1
+    before = slow(x)[0]
     momentum_update(online, slow, 0.0)
-    assert torch.equal(slow(x)[0], online(x)[0])
+    torch.testing.assert_close(
+        slow(x)[0], online(x)[0]
+    )  # to rounding: a GRU of constants goes through a kernel of its own on some processors
+    assert not torch.allclose(before, online(x)[0], atol=1e-2)
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def test_nce_is_the_loop_over_samples(sizes, nu):
     want, slopes = value_and_gradient(lambda d, n: by_hand(d, n, odds), *inputs)
     got, gradients = value_and_gradient(lambda d, n: nce_loss(d, n, noise_per_datum=nu), *inputs)
     close(got, want, "value", tolerance=1e-12)
-    for gradient, slope in zip(gradients, slopes):
+    for gradient, slope in zip(gradients, slopes, strict=True):
         close(gradient, slope, "gradient", tolerance=1e-12)
 
 
@@ -88,7 +88,7 @@ def test_digits_in_float32(scale):
         want, slopes = value_and_gradient(loss, *(x.double() for x in inputs))
         got, gradients = value_and_gradient(loss, *inputs)
         assert got.dtype == torch.float32 and abs(got.double() - want) <= 1e-6 * abs(want)
-        for gradient, slope in zip(gradients, slopes):
+        for gradient, slope in zip(gradients, slopes, strict=True):
             assert (gradient.double() - slope).norm() <= 1e-5 * slope.norm()
 
 
@@ -158,7 +158,7 @@ def test_the_gradient_is_that_of_the_mean_ratio_over_a_fixed_u():
     log_u = torch.tensor(1.3).double()
     _, slopes = value_and_gradient(lambda d, n: n.exp().mean() / log_u.exp() - d.mean(), data, noise)
     _, gradients = value_and_gradient(lambda d, n: meco_loss(d, n, log_u), data, noise)
-    for gradient, slope in zip(gradients, slopes):
+    for gradient, slope in zip(gradients, slopes, strict=True):
         close(gradient, slope, "gradient", tolerance=1e-12)
 
 
@@ -169,7 +169,7 @@ def test_without_memory_it_is_the_log_mean_exp():
         want, slopes = value_and_gradient(lambda d, n: torch.logsumexp(n, 0) - math.log(6) - d.mean(), *inputs)
         got, gradients = value_and_gradient(forgetful, *inputs)
         close(got, want, "value", tolerance=1e-12)
-        for gradient, slope in zip(gradients, slopes):
+        for gradient, slope in zip(gradients, slopes, strict=True):
             close(gradient, slope, "gradient", tolerance=1e-12)
 
 

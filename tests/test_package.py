@@ -8,6 +8,7 @@ import math
 import os
 import pkgutil
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -32,12 +33,21 @@ def clean_environment():
 
 
 @pytest.fixture(scope="module")
-def outside(copy_tree, tmp_path_factory):
-    "A Python that has the wheel, built from the source archive of a copy of the tree, and not the checkout; and an empty folder."
-    folder = tmp_path_factory.mktemp("outside")
+def wheel(copy_tree, tmp_path_factory):
+    "The wheel that WHEEL names, as a release does; else one from the source archive of a copy of the tree."
+    if "WHEEL" in os.environ:
+        return Path(os.environ["WHEEL"]).resolve(strict=True)
+    folder = tmp_path_factory.mktemp("wheel")
     tree = copy_tree(folder / "tree")
     subprocess.run([sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, tree], check=True, capture_output=True)
-    (wheel,) = folder.glob("*.whl")
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def outside(wheel, tmp_path_factory):
+    "A Python that has the wheel and not the checkout; and an empty folder."
+    folder = tmp_path_factory.mktemp("outside")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "venv"], check=True)
     python = folder / "venv" / ("Scripts" if os.name == "nt" else "bin") / "python"
     install = ["install", "--no-deps", "--no-index", "--disable-pip-version-check", "-q", wheel]
@@ -65,6 +75,7 @@ def test_the_wheel_brings_what_is_needed_at_run_time(outside):
     assert ours and all((shared / "data" / path).is_file() for path in ours)
     assert (shared / "settings.ini").read_text() == (ROOT / "settings.ini").read_text()
     assert not list((outside[2] / "contrastive_nb").rglob("*.ipynb"))
+    assert (outside[2] / "contrastive_nb" / "py.typed").is_file()  # type checkers read our types
 
 
 def test_the_library_works_outside_the_tree(outside):
@@ -96,6 +107,48 @@ def test_run_outside_the_tree_says_in_one_line_what_to_do(outside):
     lines = (done.stdout + done.stderr).strip().splitlines()
     assert done.returncode != 0 and len(lines) == 1 and "clone" in lines[0], lines
     assert list(outside[1].iterdir()) == []  # and leaves nothing behind
+
+
+MINORS = (12, 13, 14)
+# what `import contrastive_nb` and `contrastive-nb --version` load of others, and what these load
+NEEDED = ("typer", "click", "rich", "shellingham", "annotated-doc", "typing-extensions", "markdown-it-py", "mdurl", "pygments", "pyyaml")
+
+
+def other_python(minor: int) -> str | None:
+    "A Python 3.x that runs: on PATH, of pyenv (whose commands on PATH answer only to the versions chosen), or one that uv knows."
+    found = [Path(folder, f"python3.{minor}") for folder in os.environ["PATH"].split(os.pathsep)]
+    found += sorted(Path.home().glob(f".pyenv/versions/3.{minor}.*/bin/python3.{minor}"))
+    if uv := shutil.which("uv"):
+        asked = subprocess.run([uv, "python", "find", "--no-python-downloads", f"3.{minor}"], capture_output=True, text=True)
+        found += [Path(asked.stdout.strip())] if asked.returncode == 0 else []
+    for python in filter(Path.is_file, found):
+        said = subprocess.run([python, "-c", "import sys; print(sys.version_info[1])"], capture_output=True, text=True)
+        if said.returncode == 0 and said.stdout.strip() == str(minor):
+            return str(python)
+    return None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("minor", MINORS)
+def test_the_wheel_starts_on_other_pythons(wheel, tmp_path, minor):
+    "Only what an import and the version need is installed: whether torch has a build for that Python is not asked."
+    python = other_python(minor)
+    if python is None:
+        pytest.skip(f"no Python 3.{minor} here")
+    subprocess.run([python, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True, env=clean_environment())
+    own = tmp_path / "venv" / "bin" / "python"
+    pip = [sys.executable, "-m", "pip", "--python", own, "install", "--no-deps", "--disable-pip-version-check", "-q"]
+    subprocess.run([*pip, "--no-index", wheel], check=True, capture_output=True)
+    got = subprocess.run([*pip, *(f"{name}=={pins()[name]}" for name in NEEDED)], capture_output=True, text=True)
+    if got.returncode:
+        pytest.skip(f"what it needs cannot be had for Python 3.{minor}: {got.stderr.strip().splitlines()[-1]}")
+    code = "import contrastive_nb, sys; print(sys.version_info[1], contrastive_nb.__file__)"
+    said = subprocess.run([own, "-c", code], cwd=tmp_path, env=clean_environment(), capture_output=True, text=True)
+    assert said.stdout.startswith(f"{minor} {tmp_path}"), said.stderr
+    said = subprocess.run(
+        [own.with_name("contrastive-nb"), "--version"], cwd=tmp_path, env=clean_environment(), capture_output=True, text=True
+    )
+    assert said.stdout.strip() == f"contrastive_nb {contrastive_nb.__version__}", said.stderr
 
 
 # --- what an import costs --------------------------------------------------------------------------------------------------------------
@@ -232,6 +285,48 @@ def test_ranges_and_pins_agree():
     torch = next(r for r in ranges if r.name == "torch")
     assert torch.specifier.contains("2.11.0") and not torch.specifier.contains("2.10.0")
     assert all(name == canonicalize_name(name) for name in pinned)
+
+
+def test_classifiers_and_workflow_name_the_same_pythons():
+    classified = [text.split(" :: ")[-1] for text in PROJECT["classifiers"] if re.search(r":: 3\.\d+$", text)]
+    workflow = (ROOT / ".github" / "workflows" / "tests.yml").read_text(encoding="utf-8")
+    assert json.loads(re.search(r"python: (\[.*\])", workflow)[1]) == classified == ["3.11", *(f"3.{minor}" for minor in MINORS)]
+
+
+def lock_problems(lock: str, pinned: dict[str, str]) -> list[str]:
+    "Where a lock differs from the pins, or leaves open what is installed."
+    blocks = re.split(r"\n(?! )", re.sub(r"^#.*\n", "", lock, flags=re.M).strip())
+    locked = {}
+    for block in blocks:
+        found = re.match(r"([\w.-]+)==([^\s;]+)( ; [^\\\n]+)?((?: \\\n    --hash=sha256:[0-9a-f]{64})+)$", block)
+        locked |= {found[1]: found[2]} if found else {}
+    wrong = [
+        f"not a pin with hashes: {block.splitlines()[0]}" for block in blocks if not any(block.startswith(f"{name}==") for name in locked)
+    ]
+    return wrong + [
+        f"{name}: the lock has {locked.get(name)}, constraints.txt {pinned.get(name)}"
+        for name in sorted(locked.keys() | pinned.keys())
+        if locked.get(name) != pinned.get(name)
+    ]
+
+
+def test_the_lock_has_every_pin_with_hashes():
+    assert lock_problems((ROOT / "requirements.lock").read_text(encoding="utf-8"), pins()) == []
+
+
+@pytest.mark.parametrize("pattern, new, says", [
+    (r"^tqdm==\S+", "tqdm==4.0.0", ["tqdm: the lock has 4.0.0"]),
+    (r"^tqdm==(.*\n    --hash.*)+\n", "", ["tqdm: the lock has None"]),
+    (r"^(tqdm==\S+) (.*\n    --hash.*)+\n", r"\1\n", ["not a pin with hashes: tqdm", "tqdm: the lock has None"]),
+    (r"^(tqdm==\S+ .*\n    --hash=sha256:.{63}).", r"\1", ["not a pin with hashes: tqdm", "tqdm: the lock has None"]),
+    (r"^tqdm==", r"extra==1.0 \\\n    --hash=sha256:" + 64 * "0" + r"\ntqdm==", ["extra: the lock has 1.0"]),
+    (r"^tqdm==", "--extra-index-url https://example.org\ntqdm==", ["not a pin with hashes: --extra-index-url"]),
+])  # fmt: skip
+def test_the_check_of_the_lock_finds(pattern, new, says):
+    text = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    lock, count = re.subn(pattern, new, text, count=1, flags=re.M)
+    wrong = lock_problems(lock, pins())
+    assert count == 1 and len(wrong) == len(says) and all(w.startswith(s) for w, s in zip(wrong, says, strict=True)), wrong
 
 
 def test_dev_is_all_that_the_two_commands_need():

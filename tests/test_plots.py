@@ -118,6 +118,80 @@ def test_the_same_numbers_give_the_same_bytes():
     assert not re.search(r"<dc:date>|font-family", svg(plots.forest(ROWS).figure))  # no date; text as outlines
 
 
+DRAWN = """<svg width="263.140262pt" viewBox="0 0 263.140262 -0.001">
+ <!-- x="1.23456" --><text x="1.23456" style="font-size: 7.125px" transform="rotate(-0.123456 1.23456 2.005001)">1.23456</text>
+ <g id="line2d_1" transform="translate(9.876543 1.5) rotate(-90.123) scale(0.085 -0.015625)"><use xlink:href="#DejaVuSans-24"/></g>
+ <image id="imageec7994d284" transform="matrix(0.585622 0 0 0.585622 7.2042 -7.2)" xlink:href="data:image/png;base64,a1.23456"/>
+ <path d="M 0.004999 12345.678901 
+L -1.999 -0 
+z" clip-path="url(#p4d6031690b)" style="stroke-width: 1.23456"/>
+</svg>"""
+ROUNDED = """<svg width="263.14pt" viewBox="0 0 263.14 0">
+ <!-- x="1.23456" --><text x="1.23" style="font-size: 7.125px" transform="rotate(-0.123456 1.23 2.01)">1.23456</text>
+ <g id="line2d_1" transform="translate(9.88 1.5) rotate(-90.123) scale(0.085 -0.015625)"><use xlink:href="#DejaVuSans-24"/></g>
+ <image id="imageec7994d284" transform="matrix(0.585622 0 0 0.585622 7.2 -7.2)" xlink:href="data:image/png;base64,a1.23456"/>
+ <path d="M 0 12345.68 
+L -2 0 
+z" clip-path="url(#p4d6031690b)" style="stroke-width: 1.23456"/>
+</svg>"""
+
+
+def test_coordinates_alone_are_rounded():
+    assert plots.rounded(DRAWN) == ROUNDED and plots.rounded(ROUNDED) == ROUNDED
+
+
+def wobbling(size):
+    "A line, marks, a band and a mark of its own shape, one unit a point, each place moved by up to `size`."
+    generator = torch.Generator().manual_seed(0)
+
+    def moved(*places):
+        return torch.tensor(places).double() + size * (2 * torch.rand(len(places), generator=generator).double() - 1)
+
+    figure = plt.figure(figsize=(200 / 72, 100 / 72), layout="none")
+    ax = figure.add_axes((0.1, 0.1, *(moved(160.0, 80.0) / torch.tensor([200, 100])).tolist()))
+    ax.set(xlim=(0, 160), ylim=(0, 80), title="Wobble")
+    x = moved(10.0, 50.25, 90.5, 150.75)
+    ax.plot(x, moved(10.0, 70.5, 20.25, 40.0), marker="o")
+    ax.fill_between(x, moved(5.0, 5.5, 6.0, 6.5), moved(30.0, 40.0, 50.5, 60.25), alpha=0.2)
+    ax.scatter(moved(20.25, 30.5), moved(60.0, 70.0), marker=[*zip(moved(0.0, 2.0, 2.0), moved(0.0, 2.0, 0.0), strict=True)])
+    return svg(figure)
+
+
+def named(picture):
+    return re.findall(r'id="([^"]*)"', picture)
+
+
+def test_a_wobble_that_nobody_sees_changes_no_byte():
+    still, moved = wobbling(0.0), wobbling(1e-4)
+    assert named(still) != named(moved)  # clips and outlines bear a hash of all their digits
+    assert plots.rounded(still) == plots.rounded(moved) == plots.rounded(plots.rounded(moved))
+    assert plots.rounded(still) != plots.rounded(wobbling(0.1))
+
+
+@pytest.mark.parametrize("fonttype", ["path", "none"])
+def test_rounding_leaves_text_and_references_whole(fonttype):
+    plt.rcParams["svg.fonttype"] = fonttype
+    before = wobbling(1e-4)
+    after = plots.rounded(before)
+    fixed = re.compile(r"(?:[mp]|C\w+_)[0-9a-f]{10}")
+    assert [i for i in named(before) if not fixed.fullmatch(i)] == [i for i in named(after) if not fixed.fullmatch(i)]
+    assert len(set(named(after))) == len(named(after)) == len(named(before))
+    assert set(re.findall(r'(?:url\(|href=")#([^)"]*)', after)) <= set(named(after))
+    assert re.findall(r">([^<]*)<|<!--.*?-->", before) == re.findall(r">([^<]*)<|<!--.*?-->", after)
+    assert re.findall(r"scale\(.*?\)|style=\".*?\"", before) == re.findall(r"scale\(.*?\)|style=\".*?\"", after)
+    assert len(after) < len(before)
+
+
+def test_two_clips_that_become_equal_keep_two_names():
+    clips = "".join(
+        f'<clipPath id="p{digit * 10}">\n<rect x="{x}"/></clipPath><use a="url(#p{digit * 10})"/>'
+        for digit, x in zip("ab", (1.001, 1.002), strict=True)
+    )
+    names = named(plots.rounded(clips))
+    assert len(set(names)) == 2 and re.findall(r"url\(#(\w+)", plots.rounded(clips)) == names
+    assert plots.rounded(plots.rounded(clips)) == plots.rounded(clips)
+
+
 def test_roles_are_the_palettes_colours():
     import seaborn
 

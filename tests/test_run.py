@@ -152,7 +152,7 @@ def test_killed_runs_leave_nothing_behind_and_are_resumed(lab, capsys):
     path = write_notebook(lab.nbs, "1_a/01_long", STOPS.format(home=str(lab.home)), WAITS.format(home=str(lab.home)), "value")
     for number, (how, resume) in enumerate([(signal.SIGKILL, []), (signal.SIGTERM, ["--resume"])], start=1):
         process = lab.start("long", *resume)
-        assert wait_for(lambda: len(lab.pids()) == number), process.communicate(timeout=5)[0]
+        assert wait_for(lambda number=number: len(lab.pids()) == number), process.communicate(timeout=5)[0]
         process.send_signal(how)
         said, _ = process.communicate(timeout=30)
         assert process.returncode == (-9 if how == signal.SIGKILL else 130)
@@ -184,7 +184,8 @@ _ = claims.record(claim, claims.judge(claim, [1.0], [2.0]), run)
 
 
 def test_saving_puts_back_outputs_and_records(lab, capsys):
-    path = write_notebook(lab.nbs, "1_a/01_claim", CLAIM, "run.steps")
+    drawing = 'from IPython.display import SVG\nSVG(\'<svg xmlns="http://www.w3.org/2000/svg"><path d="M 1.23456 2"/></svg>\')'
+    path = write_notebook(lab.nbs, "1_a/01_claim", CLAIM, drawing, "run.steps")
     before = json.loads(path.read_text())
     assert fingerprint.stale_notebooks("laptop", lab.nbs, lab.claims) == ["1_a/01_claim"]
     assert lab.run(profile="laptop", save=True, stale=True) == 0
@@ -196,6 +197,7 @@ def test_saving_puts_back_outputs_and_records(lab, capsys):
     code = fingerprint.of_notebook(path, "laptop")
     assert after["metadata"] == before["metadata"] | {"contrastive_nb": {"profile": "laptop", "code": code}}
     assert str(profiles.settings("laptop")["steps"]) in str(after["cells"][-1]["outputs"])
+    assert 'd="M 1.23 2"' in "".join(after["cells"][-2]["outputs"][0]["data"]["image/svg+xml"])
 
     record = json.loads((lab.claims / "T01-mechanism-two.json").read_text())
     assert record["runs"]["laptop"]["verdict"] == "reproduced" and list(record["runs"]) == ["laptop"]
@@ -246,6 +248,7 @@ history = fit(model, sample, build, loss, steps=run.steps, device=run.device, pr
 """
 
 
+@pytest.mark.slow
 def test_the_gpu_profile_driven_without_a_gpu_killed_and_resumed(lab, capsys):
     pytest.importorskip("contrastive_nb.training", reason="the page about training is not there")
     write_notebook(lab.nbs, "1_a/01_train", TRAINS.format(home=str(lab.home)), FITS.format())

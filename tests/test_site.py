@@ -213,18 +213,80 @@ def test_what_runs_when():
     tests, nightly, weekly = (
         yaml.safe_load((ROOT / ".github" / "workflows" / f"{name}.yml").read_text()) for name in ("tests", "nightly", "weekly")
     )
-    assert {path.stem for path in WORKFLOWS} == {"tests", "nightly", "weekly", "publish"}
+    assert {path.stem for path in WORKFLOWS} == {"tests", "nightly", "weekly", "publish", "release"}
     assert "push" in triggers(tests) and "schedule" in triggers(nightly) and "schedule" in triggers(weekly)
     job = tests["jobs"]["two-commands"]
-    assert "3.11" in job["strategy"]["matrix"]["python"] and len(job["strategy"]["matrix"]["python"]) == 2
+    assert job["strategy"]["matrix"]["python"] == ["3.11", "3.12", "3.13", "3.14"]
     assert ".ci/run" in [step.get("run") for step in job["steps"]]
     assert "make run PROFILE=laptop" in [step.get("run") for step in nightly["jobs"]["laptop"]["steps"]]
     publish = yaml.safe_load((ROOT / ".github" / "workflows" / "publish.yml").read_text())
     steps = publish["jobs"]["site"]["steps"]
-    assert triggers(publish)["push"] == {"branches": ["main"]} and publish["permissions"] == {"contents": "write"}
+    assert triggers(publish)["push"] == {"branches": ["main"]}
     assert any(step.get("uses", "").startswith("quarto-dev/quarto-actions/setup@") for step in steps)
     assert 'make site ARGS="--renderer quarto"' in [step.get("run") for step in steps]
     assert "make install CONSTRAINTS=" in [step.get("run") for step in weekly["jobs"]["newest-dependencies"]["steps"]]
+
+
+def test_a_release_is_what_the_lock_names_and_what_was_tested():
+    release = yaml.safe_load((ROOT / ".github" / "workflows" / "release.yml").read_text())
+    assert triggers(release) == {"push": {"tags": ["v*"]}} and release["jobs"]["upload"]["needs"] == "build"
+    steps = [step["run"] for step in release["jobs"]["build"]["steps"] if "run" in step]
+    done = "\n".join(steps)
+    order = ["--require-hashes --no-deps -r requirements.lock", "--no-deps --no-build-isolation -e .", "-m build --no-isolation", "pytest"]
+    places = [done.index(part) for part in order]
+    assert places == sorted(places) and done.count("pip install") == 2
+    assert "gh release upload" in release["jobs"]["upload"]["steps"][-1]["run"]
+    version = subprocess.run(steps[0], shell=True, cwd=ROOT, env=os.environ | {"GITHUB_REF_NAME": f"v{contrastive_nb.__version__}"})
+    other = subprocess.run(steps[0], shell=True, cwd=ROOT, env=os.environ | {"GITHUB_REF_NAME": "v999"})
+    assert version.returncode == 0 and other.returncode == 1
+
+
+def loose_ends(text: str) -> list[str]:
+    "What a workflow leaves open: actions that can change under us, rights that are not needed, a token that stays in the checkout."
+    workflow = yaml.safe_load(text)
+    wrong = [
+        f"{use} is not pinned by a whole hash with its version beside it"
+        for use in re.findall(r"uses:[ ]*(.+)", text)
+        if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40}  # v\d+(\.\d+)+", use)
+    ]
+    if workflow.get("permissions") not in ({}, {"contents": "read"}):
+        wrong.append("the workflow itself may do more than read")
+    for name, job in workflow["jobs"].items():
+        checkouts = [step for step in job["steps"] if step.get("uses", "").startswith("actions/checkout@")]
+        if "write" in str(job.get("permissions", "")) and checkouts:
+            wrong.append(f"{name} may write and checks out code")
+        if any(step.get("with", {}).get("persist-credentials") is not False for step in checkouts):
+            wrong.append(f"{name} keeps its token in the checkout")
+    return wrong
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_workflows_leave_no_loose_ends(path):
+    assert loose_ends(path.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize("pattern, new, says", [
+    (r"(actions/setup-python)@\S+", r"\1@v7", "not pinned"),
+    (r"(actions/setup-python@[0-9a-f]{39})[0-9a-f]", r"\1", "not pinned"),
+    (r"(actions/setup-python@[0-9a-f]{40})  # v\S+", r"\1", "not pinned"),
+    (r"permissions:\n  contents: read\n", "", "more than read"),
+    (r"permissions:\n  contents: read\n", "permissions: write-all\n", "more than read"),
+    (r"permissions:\n  contents: read\n", "permissions:\n  contents: write\n", "more than read"),
+    (r"(    timeout-minutes: 60\n)", r"\1    permissions:\n      contents: write\n", "may write and checks out"),
+    (r"          persist-credentials: false\n", "          clean: true\n", "keeps its token"),
+    (r"persist-credentials: false", "persist-credentials: true", "keeps its token"),
+])  # fmt: skip
+def test_the_check_of_workflows_finds(pattern, new, says):
+    text = (ROOT / ".github" / "workflows" / "publish.yml").read_text(encoding="utf-8")
+    wrong = loose_ends(re.sub(pattern, new, text, count=1))
+    assert len(wrong) == 1 and says in wrong[0], wrong
+
+
+@pytest.mark.parametrize("name", ["tests", "nightly", "weekly", "release"])
+def test_where_records_are_judged_the_history_is_there(name):
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / f"{name}.yml").read_text())
+    steps = [step for job in workflow["jobs"].values() for step in job["steps"] if step.get("uses", "").startswith("actions/checkout@")]
+    assert steps and all(step["with"]["fetch-depth"] == 0 for step in steps)
 
 
 @pytest.mark.skipif(not shutil.which("actionlint"), reason="actionlint is not on PATH: workflows are checked against their schema alone")

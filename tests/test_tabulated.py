@@ -6,12 +6,13 @@ import warnings
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor
+
 from contrastive_nb.kernels import tabulated
 from contrastive_nb.kernels.pairwise import pooled_losses
 from contrastive_nb.objectives import mw
 from contrastive_nb.pairs import Pairs, flip, from_labels, in_batch, two_views
 from contrastive_nb.scaling import all_pairs_square
-from torch import Tensor
 
 TEMPERATURES = (1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005)
 KINDS = ("spread", "anti-aligned", "aligned", "dot products", "equal", "few values")
@@ -128,7 +129,7 @@ def test_ignored_scores_do_not_matter(other, in_table):
     ignored = ~(pairs.positives | pairs.negatives)
     want = both(pairs, 0.05, table)
     got = both(pairs._replace(scores=torch.where(ignored, other, pairs.scores)), 0.05, table)
-    assert all(away(g, w) < 1e-6 for g, w in zip(got, want)) and (got[1][ignored] == 0).all()
+    assert all(away(g, w) < 1e-6 for g, w in zip(got, want, strict=True)) and (got[1][ignored] == 0).all()
     assert in_table == [1, 1]
 
 
@@ -196,11 +197,11 @@ def test_nothing_to_compare(in_table):
 def test_same_bits_twice_and_uneven_tiles(in_table, monkeypatch):
     pairs = pairs_of("spread")
     one, two = (both(pairs, 0.05, table) for _ in range(2))
-    assert all(torch.equal(a, b) for a, b in zip(one, two))
+    assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
     for entries in (1, 72 * 5, 72 * 71):
         monkeypatch.setattr(tabulated, "ENTRIES_A_TILE", entries)
         monkeypatch.setattr(tabulated, "_tiles", _small_tiles(entries))
-        assert all(away(a, b) < 1e-7 for a, b in zip(both(pairs, 0.05, table), one))
+        assert all(away(a, b) < 1e-7 for a, b in zip(both(pairs, 0.05, table), one, strict=True))
 
 
 def _small_tiles(entries):

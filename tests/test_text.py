@@ -19,7 +19,9 @@ TEXTS = ["red cell divides", "cell wall", "red star", "star light", "light of th
 def test_features_have_length_one_and_the_seed_decides():
     x = text_features(TEXTS, 3)(TEXTS)
     assert x.dtype == torch.float32 and x.shape == (6, 3) and torch.allclose(x.norm(dim=1), torch.ones(6))
-    assert torch.equal(x, text_features(TEXTS, 3)(TEXTS)) and torch.equal(x[2:3], text_features(tuple(TEXTS), dims=3, seed=0)(TEXTS[2:3]))
+    assert torch.equal(x, text_features(TEXTS, 3)(TEXTS))
+    alone = text_features(tuple(TEXTS), dims=3, seed=0)(TEXTS[2:3])
+    torch.testing.assert_close(alone, x[2:3])  # to rounding: one row may be multiplied and normed otherwise than six
 
 
 def test_features_are_the_leading_singular_directions_of_the_weights():
@@ -68,7 +70,7 @@ def test_an_untrained_tower_passes_the_features_on(dim, kept):
 
 def test_a_tower_learns_and_depends_on_its_seed_alone():
     one, again, other = (seeded(s, lambda: text_tower(8, hidden=16)) for s in (1, 1, 2))
-    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), again.parameters()))
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), again.parameters(), strict=True))
     assert not torch.equal(one.correction[0].weight, other.correction[0].weight)
     h = F.normalize(torch.randn(32, 8, generator=torch.Generator().manual_seed(0)), dim=1)
     optimiser, losses = torch.optim.Adam(one.parameters(), 1e-2), []

@@ -55,7 +55,7 @@ def mochi(
     with manners.full_precision(query):
         q, n = (F.normalize(manners.widen(x), dim=1) for x in (query, queue))
         hard = (q @ n.T).topk(hardest, dim=1).indices
-        at = {"generator": generator, "device": q.device if generator is None else generator.device}
+        at: dict = {"generator": generator, "device": q.device if generator is None else generator.device}
         first, step = (torch.randint(high, (len(q), mixed), **at) for high in (hardest, max(hardest - 1, 1)))
         a = torch.rand(len(q), mixed, **at)
         third = torch.randint(hardest, (len(q), query_mixed), **at)
@@ -70,6 +70,9 @@ class Queue(nn.Module):
 
     Raises `TypeError` or `ValueError` naming the argument.
     """
+
+    store: Tensor
+    pushed: Tensor
 
     def __init__(
         self,

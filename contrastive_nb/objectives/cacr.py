@@ -48,20 +48,9 @@ def cacr(
     It can be negative. A query without a positive or without a negative is left out.
     Raises `TypeError` or `ValueError` naming the argument. (Zheng et al. 2023; official code, small_scale_experiments.)
     """
-    for name, value in {"alpha": alpha, "beta": beta, "tau_pos": tau_pos, "tau_neg": tau_neg}.items():
+    strengths = {"alpha": alpha, "beta": beta, "tau_pos": tau_pos, "tau_neg": tau_neg}
+    for name, value in strengths.items():
         manners.check_number(name, value, 0)
     manners.check_choice("detach_weights", detach_weights, (False, True))
-    return manners.objective(
-        _attract_and_repel,
-        scores,
-        positives,
-        negatives,
-        weights,
-        reduction=reduction,
-        check=check,
-        alpha=alpha,
-        beta=beta,
-        tau_pos=tau_pos,
-        tau_neg=tau_neg,
-        detach=detach_weights,
-    )
+    options = strengths | {"detach": detach_weights}
+    return manners.objective(_attract_and_repel, scores, positives, negatives, weights, reduction=reduction, check=check, **options)

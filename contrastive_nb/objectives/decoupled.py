@@ -34,7 +34,7 @@ def _check_pull(pull, scores: Tensor) -> None:
         manners.check_number("pull", pull, -math.inf)
         return
     manners.check_floating("pull", pull, tuple(range(scores.dim() + 1)))
-    if any(a not in (1, b) for a, b in zip(reversed(pull.shape), reversed(scores.shape))):
+    if any(a not in (1, b) for a, b in zip(reversed(pull.shape), reversed(scores.shape), strict=False)):
         raise ValueError(f"pull: got shape {tuple(pull.shape)}, want one that broadcasts to {tuple(scores.shape)}")
     if pull.dim() > 0 or pull.device.type != "cpu":  # torch takes one number from the CPU anywhere
         manners.check_like("pull", pull, "scores", scores, dtype=False)
@@ -92,7 +92,7 @@ def coupling(
     Mean over the query's positives. A query without a positive or without a negative is left out.
     Raises `TypeError` or `ValueError` naming the argument. (The negative-positive-coupling multiplier of Yeh et al. 2022.)
     """
-    arguments = dict(temperature=temperature, reduction=reduction, check=check)
+    arguments: dict = dict(temperature=temperature, reduction=reduction, check=check)
     return manners.objective(_coupling, scores, positives, negatives, weights, **arguments)
 
 # %% ../../nbs/1_objectives/04_decoupled.ipynb #050d0242

@@ -86,6 +86,9 @@ class Meco(nn.Module):
     Raises `TypeError` or `ValueError` naming the argument. (Reconstructed from Jiang et al. 2023.)
     """
 
+    log_u: Tensor
+    batches: Tensor
+
     def __init__(
         self,
         gamma: float = 0.1,  # in (0, 1]: weight of the newest batch; 1 forgets at once, the plug-in estimate

@@ -54,7 +54,7 @@ def supcon(
     Raises `TypeError` or `ValueError` naming the argument. (Khosla et al. 2020, eqs. 2 and 3.)
     """
     manners.check_choice("form", form, ("out", "in"))
-    common = dict(temperature=temperature, reduction=reduction, check=check)
+    common: dict = dict(temperature=temperature, reduction=reduction, check=check)
     if form == "out":
         return info_nce(scores, positives, negatives, weights, denominator="all", **common)
     return manners.objective(_mean_inside, scores, positives, negatives, weights, **common)

@@ -31,7 +31,7 @@ def relative_penalty(
     if check:
         manners.check_values(scores, positives, negatives, weights)
     with manners.full_precision(scores):
-        scores, weights, temperature = map(manners.widen, (scores, weights, temperature))
+        scores, weights, temperature = manners.widen(scores), manners.widen(weights), manners.widen(temperature)
         negatives = manners.present(negatives, weights)
         total = manners.row_logsumexp(scores, negatives, weights, temperature)[:, None]
         logs = torch.where(negatives, manners.digits(scores) / manners.digits(temperature) - total, -torch.inf)

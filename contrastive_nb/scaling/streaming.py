@@ -19,7 +19,16 @@ from torch import Tensor
 
 from .. import manners
 from contrastive_nb.kernels.tabulated import (
-    Grid, bins_to_nodes, empty_bins, grid_over, look_up, meet, place, points_to_nodes, read, slope_table,
+    Grid,
+    bins_to_nodes,
+    empty_bins,
+    grid_over,
+    look_up,
+    meet,
+    place,
+    points_to_nodes,
+    read,
+    slope_table,
 )  # fmt: skip
 
 # %% ../../nbs/9_scaling/02_streaming.ipynb #56e764c9
@@ -360,7 +369,8 @@ class _Table:
 def _count(bins, index: Tensor, rest: Tensor) -> None:
     "Counts and moments, on a CPU both in one sum."
     if rest.device.type != "cpu":
-        return bins.add(index, rest)
+        bins.add(index, rest)
+        return
     both = torch.bincount(index, rest.double().add_(2 * PART), minlength=len(bins.counts))
     counts = (both / (2 * PART)).round_()
     bins.counts.add_(counts)

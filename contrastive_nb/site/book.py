@@ -22,7 +22,7 @@ def address(name: str) -> str:
 
 def between(page: str, target: str) -> str:
     "The relative link from one address of the website to another."
-    return os.path.relpath(target, os.path.dirname(page) or ".").replace(os.sep, "/")
+    return os.path.relpath(target, PurePosixPath(page).parent).replace(os.sep, "/")
 
 
 def read(path: Path) -> dict:

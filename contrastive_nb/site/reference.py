@@ -74,7 +74,7 @@ def _arguments(node: ast.FunctionDef, notes: dict[int, str], skip_self: bool) ->
     rows += [("**" + a.kwarg.arg, a.kwarg, None)] if a.kwarg else []
     if skip_self and rows and rows[0][0] in ("self", "cls"):
         rows = rows[1:]
-    shared = {}
+    shared: dict[int, int] = {}
     for _, arg, _ in rows:
         shared[arg.lineno] = shared.get(arg.lineno, 0) + 1
     found = []
@@ -151,7 +151,8 @@ def module(path: Path, package: Path) -> Module:
     def public(n):
         return n in listed if listed is not None else not n.startswith("_")
 
-    definitions, values, gathers = [], [], {}
+    definitions, values = [], []
+    gathers: dict[str, str] = {}
     for node in tree.body:
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and public(node.name):
             definitions.append(_function(node, notes) if isinstance(node, ast.FunctionDef) else _class(node, notes))

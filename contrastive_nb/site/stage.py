@@ -263,7 +263,7 @@ def colab(page: book.Page, repository: str | None) -> dict:
     install = (
         f'{where}\nassert repository, "the address of the repository is missing"\n%pip install -q "contrastive_nb @ git+{{repository}}"'
     )
-    first = {
+    first: dict = {
         "cell_type": "code",
         "execution_count": None,
         "id": "install",

@@ -1,0 +1,95 @@
+"""Git and notebooks: after `make hooks` a diff is one of cells, and merges are cell by cell; without it git works as ever."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+# neither the user's settings nor a repository around this one; the programs of this environment first on PATH
+OWN = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")} | {
+    "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+    "GIT_CONFIG_GLOBAL": os.devnull,
+    "GIT_CONFIG_NOSYSTEM": "1",
+}
+
+
+def call(folder, *command) -> str:
+    done = subprocess.run(command, cwd=folder, env=OWN, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def write(folder, *cells) -> None:
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source, id=f"cell{i}") for i, source in enumerate(cells)])
+    nbformat.write(book, folder / "page.ipynb")
+
+
+def save(folder, what) -> None:
+    call(folder, "git", "add", "-A")
+    call(folder, "git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "--no-verify", "-m", what)
+
+
+@pytest.fixture
+def repository(tmp_path):
+    "A repository with the project's attributes and Makefile, and one notebook in it."
+    for name in (".gitattributes", "Makefile"):
+        (tmp_path / name).write_text((ROOT / name).read_text(encoding="utf-8"), encoding="utf-8")
+    call(tmp_path, "git", "init", "-q", "-b", "main")
+    write(tmp_path, "a = 1", "b = 1", "c = 1")
+    save(tmp_path, "one")
+    return tmp_path
+
+
+def diverge(repository) -> None:
+    "Two branches that add a line in the same place of the file, each to another cell."
+    call(repository, "git", "checkout", "-q", "-b", "side")
+    write(repository, "a = 1\nx = 2", "b = 1", "c = 1")
+    save(repository, "two")
+    call(repository, "git", "checkout", "-q", "main")
+    write(repository, "a = 1", "b = 1", "c = 1\ny = 2")
+    save(repository, "three")
+
+
+def test_a_diff_shows_the_source_of_cells_and_no_json(repository):
+    call(repository, "make", "hooks")
+    write(repository, "a = 1", "b = 2", "c = 1")
+    shown = call(repository, "git", "diff")
+    assert "nbdiff" in shown and "b = 1" in shown and "b = 2" in shown
+    assert '"source"' not in shown and '"cell_type"' not in shown
+
+
+def test_two_changes_of_a_notebook_merge_into_a_notebook(repository):
+    call(repository, "make", "hooks")
+    diverge(repository)
+    call(repository, "git", "-c", "user.name=a", "-c", "user.email=a@b", "merge", "-q", "--no-verify", "-m", "both", "side")
+    assert [cell.source for cell in nbformat.read(repository / "page.ipynb", 4).cells] == ["a = 1\nx = 2", "b = 1", "c = 1\ny = 2"]
+
+
+def test_without_the_drivers_git_works_as_ever(repository, tmp_path_factory):
+    write(repository, "a = 1", "b = 2", "c = 1")
+    shown = call(repository, "git", "diff")
+    assert "diff --git" in shown and '"b = 2"' in shown
+    save(repository, "four")
+    diverge(repository)
+    call(repository, "git", "-c", "user.name=a", "-c", "user.email=a@b", "merge", "-q", "-m", "both", "side")
+    clone = tmp_path_factory.mktemp("clone")
+    call(clone, "git", "clone", "-q", repository, clone / "there")
+    assert (clone / "there" / "page.ipynb").read_bytes() == (repository / "page.ipynb").read_bytes()
+
+
+def test_make_hooks_sets_nothing_outside_the_repository(repository):
+    call(repository, "make", "hooks")
+    set_here = call(repository, "git", "config", "--show-scope", "--list").splitlines()
+    assert {line.split("\t")[0] for line in set_here} == {"local"}
+    assert any("diff.jupyternotebook.command" in line for line in set_here)
+
+
+def test_make_hooks_says_that_nbdime_is_missing(repository, monkeypatch):
+    monkeypatch.setitem(OWN, "PATH", "/usr/bin:/bin")
+    done = subprocess.run(["make", "hooks"], cwd=repository, env=OWN, capture_output=True, text=True)
+    assert done.returncode != 0 and "make install" in done.stderr
+    assert "jupyternotebook" not in call(repository, "git", "config", "--list")
