@@ -44,7 +44,7 @@ lab: $(STAMP)  ## open JupyterLab on the front page
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/jupyter lab nbs/index.ipynb
 
 site: $(STAMP) front  ## build the website in _site from the notebooks as they are committed
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m contrastive_nb.site $(ARGS)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m contrastive_nb.book.site $(ARGS)
 
 front:  ## copy README.md into the website's front page, list new pages in its sidebar
 	$(PYTHON) nbs/_front.py

@@ -1,12 +1,23 @@
-"""Contrastive learning and learning to rank: every method derived, tested and put to the test in a notebook
+"""Contrastive learning and learning to rank: every method derived, tested and put to the test in a notebook.
 
-Modules:
+What a user imports:
 
-- `contrastive_nb.bench`: What a step costs: seconds of the processor and memory, measured so that contestants can be compared. Plain module: machinery.
-- `contrastive_nb.contestants`: Who takes part in the benchmark: for each value the ways to it, ours and others', from embeddings to their gradients. Plain module.
-- `contrastive_nb.fingerprint`: Fingerprints: a hash of the code that made an output or a record. Plain module: it is machinery, not a lesson.
-- `contrastive_nb.kernels.pairwise`: Every positive against every negative, one link a pair: within the rows of a matrix, or across all of it.
-- `contrastive_nb.runner`: Runs notebooks: each in its own processes, with limits, progress, memory and a verdict. Plain module: machinery.
-- `contrastive_nb.worker`: Runs one notebook with papermill, in a process of its own that the runner can end. Plain module: machinery."""
+    from contrastive_nb.pairs import two_views, in_batch, with_queue, from_labels     embeddings -> Pairs: scores, two masks, weights
+    from contrastive_nb.objectives import info_nce, supcon, decoupled_nce, mw, ...     Pairs -> loss: info_nce(*two_views(z1, z2), temperature=0.5)
+    from contrastive_nb.negatives import mochi, batch_hard                             harder negatives: mixed, mined
+    from contrastive_nb.debiasing import debiased_nce                                  negatives that are in truth positives, corrected for
+    from contrastive_nb.scaling import streaming_info_nce, gather_with_grad, cached    batches larger than memory, several GPUs
+    from contrastive_nb.training import fit                                            a loop that stops clearly and resumes exactly
+    from contrastive_nb.metrics import recall_at, ndcg_at, auc, linear_probe, ...      what an embedding is worth
+    from contrastive_nb import data, encoders                                          small data sets and encoders
+    from contrastive_nb.lab import Claim, judge, record, open_run                      claims, judged and recorded
 
-__version__ = "0.1.0"
+Rooms: the library (all of the above but the last line), `lab` (runs and judges), `book` (shows), `timing` (measures seconds and
+bytes). `contrastive-nb --help` lists the commands.
+"""
+
+__version__ = "0.2.0"
+
+from contrastive_nb import _moved
+
+_moved.install()

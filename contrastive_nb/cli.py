@@ -49,21 +49,23 @@ def run(
     minutes: Annotated[float | None, typer.Option(help="Wall limit a notebook, instead of the profile's.")] = None,
 ) -> None:
     "Execute notebooks in a profile and judge their claims. A failed notebook is kept where it can be opened."
-    from contrastive_nb import runner
+    from contrastive_nb.book import reports
+    from contrastive_nb.lab import runner
 
     request = runner.Request(notebooks or [], profile, jobs, device, set_ or [], resume, save, stale, minutes)
     try:
-        code = runner.run(request)
+        outcome = runner.run(request)
     except (ValueError, FileNotFoundError, SyntaxError) as error:
         raise _refuse(error) from None
-    raise typer.Exit(code)
+    typer.echo(reports.outcome_text(outcome) + (": no notebook is stale" if stale and not outcome.jobs else ""))
+    raise typer.Exit(outcome.code)
 
 
 @app.command()
 def claims(as_json: Annotated[bool, typer.Option("--json", help="The records themselves.")] = False) -> None:
     "Print the ledger: every claim with its verdicts; * marks a reconstructed formula."
-    from contrastive_nb import claims as ledger
-    from contrastive_nb import runner
+    from contrastive_nb.book import reports
+    from contrastive_nb.lab import claims as ledger
 
     try:
         records = ledger.load()
@@ -72,7 +74,7 @@ def claims(as_json: Annotated[bool, typer.Option("--json", help="The records the
     if as_json:
         typer.echo(json.dumps(records, indent=2, ensure_ascii=False))
     else:
-        typer.echo(runner.ledger_table(records) if records else "the ledger is empty: no claim has been recorded")
+        typer.echo(reports.ledger_table(records) if records else "the ledger is empty: no claim has been recorded")
 
 
 @app.command()
@@ -93,8 +95,9 @@ def bench(
     list_: Annotated[bool, typer.Option("--list", help="Say who can take part, and stop.")] = False,
 ) -> None:
     "Measure the objectives beside other libraries: seconds, memory, agreement. What was measured is kept, also of a run that is stopped."
-    from contrastive_nb import bench as benchmark
-    from contrastive_nb import contestants as known
+    from contrastive_nb.timing import contestants as known
+    from contrastive_nb.timing import report
+    from contrastive_nb.timing import tournament as benchmark
 
     if list_:
         for one in known.CONTESTANTS.values():
@@ -106,11 +109,11 @@ def bench(
             contestants or [], **numbers, repetitions=repetitions, memory_limit=memory_limit, minutes=minutes, cap=cap,
             device=device, precision=precision, also=also or [],
         )  # fmt: skip
-        path = output or benchmark.place(device, saved=save)
-        table, whole = benchmark.run(plan, path)
+        path = output or report.place(device, saved=save)
+        table, whole = report.run(plan, path)
     except (ValueError, RuntimeError, OSError) as error:
         raise _refuse(error) from None
-    typer.echo(benchmark.text(table, plan))
+    typer.echo(report.text(table, plan))
     typer.echo(f"{'the table is' if whole else 'stopped; what is done is'} in {path}")
     raise typer.Exit(0 if whole else 130)
 
@@ -125,12 +128,13 @@ def _whole_numbers(option: str, text: str) -> list[int]:
 @app.command("stale")
 def list_stale() -> None:
     "List committed outputs and records that other code made; exit code 1 if there are any."
-    from contrastive_nb import files, fingerprint
+    from contrastive_nb import files
+    from contrastive_nb.lab import freshness
 
     if files.checkout() is None:
         raise _refuse(ValueError("stale: the notebooks are in the repository, not in the installed package; clone it and look there"))
     try:
-        found = fingerprint.stale()
+        found = freshness.stale()
     except (ValueError, SyntaxError) as error:
         raise _refuse(error) from None
     for what, why in found:
@@ -141,10 +145,11 @@ def list_stale() -> None:
 @data_app.command("list")
 def data_list() -> None:
     "The data sets, where their files lie, and their licences."
-    from contrastive_nb import data, runner
+    from contrastive_nb import data
+    from contrastive_nb.book import reports
 
     head = ["name", "kind", "state", "licence", "size"]
-    typer.echo(runner.table(head, [[str(row[key]) for key in head] for row in data.listing()]))
+    typer.echo(reports.table(head, [[str(row[key]) for key in head] for row in data.listing()]))
 
 
 @data_app.command()

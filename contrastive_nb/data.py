@@ -35,7 +35,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from . import files, manners
+from . import files
+from .checks import check_choice, check_number
 
 # %% ../nbs/0_foundations/02_data.ipynb #b8d7e07e
 class Images(NamedTuple):
@@ -174,7 +175,7 @@ def latent_classes(
     share = torch.ones(classes) if prior is None else torch.as_tensor(prior, dtype=torch.float32)
     if share.shape != (classes,) or not (torch.isfinite(share) & (share > 0)).all():
         raise ValueError(f"prior: got {prior}, want {classes} numbers above 0, one a class")
-    manners.check_number("spread", spread, 0)
+    check_number("spread", spread, 0)
     centres = torch.randn(classes, _count("dim", dim, 2), generator=_generator(seed))
     return LatentClasses(F.normalize(centres, dim=-1), share / share.sum(), spread)
 
@@ -212,7 +213,7 @@ def shifted_queries(
     if _count("relevant", relevant) >= _count("documents", documents):
         raise ValueError(f"relevant: got {relevant}, want fewer than the {documents} documents")
     for name, value in (("noise", noise), ("shift", shift)):
-        manners.check_number(name, value, 0)
+        check_number(name, value, 0)
     generator = _generator(seed)
     u, d = (F.normalize(torch.randn(n, _count("dim", dim), generator=generator), dim=1) for n in (_count("queries", queries), documents))
     u = u * dim**0.5  # now a dot product with a document has standard deviation 1
@@ -346,7 +347,7 @@ class Store:
         "What the registry says of a set. Raises `ValueError` naming the sets there are."
         if name in BUILT_IN:
             raise ValueError(f"name: {name!r} is built in and needs no file: call data.{name}()")
-        manners.check_choice("name", name, tuple(self.registry))
+        check_choice("name", name, tuple(self.registry))
         return self.registry[name]
 
 # %% ../nbs/0_foundations/02_data.ipynb #6764ce9e
@@ -562,9 +563,9 @@ def retrieval(
 
     Raises `TypeError` or `ValueError` naming the argument, `DataUnavailable` as `load` does. (Thakur et al. 2021 for the form.)
     """
-    manners.check_choice("name", name, ("scifact", "cranfield"))
+    check_choice("name", name, ("scifact", "cranfield"))
     for share, value in (("valid", valid), ("test", test)):
-        manners.check_number(share, value, 0, 1, open_high=True)
+        check_number(share, value, 0, 1, open_high=True)
     raw, generator = load(name, store=store), _generator(seed)
     number = {document["_id"]: i for i, document in enumerate(raw["documents"])}
     judged = raw["train"] | raw["test"] if "test" in raw else raw["judgements"]
@@ -594,8 +595,8 @@ def bm25(
     """
     from sklearn.feature_extraction.text import CountVectorizer
 
-    manners.check_number("k1", k1, 0, open_low=True)
-    manners.check_number("b", b, 0, 1)
+    check_number("k1", k1, 0, open_low=True)
+    check_number("b", b, 0, 1)
     lexicon = CountVectorizer()
     counts = lexicon.fit_transform(documents).astype("float64").tocoo()
     words = torch.from_numpy(counts.col).long()
@@ -629,7 +630,7 @@ def lists(
 
     Raises `TypeError` or `ValueError` naming the argument, `DataUnavailable` as `load` does.
     """
-    manners.check_choice("name", name, ("lightgbm_ltr",))
+    check_choice("name", name, ("lightgbm_ltr",))
     raw, generator = load(name, store=store), _generator(seed)
     lengths = [*raw["train_lengths"].tolist(), *raw["test_lengths"].tolist()]
     x = [torch.from_numpy(raw[part][0]) for part in ("train", "test")]

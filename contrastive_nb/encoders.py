@@ -17,13 +17,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from . import data, manners
+from . import data
+from .checks import check_floating, check_number
+from .rows import widen
 
 # %% ../nbs/0_foundations/03_encoders.ipynb #12b31f7e
 def _whole(name: str, value, low: int = 1) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{name}: got {type(value).__name__}, want a whole number")
-    return int(manners.check_number(name, value, low))
+    return int(check_number(name, value, low))
 
 
 def conv_encoder(
@@ -120,7 +122,7 @@ def warp(
     back = torch.stack([torch.stack([cos, -sin * aspect], 1), torch.stack([sin / aspect, cos], 1)], 1)
     shift = 2 * torch.stack([right, down], 1)[:, :, None]  # grid_sample counts from -1 to 1: a side is 2
     grid = F.affine_grid(torch.cat([back, -back @ shift], 2), list(x.shape), align_corners=False)
-    wide = manners.widen(x)  # places need more digits than half precision has
+    wide = widen(x)  # places need more digits than half precision has
     return F.grid_sample(wide, grid.to(wide.dtype), mode="bilinear", padding_mode="zeros", align_corners=False).to(x.dtype)
 
 # %% ../nbs/0_foundations/03_encoders.ipynb #a372eaf7
@@ -149,12 +151,12 @@ def _on_device(generator: torch.Generator, device: torch.device) -> torch.Genera
 
 
 def _check_strengths(x: Tensor, rotate, scale, shift, gain, noise, erase) -> None:
-    manners.check_floating("x", x, (4,))
-    manners.check_number("rotate", rotate, 0, 180)
-    manners.check_number("scale", scale, 0, 1, open_high=True)
+    check_floating("x", x, (4,))
+    check_number("rotate", rotate, 0, 180)
+    check_number("scale", scale, 0, 1, open_high=True)
     for name, value in {"shift": shift, "gain": gain}.items():
-        manners.check_number(name, value, 0, 1)
-    manners.check_number("noise", noise, 0)
+        check_number(name, value, 0, 1)
+    check_number("noise", noise, 0)
     if _whole("erase", erase, 0) > min(x.shape[2:]):
         raise ValueError(f"erase: got {erase} pixels, want at most {min(x.shape[2:])}, the shorter side of the images")
 
@@ -277,8 +279,8 @@ def lexical_hard_negatives(
 
     Raises `ValueError` or `TypeError` naming the argument.
     """
-    manners.check_floating("query_features", query_features, (2,))
-    manners.check_floating("doc_features", doc_features, (2,))
+    check_floating("query_features", query_features, (2,))
+    check_floating("doc_features", doc_features, (2,))
     want = (len(query_features), len(doc_features))
     if tuple(relevance.shape) != want:
         raise ValueError(f"relevance: got shape {tuple(relevance.shape)}, want {want}, queries by documents")

@@ -14,8 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from . import manners
+from .checks import check_choice, check_floating, check_number, check_pairs, check_values
 from .pairs import from_relevance
+from .rows import present
 
 # %% ../nbs/0_foundations/05_metrics.ipynb #bdf96782
 def _exact(x: Tensor) -> Tensor:
@@ -25,9 +26,9 @@ def _exact(x: Tensor) -> Tensor:
 
 def _checked(scores, positives, negatives, weights) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     "The parts of a `Pairs`, types and values checked, in float64; a pair of weight 0 is in neither mask."
-    manners.check_pairs(scores, positives, negatives, weights)
-    manners.check_values(scores, positives, negatives, weights)
-    positives, negatives = manners.present(positives, weights), manners.present(negatives, weights)
+    check_pairs(scores, positives, negatives, weights)
+    check_values(scores, positives, negatives, weights)
+    positives, negatives = present(positives, weights), present(negatives, weights)
     weights = torch.ones_like(scores) if weights is None else weights
     scores = _exact(torch.where(positives | negatives, scores, torch.zeros_like(scores)))
     return scores, positives.to(scores.device), negatives.to(scores.device), _exact(weights)
@@ -173,7 +174,7 @@ GAINS = ("exp", "linear")
 
 
 def _gains(relevance: Tensor, used: Tensor, gain: str) -> Tensor:
-    manners.check_choice("gain", gain, GAINS)
+    check_choice("gain", gain, GAINS)
     grades = torch.where(used, _exact(relevance), 0.0)
     if not (torch.isfinite(grades) & (grades >= 0)).all():
         raise ValueError("relevance: got a negative or non-finite grade, want grades >= 0")
@@ -211,11 +212,11 @@ def alignment(
 
     Raises `TypeError` or `ValueError` naming the argument. (Wang & Isola 2020, section 4.1.)"""
     for name, z in (("z1", z1), ("z2", z2)):
-        manners.check_floating(name, z, (2,))
+        check_floating(name, z, (2,))
     if z1.shape != z2.shape:
         raise ValueError(f"z2: got shape {tuple(z2.shape)}, want {tuple(z1.shape)}, the shape of z1")
     apart = (F.normalize(_exact(z1)) - F.normalize(_exact(z2))).norm(dim=1)
-    return float(apart.pow(manners.check_number("power", power, 0, open_low=True)).mean())
+    return float(apart.pow(check_number("power", power, 0, open_low=True)).mean())
 
 # %% ../nbs/0_foundations/05_metrics.ipynb #528411c6
 def uniformity(
@@ -228,8 +229,8 @@ def uniformity(
 
     Raises `TypeError` or `ValueError` naming the argument. (Wang & Isola 2020, section 4.1.)
     """
-    manners.check_floating("z", z, (2,))
-    t, chunk, sums = manners.check_number("t", t, 0, open_low=True), _count("chunk", chunk), []
+    check_floating("z", z, (2,))
+    t, chunk, sums = check_number("t", t, 0, open_low=True), _count("chunk", chunk), []
     if len(z) < 2:
         raise ValueError(f"z: got {len(z)} rows, want 2 or more: uniformity compares pairs")
     z = F.normalize(_exact(z))
@@ -247,14 +248,14 @@ def rankme(
     """Effective rank: exp of the entropy of the normalised singular values. Neither centred nor normalised inside.
 
     Raises `TypeError` or `ValueError` naming the argument. (Garrido et al. 2023.)"""
-    manners.check_floating("z", z, (2,))
+    check_floating("z", z, (2,))
     values = torch.linalg.svdvals(_exact(z))
-    shares = values / values.sum() + manners.check_number("eps", eps, 0)
+    shares = values / values.sum() + check_number("eps", eps, 0)
     return float(torch.exp(-torch.xlogy(shares, shares).sum()))
 
 # %% ../nbs/0_foundations/05_metrics.ipynb #866912c3
 def _labelled(name: str, z, y) -> tuple[Tensor, Tensor]:
-    manners.check_floating(f"{name}_z", z, (2,))
+    check_floating(f"{name}_z", z, (2,))
     if not isinstance(y, Tensor) or y.is_floating_point() or y.is_complex():
         raise TypeError(f"{name}_y: got {y.dtype if isinstance(y, Tensor) else type(y).__name__}, want a tensor of integers")
     if y.shape != z.shape[:1] or not len(y):
@@ -302,7 +303,7 @@ def linear_probe(
     Raises `TypeError` or `ValueError` naming the argument."""
     from sklearn import linear_model, pipeline, preprocessing
 
-    manners.check_number("strength", strength, 0, open_low=True)
+    check_number("strength", strength, 0, open_low=True)
     train_z, train_y, test_z, test_y = (part.numpy() for part in _four(train_z, train_y, test_z, test_y))
     if len(set(train_y.tolist())) < 2:
         raise ValueError("train_y: got one class, want two or more: there is nothing to tell apart")
@@ -346,7 +347,7 @@ class Calibration(NamedTuple):
 
 
 def _predictions(confidence, correct) -> tuple[Tensor, Tensor]:
-    manners.check_floating("confidence", confidence, (1,))
+    check_floating("confidence", confidence, (1,))
     if not isinstance(correct, Tensor) or correct.dtype != torch.bool:
         raise TypeError(f"correct: got {correct.dtype if isinstance(correct, Tensor) else type(correct).__name__}, want a bool tensor")
     if correct.shape != confidence.shape or not len(correct):

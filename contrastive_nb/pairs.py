@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from . import manners
+from .checks import check_choice, check_floating, check_like, check_mask, check_pairs, check_values
+from .rows import autocast_off, widen
 
 # %% ../nbs/0_foundations/01_pairs.ipynb #4cfe274b
 class Pairs(NamedTuple):
@@ -32,8 +33,8 @@ class Pairs(NamedTuple):
 
         Raises `ValueError` on overlapping masks, non-finite scores in use, or negative weights.
         """
-        manners.check_pairs(*self)
-        manners.check_values(*self)
+        check_pairs(*self)
+        check_values(*self)
         return self
 
 # %% ../nbs/0_foundations/01_pairs.ipynb #59fca84b
@@ -41,7 +42,7 @@ SIMILARITIES = ("cosine", "dot", "neg_euclidean")
 
 
 def _points(name: str, x, dims: tuple[int, ...] = (2,)) -> Tensor:
-    return manners.widen(manners.check_floating(name, x, dims))
+    return widen(check_floating(name, x, dims))
 
 
 def _prepare(x: Tensor, similarity: str) -> Tensor:
@@ -57,16 +58,16 @@ def similarity_matrix(
 
     Cosine lies in [-1, 1]; "neg_euclidean" is minus the distance. Raises `ValueError` for an unknown similarity.
     """
-    manners.check_choice("similarity", similarity, SIMILARITIES)
-    with manners.full_precision(query):
-        query, key = manners.widen(query), manners.widen(key)
+    check_choice("similarity", similarity, SIMILARITIES)
+    with autocast_off(query):
+        query, key = widen(query), widen(key)
         if similarity == "neg_euclidean":  # without the matrix-product shortcut, which loses the digits of small distances
             return -torch.cdist(query, key, compute_mode="donot_use_mm_for_euclid_dist")
         return _prepare(query, similarity) @ _prepare(key, similarity).transpose(-1, -2)
 
 # %% ../nbs/0_foundations/01_pairs.ipynb #5e88b500
 def _same_width(name: str, x: Tensor, other: str, y: Tensor) -> None:
-    manners.check_like(name, x, other, y)
+    check_like(name, x, other, y)
     if x.shape[-1] != y.shape[-1]:
         raise ValueError(f"{name}: got {x.shape[-1]} features, want {y.shape[-1]}, as {other} has")
 
@@ -78,11 +79,11 @@ def _same_rows(name: str, x: Tensor, other: str, y: Tensor) -> None:
 
 def _check_columns(query: Tensor, others: dict) -> None:
     "Raise unless every (tensor, dimensions) of `others` fits the query; one of three dimensions has a row a query."
-    manners.check_floating("query", query, (2,))
+    check_floating("query", query, (2,))
     for name, (x, dims) in others.items():
         if x is None and name in ("hard", "extra"):  # these may be left out
             continue
-        manners.check_floating(name, x, dims)
+        check_floating(name, x, dims)
         _same_width(name, x, "query", query)
         if x.dim() == 3:
             _same_rows(name, x, "query", query)
@@ -103,7 +104,7 @@ def views(
     if len(zs) < 2:
         raise ValueError(f"zs: got {len(zs)} views, want a list of two views or more")
     for i, z in enumerate(zs):
-        manners.check_floating(f"zs[{i}]", z, (2,))
+        check_floating(f"zs[{i}]", z, (2,))
         _same_width(f"zs[{i}]", z, "zs[0]", zs[0])
         _same_rows(f"zs[{i}]", z, "zs[0]", zs[0])
     z = torch.cat(list(zs))
@@ -126,8 +127,8 @@ def two_views(
     Rows and columns are the first view's items, then the second's. Raises `TypeError` or `ValueError` naming the argument.
     (Chen et al. 2020, section 2.1.)
     """
-    manners.check_floating("z1", z1, (2,))
-    manners.check_floating("z2", z2, (2,))
+    check_floating("z1", z1, (2,))
+    check_floating("z2", z2, (2,))
     _same_width("z2", z2, "z1", z1)
     _same_rows("z2", z2, "z1", z1)
     return views([z1, z2], similarity=similarity, detach_key=detach_key)
@@ -140,7 +141,7 @@ def _check_target(target, query: Tensor, keys: int) -> Tensor:
         )
     if target.shape != (len(query),):
         raise ValueError(f"target: got shape {tuple(target.shape)}, want ({len(query)},): one index a query")
-    manners.check_like("target", target, "query", query, dtype=False)
+    check_like("target", target, "query", query, dtype=False)
     if target.device.type == "cpu" and len(target) and not (0 <= target.min() and target.max() < keys):
         raise ValueError(f"target: got indices from {target.min()} to {target.max()}, want 0 to {keys - 1}, the keys there are")
     return target
@@ -214,12 +215,12 @@ def from_labels(
 
     Raises `TypeError` or `ValueError` naming the argument. (Khosla et al. 2020, section 3.2.)
     """
-    manners.check_floating("z", z, (2,))
+    check_floating("z", z, (2,))
     if not isinstance(labels, Tensor) or labels.is_floating_point() or labels.is_complex():
         raise TypeError(f"labels: got {labels.dtype if isinstance(labels, Tensor) else type(labels).__name__}, want a tensor of integers")
     if labels.shape != (len(z),):
         raise ValueError(f"labels: got shape {tuple(labels.shape)}, want ({len(z)},): one label a row of z")
-    manners.check_like("labels", labels, "z", z, dtype=False)
+    check_like("labels", labels, "z", z, dtype=False)
     same = labels[:, None] == labels[None, :]
     itself = torch.eye(len(z), dtype=torch.bool, device=z.device)
     return Pairs(similarity_matrix(z, z.detach() if detach_key else z, similarity), same & ~itself, ~same)
@@ -234,15 +235,15 @@ def from_relevance(
 
     Raises `TypeError` or `ValueError` naming the argument; a grade below 0 or NaN is found on the CPU (elsewhere it would wait).
     """
-    manners.check_floating("scores", scores, (2,))
+    check_floating("scores", scores, (2,))
     if not isinstance(relevance, Tensor) or relevance.is_complex():
         raise TypeError(f"relevance: got {type(relevance).__name__}, want a tensor of grades")
     if relevance.shape != scores.shape:
         raise ValueError(f"relevance: got shape {tuple(relevance.shape)}, want {tuple(scores.shape)}, the shape of scores")
-    manners.check_like("relevance", relevance, "scores", scores, dtype=False)
-    scores = manners.widen(scores)
+    check_like("relevance", relevance, "scores", scores, dtype=False)
+    scores = widen(scores)
     there = torch.ones_like(scores, dtype=torch.bool) if mask is None else mask
-    manners.check_mask("mask", there, scores)
+    check_mask("mask", there, scores)
     if relevance.device.type == "cpu" and not (relevance[there] >= 0).all():
         raise ValueError("relevance: got a grade that is below 0 or not a number, want grades >= 0 and padding in the mask")
     positives = (relevance > 0) & there
@@ -254,7 +255,7 @@ def exclude(
     mask: Tensor,  # (Q, K) bool: pairs that must not serve as negatives, such as known positives
 ) -> Pairs:
     "Take pairs out of the negatives; the positives stay. Raises `TypeError` or `ValueError` naming `mask`."
-    manners.check_mask("mask", mask, pairs.scores)
+    check_mask("mask", mask, pairs.scores)
     return pairs._replace(negatives=pairs.negatives & ~mask)
 
 

@@ -24,10 +24,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from . import manners
+from .checks import check_choice, check_number
+from .devices import pick_device
 from .encoders import _whole
 from .pairs import Pairs
-from .profiles import pick_device
+from .rows import widen
 
 # %% ../nbs/0_foundations/04_training.ipynb #cb6672ff
 SCHEDULES = ("cosine", "constant")
@@ -41,7 +42,7 @@ def learning_rate(
     schedule: str = "cosine",  # "cosine": from lr down to almost 0 along half a wave; "constant"
 ) -> float:
     "The rate of one step. Raises `ValueError` for an unknown schedule. (Loshchilov and Hutter 2017, eq. 5, without restarts.)"
-    manners.check_choice("schedule", schedule, SCHEDULES)
+    check_choice("schedule", schedule, SCHEDULES)
     return lr if schedule == "constant" else lr * (1 + math.cos(math.pi * step / steps)) / 2
 
 # %% ../nbs/0_foundations/04_training.ipynb #8612ebda
@@ -78,7 +79,7 @@ def accelerating(
         from accelerate import Accelerator
         from accelerate.state import AcceleratorState, GradientState, PartialState
 
-    manners.check_choice("precision", precision, PRECISIONS)
+    check_choice("precision", precision, PRECISIONS)
     on_cpu = torch.device(device).type == "cpu"
     if on_cpu and precision == "fp16":
         raise ValueError("precision: got 'fp16' on the CPU, want 'no' or 'bf16' there")
@@ -256,7 +257,7 @@ def _compare(state: _State, model, sample, build, objective) -> tuple[Tensor, tu
     batch = [x.to(state.place) if isinstance(x, Tensor) else x for x in _tuple("sample", sample(state.generator))]
     with state.accelerator.autocast():
         built = _tuple("build", build(model, *batch))
-    loss = objective(*map(manners.widen, built))
+    loss = objective(*map(widen, built))
     if not isinstance(loss, Tensor):
         raise TypeError(f"objective: gave {type(loss).__name__}, want a tensor with one number")
     if loss.dim():
@@ -358,10 +359,10 @@ def _same_everywhere(state: _State, tensors) -> None:
 # %% ../nbs/0_foundations/04_training.ipynb #9101f2cc
 def _checked(steps, lr, weight_decay, schedule, seed, precision, save_every) -> dict:
     _whole("steps", steps), _whole("seed", seed, 0), _whole("save_every", save_every)
-    manners.check_number("lr", lr, 0, open_low=True)
-    manners.check_number("weight_decay", weight_decay, 0)
-    manners.check_choice("schedule", schedule, SCHEDULES)
-    manners.check_choice("precision", precision, PRECISIONS)
+    check_number("lr", lr, 0, open_low=True)
+    check_number("weight_decay", weight_decay, 0)
+    check_choice("schedule", schedule, SCHEDULES)
+    check_choice("precision", precision, PRECISIONS)
     return {"steps": steps, "lr": lr, "weight_decay": weight_decay, "schedule": schedule, "seed": seed, "precision": precision}
 
 # %% ../nbs/0_foundations/04_training.ipynb #824feabd

@@ -86,14 +86,14 @@ def _(q, k, temperature):
 
 @oracle("lightly NTXentLoss", builder="two_views", package="lightly")
 def _(a, b, temperature):
-    from contrastive_nb.lightly_loader import load
+    from contrastive_nb.timing.lightly_loader import load
 
     return load()(temperature)(a, b)
 
 
 @oracle("lightly DCLLoss", builder="two_views", package="lightly")
 def _(a, b, temperature):
-    from contrastive_nb.lightly_loader import load
+    from contrastive_nb.timing.lightly_loader import load
 
     return load("lightly.loss.dcl_loss", "DCLLoss")(temperature)(a, b)
 

@@ -3,7 +3,7 @@
 Every row is a fresh process. The scores are there before the step; the loss, its gradient and all that lies between are counted.
 """
 
-from contrastive_nb.bench import peak
+from contrastive_nb.timing.measure import peak
 
 SETUP = """
 import torch

@@ -12,9 +12,9 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from contrastive_nb import bench, contestants
 from contrastive_nb.cli import app
-from contrastive_nb.contestants import CONTESTANTS
+from contrastive_nb.timing import contestants, measure, processes, report, tournament
+from contrastive_nb.timing.contestants import CONTESTANTS
 
 # --- measure -----------------------------------------------------------------------------------------------------------------------------
 
@@ -38,14 +38,14 @@ class Clock:
 
 def test_rounds_go_through_everyone_and_back():
     clock = Clock()
-    found = bench.measure({"a": clock.contestant("a", 1.0), "b": clock.contestant("b", 3.0)}, 3, clock=clock)
+    found = measure.measure({"a": clock.contestant("a", 1.0), "b": clock.contestant("b", 3.0)}, 3, clock=clock)
     assert found == {"a": [1.0] * 3, "b": [3.0] * 3}
     assert "".join(clock.done) == "aabb" + "ab" + "ba" + "ab"  # two to warm up each, then the rounds
 
 
 def test_short_steps_are_repeated_and_averaged():
     clock = Clock()
-    found = bench.measure({"a": clock.contestant("a", 0.25)}, 2, least=1.0, clock=clock)
+    found = measure.measure({"a": clock.contestant("a", 0.25)}, 2, least=1.0, clock=clock)
     assert found == {"a": [0.25, 0.25]} and len(clock.done) == 2 + 2 * 4
 
 
@@ -54,20 +54,20 @@ def test_short_steps_are_repeated_and_averaged():
 ])  # fmt: skip
 def test_measure_names_what_is_wrong(everyone, repetitions, named):
     with pytest.raises(ValueError, match=f"^{named}: got"):
-        bench.measure(everyone, repetitions)
+        measure.measure(everyone, repetitions)
 
 
 # --- peak --------------------------------------------------------------------------------------------------------------------------------
 
 
 def test_peak_counts_the_step_and_not_the_inputs():
-    found = bench.peak("import torch; x = torch.ones(size)", "y = x + 1; del y", size=10**7)
+    found = measure.peak("import torch; x = torch.ones(size)", "y = x + 1; del y", size=10**7)
     assert found.failed is None and 39.5e6 < found.bytes < 50e6 and found.seconds > 0
 
 
 def test_what_lies_between_two_steps_is_not_held():
     "Twice 40 MB one after the other are 40 MB."
-    found = bench.peak("import torch; f = lambda: torch.ones(10**7).sum()", "f(); f()")
+    found = measure.peak("import torch; f = lambda: torch.ones(10**7).sum()", "f(); f()")
     assert 39.5e6 < found.bytes < 50e6
 
 
@@ -78,16 +78,16 @@ def test_what_lies_between_two_steps_is_not_held():
     ("import time; time.sleep(60)", dict(seconds=6), "took longer than 6 s"),
 ])  # fmt: skip
 def test_a_step_that_does_not_end_well_says_how(step, options, reason):
-    assert bench.peak("import torch", step, **options) == (None, reason, None)
+    assert measure.peak("import torch", step, **options) == (None, reason, None)
 
 
 def test_peak_hands_on_the_error_of_the_code():
     with pytest.raises(RuntimeError, match="^peak: ValueError: of mine$"):
-        bench.peak("", "raise ValueError('of mine')")
+        measure.peak("", "raise ValueError('of mine')")
     with pytest.raises(RuntimeError, match="^peak: NameError"):
-        bench.peak("import torch", "allocate")  # a word of an allocator's message, and not one
+        measure.peak("import torch", "allocate")  # a word of an allocator's message, and not one
     with pytest.raises(ValueError, match="^limit: got 0"):
-        bench.peak("", "", limit=0)
+        measure.peak("", "", limit=0)
 
 
 # --- the contestants -----------------------------------------------------------------------------------------------------------------------
@@ -100,7 +100,7 @@ VALUED = [name for name in CONTESTANTS if "/" in name]
 def test_every_contestant_computes_the_value_of_its_group(name, rows):
     if why := contestants.available(CONTESTANTS[name]):
         pytest.skip(why)
-    query, key = bench.embeddings(rows, 8, seed=rows, noise=2.0)
+    query, key = measure.embeddings(rows, 8, seed=rows, noise=2.0)
     step = CONTESTANTS[name].make(query, key)
     for _ in range(2):  # the second step begins anew: gradients are not added up
         value = step()
@@ -114,7 +114,7 @@ def test_every_contestant_computes_the_value_of_its_group(name, rows):
 
 
 def test_the_floor_is_the_three_products():
-    query, key = bench.embeddings(5, 3)
+    query, key = measure.embeddings(5, 3)
     CONTESTANTS["products"].make(query, key)()
     scores = (query @ key.T).detach()
     torch.testing.assert_close(query.grad, scores @ key.detach())
@@ -125,13 +125,13 @@ def test_the_floor_is_the_three_products():
 def test_everyone_is_held_against_what_there_is(name):
     group = CONTESTANTS[name].group
     assert contestants.floor_of(group) in CONTESTANTS and contestants.torch_of(group) in CONTESTANTS
-    assert CONTESTANTS[name].library in bench.IMPORTS
+    assert CONTESTANTS[name].library in processes.IMPORTS
 
 
 def test_the_yardsticks_run_first():
-    assert bench.chosen(["mw/dense"]) == ["products", "infonce/torch", "mw/dense"]
-    assert bench.chosen(["lightly"])[:4] == ["products-2n", "ntxent/torch", "decoupled/torch", "ntxent/lightly"]
-    assert bench.chosen(["products"]) == ["products", "products-2n"] and set(bench.chosen([])) == set(CONTESTANTS)
+    assert tournament.chosen(["mw/dense"]) == ["products", "infonce/torch", "mw/dense"]
+    assert tournament.chosen(["lightly"])[:4] == ["products-2n", "ntxent/torch", "decoupled/torch", "ntxent/lightly"]
+    assert tournament.chosen(["products"]) == ["products", "products-2n"] and set(tournament.chosen([])) == set(CONTESTANTS)
 
 
 # --- a comparison with contestants that fail --------------------------------------------------------------------------------------------------
@@ -140,7 +140,7 @@ FAKES = """
     import os
     import torch
     import torch.nn.functional as F
-    from contrastive_nb.contestants import TEMPERATURE, descend, enter
+    from contrastive_nb.timing.contestants import TEMPERATURE, descend, enter
 
     def value(query, key):
         return F.cross_entropy(F.normalize(query) @ F.normalize(key).T / TEMPERATURE, torch.arange(len(query)))
@@ -184,7 +184,7 @@ def fakes(tmp_path, monkeypatch):
 
 def plan_of(fakes, words=WORDS, **options):
     small = dict(sizes=[32, 64], dims=[4], threads=[1], repetitions=2, memory_limit=1.0, least=0.001, also=[fakes])
-    return bench.Plan(words, **{**small, **options})
+    return tournament.Plan(words, **{**small, **options})
 
 
 def cells_of(table, key="failed"):
@@ -193,7 +193,7 @@ def cells_of(table, key="failed"):
 
 def test_who_fails_says_so_and_the_others_go_on(fakes):
     told = []
-    table = bench.compare(plan_of(fakes), step=lambda: told.append(1))
+    table = tournament.compare(plan_of(fakes), step=lambda: told.append(1))
     assert cells_of(table) == {
         **{(name, rows): None for name in ("products", "infonce/torch", "infonce/good") for rows in (32, 64)},
         ("infonce/greedy", 32): "out of memory (limit 1 GB)", ("infonce/greedy", 64): "out of memory with 32 rows",
@@ -217,7 +217,7 @@ def test_who_fails_says_so_and_the_others_go_on(fakes):
 def test_an_interrupted_comparison_keeps_what_is_done_and_goes_on(fakes, tmp_path, monkeypatch):
     path, plan = tmp_path / "table.json", plan_of(fakes, ["good"], sizes=[32, 48])
     asked = []
-    real = bench.Template.ask
+    real = processes.Template.ask
 
     def ask(self, job, seconds):
         if job["do"] == "time":
@@ -226,9 +226,9 @@ def test_an_interrupted_comparison_keeps_what_is_done_and_goes_on(fakes, tmp_pat
                 raise KeyboardInterrupt
         return real(self, job, seconds)
 
-    monkeypatch.setattr(bench.Template, "ask", ask)
-    table, whole = bench.run(plan, path)
-    assert not whole and table == bench.read(path)
+    monkeypatch.setattr(processes.Template, "ask", ask)
+    table, whole = report.run(plan, path)
+    assert not whole and table == report.read(path)
     assert [name for (name, rows), done in cells_of(table, "done").items() if rows == 32 and done] == [
         "products",
         "infonce/torch",
@@ -237,22 +237,22 @@ def test_an_interrupted_comparison_keeps_what_is_done_and_goes_on(fakes, tmp_pat
     assert cells_of(table)[("infonce/good", 48)] == "not reached"
 
     asked.clear()
-    monkeypatch.setattr(bench.Template, "ask", lambda self, job, seconds: asked.append(job.get("rows")) or real(self, job, seconds))
-    again, whole = bench.run(plan, path)
+    monkeypatch.setattr(processes.Template, "ask", lambda self, job, seconds: asked.append(job.get("rows")) or real(self, job, seconds))
+    again, whole = report.run(plan, path)
     assert whole and all(cells_of(again, "done").values()) and 32 not in asked
     assert [c for c in again["cells"] if c["rows"] == 32] == [c for c in table["cells"] if c["rows"] == 32]
 
     asked.clear()
-    monkeypatch.setattr(bench, "installed", lambda library: "another version")
-    third, whole = bench.run(plan, path)
+    monkeypatch.setattr(tournament, "installed", lambda library: "another version")
+    third, whole = report.run(plan, path)
     assert whole and asked.count(32) == 3 * 2 and len(third["cells"]) == 6
 
 
 def test_ratios_are_never_taken_across_runs(fakes, tmp_path):
     "Who comes later is measured beside those that it is held against."
     path = tmp_path / "table.json"
-    first, _ = bench.run(plan_of(fakes, ["infonce/torch"], sizes=[32]), path)
-    second, _ = bench.run(plan_of(fakes, ["good"], sizes=[32]), path)
+    first, _ = report.run(plan_of(fakes, ["infonce/torch"], sizes=[32]), path)
+    second, _ = report.run(plan_of(fakes, ["good"], sizes=[32]), path)
     by_name = {cell["contestant"]: cell for cell in second["cells"]}
     assert set(by_name) == {"products", "infonce/torch", "infonce/good"}
     measured = [a / b for a, b in zip(by_name["infonce/good"]["seconds"], by_name["infonce/torch"]["seconds"], strict=True)]
@@ -261,7 +261,7 @@ def test_ratios_are_never_taken_across_runs(fakes, tmp_path):
 
 
 def test_no_measurement_begins_after_the_minutes(fakes):
-    table = bench.compare(plan_of(fakes, ["good"], minutes=1e-9))
+    table = tournament.compare(plan_of(fakes, ["good"], minutes=1e-9))
     assert set(cells_of(table).values()) == {"not reached"}
 
 
@@ -280,30 +280,34 @@ def cell(rows, seconds, failed=None, megabytes=1):
 
 def test_what_a_larger_batch_would_take():
     wanted = cell(4096, [])
-    assert bench._expected([cell(1024, [0.5, 0.7, 0.6])], wanted, 2, 2, 8.0) == (pytest.approx(0.6 * 16), None)
-    assert bench._expected([cell(256, [9.0]), cell(1024, [0.5])], wanted, 3, 3, 8.0) == (pytest.approx(0.5 * 64), None)
-    assert bench._expected([cell(1024, [0.5], megabytes=2008)], wanted, 2, 2, 8.0)[1] == "would take about 32 GB"
-    assert bench._expected([cell(16, [1e-4], megabytes=5)], wanted, 3, 3, 8.0)[1] is None  # what a process takes once
-    assert bench._expected([cell(256, [], "out of memory (limit 8 GB)")], wanted, 2, 2, 8.0) == (None, "out of memory with 256 rows")
-    assert bench._expected([cell(8192, [0.5]), cell(256, [], "killed by signal 9")], wanted, 2, 2, 8.0) == (None, None)
-    assert bench._expected([cell(1024, [0.5], megabytes=108)], wanted, 3, 1, 8.0) == (pytest.approx(0.5 * 64), None)
-    assert bench._expected([cell(1024, [0.5]) | dict(threads=2)], wanted, 2, 2, 8.0) == (None, None)
+    assert tournament._expected([cell(1024, [0.5, 0.7, 0.6])], wanted, 2, 2, 8.0) == (pytest.approx(0.6 * 16), None)
+    assert tournament._expected([cell(256, [9.0]), cell(1024, [0.5])], wanted, 3, 3, 8.0) == (pytest.approx(0.5 * 64), None)
+    assert tournament._expected([cell(1024, [0.5], megabytes=2008)], wanted, 2, 2, 8.0)[1] == "would take about 32 GB"
+    assert tournament._expected([cell(16, [1e-4], megabytes=5)], wanted, 3, 3, 8.0)[1] is None  # what a process takes once
+    assert tournament._expected([cell(256, [], "out of memory (limit 8 GB)")], wanted, 2, 2, 8.0) == (None, "out of memory with 256 rows")
+    assert tournament._expected([cell(8192, [0.5]), cell(256, [], "killed by signal 9")], wanted, 2, 2, 8.0) == (None, None)
+    assert tournament._expected([cell(1024, [0.5], megabytes=108)], wanted, 3, 1, 8.0) == (pytest.approx(0.5 * 64), None)
+    assert tournament._expected([cell(1024, [0.5]) | dict(threads=2)], wanted, 2, 2, 8.0) == (None, None)
 
 
 def test_what_stays_when_a_table_is_gone_on_with():
     new = dict(code="a", limit=8.0, cap=5.0, planned=3)
     old = new | dict(done=True, failed=None)
-    assert bench._can_stay(old, new) and bench._can_stay(old, new | dict(cap=9.0)) and bench._can_stay(old, new | dict(planned=2))
+    assert (
+        tournament._can_stay(old, new)
+        and tournament._can_stay(old, new | dict(cap=9.0))
+        and tournament._can_stay(old, new | dict(planned=2))
+    )
     for change in (dict(code="b"), dict(limit=9.0), dict(planned=4)):
-        assert not bench._can_stay(old, new | change)
-    assert not bench._can_stay(old | dict(done=False), new)
+        assert not tournament._can_stay(old, new | change)
+    assert not tournament._can_stay(old | dict(done=False), new)
     left_out = old | dict(done=False, failed="would take about 9 s a step")
-    assert bench._can_stay(left_out, new) and not bench._can_stay(left_out, new | dict(cap=10.0))
-    assert not bench._can_stay(old | dict(done=False, failed="killed by signal 9"), new)
+    assert tournament._can_stay(left_out, new) and not tournament._can_stay(left_out, new | dict(cap=10.0))
+    assert not tournament._can_stay(old | dict(done=False, failed="killed by signal 9"), new)
 
 
 def test_a_step_that_would_take_too_long_is_left_out(fakes):
-    table = bench.compare(plan_of(fakes, ["good"], cap=1e-9, sizes=[32, 4096]))
+    table = tournament.compare(plan_of(fakes, ["good"], cap=1e-9, sizes=[32, 4096]))
     failed = cells_of(table)
     assert failed[("products", 4096)] is None and failed[("infonce/good", 32)] is None
     assert re.fullmatch(r"would take about \d+ s a step", failed[("infonce/torch", 4096)])
@@ -332,11 +336,11 @@ def check_table(table):
 
 
 def test_a_table_says_all_and_can_be_read_again(fakes, tmp_path):
-    table, whole = bench.run(plan_of(fakes, ["good", "loud"], sizes=[32]), tmp_path / "a" / "table.json")
-    assert whole and bench.read(tmp_path / "a" / "table.json") == table
+    table, whole = report.run(plan_of(fakes, ["good", "loud"], sizes=[32]), tmp_path / "a" / "table.json")
+    assert whole and report.read(tmp_path / "a" / "table.json") == table
     check_table(table)
     assert list((tmp_path / "a").iterdir()) == [tmp_path / "a" / "table.json"]  # no part is left
-    rows = {row["contestant"]: row for row in bench.summary(table)}
+    rows = {row["contestant"]: row for row in report.summary(table)}
     assert list(rows) == ["products", "infonce/torch", "infonce/good", "infonce/loud"]
     assert rows["infonce/loud"]["ms"] is None and rows["infonce/loud"]["why"] == "TypeError: not at this size"
     assert rows["infonce/torch"]["to_torch"] == 1 and rows["infonce/good"]["value"] < 1e-5 and rows["products"]["to_floor"] == 1
@@ -344,17 +348,17 @@ def test_a_table_says_all_and_can_be_read_again(fakes, tmp_path):
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_the_committed_table_is_one(device):
-    path = bench.place(device, saved=True)
+    path = report.place(device, saved=True)
     if not path.exists():
         pytest.skip(f"data/benchmarks has no {device}.json")
-    table = bench.read(path)
+    table = report.read(path)
     check_table(table)
     assert table["facts"]["device"] == device and set(CONTESTANTS) >= {one["contestant"] for one in table["cells"]}
 
 
 def test_medians_and_quartiles_of_a_cell():
     one = dict.fromkeys(CELL) | cell(100, [0.001, 0.002, 0.004]) | dict(wall=[0.003], to_floor=[1.0, 2.0, 3.0], to_torch=[None] * 3)
-    row = bench._summed(one, {"value": 1e-7, "gradient": 2e-7})
+    row = report._summed(one, {"value": 1e-7, "gradient": 2e-7})
     assert (row["ms"], row["quartiles"], row["wall_ms"], row["to_floor"], row["to_torch"]) == (2.0, "1.5 to 3", 3.0, 2.0, None)
     assert row["mb"] == pytest.approx((10**6 - 2 * 4 * 100 * 8) / 1e6)
 
@@ -410,19 +414,19 @@ def test_the_command_prints_its_table(fakes, tmp_path):
     assert done.exit_code == 0, done.output
     for part in ("infonce/good", "out of memory (limit 1 GB)", "infonce/absent: no-such-library is not installed", str(path)):
         assert part in done.stdout
-    check_table(bench.read(path))
+    check_table(report.read(path))
 
 
 def test_a_group_that_is_not_there_cannot_be_entered(tmp_path):
     path = tmp_path / "mine.py"
-    path.write_text("from contrastive_nb.contestants import enter\nenter('mine', 'torch', 'x')(None)\n")
+    path.write_text("from contrastive_nb.timing.contestants import enter\nenter('mine', 'torch', 'x')(None)\n")
     with pytest.raises(ValueError, match="mine.py cannot be run .*name: got 'mine', want group/way"):
-        bench.Plan(also=[str(path)])
+        tournament.Plan(also=[str(path)])
 
 
 def test_nothing_is_left_running(fakes):
     before = set(_children())
-    bench.compare(plan_of(fakes, ["good"], sizes=[32]))
+    tournament.compare(plan_of(fakes, ["good"], sizes=[32]))
     assert set(_children()) <= before
 
 
@@ -435,12 +439,12 @@ def _children():
 def test_a_job_that_takes_too_long_is_ended(tmp_path):
     path = tmp_path / "slow.py"
     path.write_text(
-        "import time\nfrom contrastive_nb.contestants import enter\nenter('infonce/slow', 'torch', 'x')(lambda q, k: lambda: time.sleep(60))\n"
+        "import time\nfrom contrastive_nb.timing.contestants import enter\nenter('infonce/slow', 'torch', 'x')(lambda q, k: lambda: time.sleep(60))\n"
     )
     before = dict(CONTESTANTS)
     try:
         contestants.load(str(path))
-        template = bench.Template("torch", [str(path)])
+        template = processes.Template("torch", [str(path)])
         job = dict(do="probe", contestant="infonce/slow", threads=1, device="cpu", precision="no", seed=0, dims=8)
         assert template.ask(job, 6) == {"failed": "took longer than 6 s"} and template.process is None
     finally:
@@ -449,13 +453,13 @@ def test_a_job_that_takes_too_long_is_ended(tmp_path):
 
 
 def test_a_library_that_cannot_be_imported_says_so(tmp_path):
-    template = bench.Template("torch", [str(tmp_path / "nowhere.py")])
+    template = processes.Template("torch", [str(tmp_path / "nowhere.py")])
     assert template.ask(dict(do="probe"), 60) == {"failed": "torch cannot be imported here"} and template.process is None
 
 
 def test_signals_of_the_terminal_do_not_reach_the_children():
     "Ctrl-C is the parent's to answer: a child that dies of it would look like one that failed."
-    template = bench.Template("torch")
+    template = processes.Template("torch")
     template._start()
     try:
         assert os.getpgid(template.process.pid) != os.getpgid(0)

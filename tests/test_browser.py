@@ -77,7 +77,7 @@ def site(request, tree):
     "The folder of the built website; with Quarto on PATH its own as well."
     out = tree / f"_site-{request.param}"
     environment = os.environ | {"CONTRASTIVE_NB_BUILD": str(tree / "build"), "PYTHONPATH": str(tree)}
-    command = [sys.executable, "-m", "contrastive_nb.site", "--output", str(out), "--renderer", request.param]
+    command = [sys.executable, "-m", "contrastive_nb.book.site", "--output", str(out), "--renderer", request.param]
     done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return out
@@ -203,11 +203,11 @@ def each(read, key):
 
 
 def test_every_notebook_and_every_module_has_a_page(site, tree):
-    from contrastive_nb.site import book
+    from contrastive_nb.book.site import sources
 
     made = {path.relative_to(site).as_posix() for path in site.rglob("*.html")}
     names = (path.relative_to(tree / "nbs") for path in (tree / "nbs").rglob("*.ipynb"))
-    assert {book.address(name.as_posix()) for name in names if name.parts[0][0] not in "_."} <= made
+    assert {sources.address(name.as_posix()) for name in names if name.parts[0][0] not in "_."} <= made
     assert {"index.html", "catalogue.html", "ledger.html", "references.html", "api/index.html", "api/pairs.html", *WHOLE} <= made
 
 

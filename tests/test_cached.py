@@ -323,7 +323,7 @@ def test_one_mini_batch_is_alive_at_a_time():
 
 
 def test_a_step_takes_the_memory_of_a_mini_batch():
-    from contrastive_nb.bench import peak
+    from contrastive_nb.timing.measure import peak
 
     setup = """
 import torch

@@ -12,9 +12,23 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from contrastive_nb import claims, files
-from contrastive_nb.claims import DEFINITION, RUN, VERDICTS, Claim, Verdict, check_record, decide, judge, load, merge, record, t_interval
-from contrastive_nb.profiles import settings as profile_settings
+from contrastive_nb import files
+from contrastive_nb.lab import claims
+from contrastive_nb.lab.claims import (
+    DEFINITION,
+    RUN,
+    VERDICTS,
+    Claim,
+    Verdict,
+    check_record,
+    decide,
+    judge,
+    load,
+    merge,
+    record,
+    t_interval,
+)
+from contrastive_nb.lab.profiles import settings as profile_settings
 
 NOTEBOOK = "0_foundations/06_claims"
 CLAIM = Claim(

@@ -41,7 +41,7 @@ def test_numbers_of_the_official_code(form, temperature, value, slope):
 @pytest.mark.parametrize("temperature", [0.5, 0.1])
 def test_detached_weights_are_those_of_lightly(temperature):
     pytest.importorskip("lightly")
-    from contrastive_nb.lightly_loader import load
+    from contrastive_nb.timing.lightly_loader import load
 
     views = formula_batch()
     pairs = two_views(*views)

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from contrastive_nb.exercises import check
+from contrastive_nb.book.exercises import check
 from contrastive_nb.pairs import two_views
 
 X = torch.tensor([[1.0, -2.0], [0.5, 3.0]])

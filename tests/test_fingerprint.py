@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from contrastive_nb import files, fingerprint, profiles
+from contrastive_nb import files
+from contrastive_nb.lab import freshness, profiles
 
 MODULES = {
     "__init__": 'from .tools import scale as rescaled\n__version__ = "1"\n',
@@ -46,11 +47,11 @@ class Shelf:
 
     def reached(self, *cells: str) -> list[str]:
         self.write(*cells)
-        return [name.removeprefix("shelf.") for name in fingerprint.reached(self.path, package=self.package)]
+        return [name.removeprefix("shelf.") for name in freshness.reached(self.path, package=self.package)]
 
     @property
     def code(self) -> str:
-        return fingerprint.of_notebook(self.path, "ci", package=self.package)
+        return freshness.of_notebook(self.path, "ci", package=self.package)
 
 
 @pytest.fixture
@@ -128,7 +129,7 @@ def test_the_notebook_and_the_profile_count_but_not_the_minutes(shelf, monkeypat
     shelf.write("x = 1")
     before = shelf.code
     assert len(before) == 16 and int(before, 16) >= 0
-    assert fingerprint.of_notebook(shelf.path, "laptop", package=shelf.package) != before
+    assert freshness.of_notebook(shelf.path, "laptop", package=shelf.package) != before
     real = profiles.settings
     monkeypatch.setattr(profiles, "settings", lambda *a: real(*a) | {"minutes": 999})
     assert shelf.code == before
@@ -160,17 +161,17 @@ import sys, types
 package = types.ModuleType("contrastive_nb")  # without its __init__, which may import torch
 package.__path__ = [{str(files.PACKAGE)!r}]
 sys.modules["contrastive_nb"] = package
-from contrastive_nb import fingerprint
+from contrastive_nb.lab import freshness
 from pathlib import Path
-print(fingerprint.of_notebook({str(shelf.path)!r}, "ci", package=Path({str(shelf.package)!r})))
-for name in fingerprint.all_notebooks(): print(fingerprint.of_notebook(name, "ci"))
+print(freshness.of_notebook({str(shelf.path)!r}, "ci", package=Path({str(shelf.package)!r})))
+for name in freshness.all_notebooks(): print(freshness.of_notebook(name, "ci"))
 """
     outside = {"PATH": "/usr/bin:/bin"}
     done = subprocess.run([python, "-I", "-c", script], capture_output=True, text=True, cwd=tmp_path, env=outside)
     if "No module named 'encodings'" in done.stderr or "pyenv" in done.stderr:
         pytest.skip(f"python{version} does not start here")
-    names = fingerprint.all_notebooks() if files.checkout() else []
-    assert done.stdout.split() == [shelf.code, *(fingerprint.of_notebook(name, "ci") for name in names)], done.stderr
+    names = freshness.all_notebooks() if files.checkout() else []
+    assert done.stdout.split() == [shelf.code, *(freshness.of_notebook(name, "ci") for name in names)], done.stderr
 
 
 def test_stale_outputs_and_records_are_listed(shelf, tmp_path, monkeypatch):
@@ -178,22 +179,22 @@ def test_stale_outputs_and_records_are_listed(shelf, tmp_path, monkeypatch):
     monkeypatch.setenv(files.NOTEBOOKS, str(nbs))
     claims.mkdir()
     shelf.write("1 + 1")
-    code = {name: fingerprint.of_notebook(shelf.path, name) for name in ("laptop", "gpu")}
+    code = {name: freshness.of_notebook(shelf.path, name) for name in ("laptop", "gpu")}
     runs = {name: {"code": code[name]} for name in code}
     (claims / "T.json").write_text(json.dumps({"id": "T", "notebook": "1_a/01_page", "runs": runs}))
-    assert fingerprint.stale(nbs, claims) == [("1_a/01_page", "has no outputs of a run")]
+    assert freshness.stale(nbs, claims) == [("1_a/01_page", "has no outputs of a run")]
     shelf.write("1 + 1", contrastive_nb={"profile": "laptop", "code": code["laptop"]})
-    assert fingerprint.stale(nbs, claims) == []
+    assert freshness.stale(nbs, claims) == []
     shelf.write("1 + 2", contrastive_nb={"profile": "laptop", "code": code["laptop"]})
-    assert [what for what, _ in fingerprint.stale(nbs, claims)] == ["1_a/01_page", "claim T (laptop)", "claim T (gpu)"]
-    assert fingerprint.stale_notebooks("gpu", nbs, claims) == ["1_a/01_page"] and fingerprint.stale_notebooks("ci", nbs, claims) == []
+    assert [what for what, _ in freshness.stale(nbs, claims)] == ["1_a/01_page", "claim T (laptop)", "claim T (gpu)"]
+    assert freshness.stale_notebooks("gpu", nbs, claims) == ["1_a/01_page"] and freshness.stale_notebooks("ci", nbs, claims) == []
     shelf.path.unlink()
-    assert [why for _, why in fingerprint.stale(nbs, claims)] == ["its notebook 1_a/01_page is gone"] * 2
+    assert [why for _, why in freshness.stale(nbs, claims)] == ["its notebook 1_a/01_page is gone"] * 2
 
 
 def test_a_notebook_that_is_not_there():
     with pytest.raises(FileNotFoundError, match="nowhere/at_all: no such notebook"):
-        fingerprint.of_notebook("nowhere/at_all", "ci")
+        freshness.of_notebook("nowhere/at_all", "ci")
 
 
 def test_a_file_that_is_no_notebook_is_named(shelf):
@@ -203,6 +204,9 @@ def test_a_file_that_is_no_notebook_is_named(shelf):
 
 
 def test_the_machinery_itself_is_left_out(shelf):
-    shelf.write("from contrastive_nb.profiles import open_run\nrun = open_run('x')")
-    assert fingerprint.reached(shelf.path) == []
-    assert all((files.PACKAGE / f"{name}.py").is_file() for name in fingerprint.MACHINERY)
+    shelf.write("from contrastive_nb.lab import open_run\nrun = open_run('x')")
+    assert freshness.reached(shelf.path) == []
+    shelf.write("from contrastive_nb.book import plots\nplots.style()")
+    assert freshness.reached(shelf.path) == []
+    assert all((files.PACKAGE / f"{name}.py").is_file() for name in freshness.MACHINERY)
+    assert all((files.PACKAGE / room / "__init__.py").is_file() for room in freshness.ROOMS)

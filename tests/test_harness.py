@@ -14,11 +14,13 @@ import torch.nn.functional as F
 from harness import CHECKS, applicable, check_oracle, load_from_page
 from oracles import ORACLES
 
-from contrastive_nb import manners, registry
-from contrastive_nb.lightly_loader import load
+from contrastive_nb import objective, registry
+from contrastive_nb.checks import check_list_values
 from contrastive_nb.negatives import mochi
 from contrastive_nb.objectives import info_nce
 from contrastive_nb.registry import Method
+from contrastive_nb.rows import list_pairs, present
+from contrastive_nb.timing.lightly_loader import load
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 RIGHT = registry.get("info_nce")
@@ -231,7 +233,7 @@ def listwise(scores, relevance, mask=None, *, reduction="mean", check=False):
         raise ValueError(f"reduction: got {reduction}")
     there = torch.ones_like(scores, dtype=torch.bool) if mask is None else mask
     if check:
-        manners.check_list_values(scores, relevance, there)
+        check_list_values(scores, relevance, there)
     given, scores, relevance = scores.dtype, scores.double(), relevance.double()
     counted = there.any(1)
     rows = there | ~counted[:, None]
@@ -256,13 +258,13 @@ def every_pair(scores, positives, negatives, weights=None, *, temperature, reduc
     "A small pooled objective: each positive against every negative of the matrix, whatever its row."
 
     def formula(scores, positives, negatives, weights, temperature):
-        *_, above = manners.listed(scores, manners.present(positives, weights), temperature)
-        rows, columns, below = manners.listed(scores, manners.present(negatives, weights), temperature)
+        *_, above = list_pairs(scores, present(positives, weights), temperature)
+        rows, columns, below = list_pairs(scores, present(negatives, weights), temperature)
         share = torch.ones_like(below) if weights is None else weights[rows, columns]
         losses = -(F.logsigmoid(above[:, None] - below) * share).sum(1) / share.sum().clamp(min=1e-300)
         return losses, torch.full(above.shape, len(rows) > 0)
 
-    return manners.objective(formula, scores, positives, negatives, weights, temperature=temperature, reduction=reduction, check=check)
+    return objective.of_pairs(formula, scores, positives, negatives, weights, temperature=temperature, reduction=reduction, check=check)
 
 
 def every_pair_by_hand(scores, positives, negatives, weights=None, *, temperature):
@@ -409,7 +411,7 @@ def test_an_entry_cannot_be_changed_and_calls_with_its_options():
     assert every != RIGHT(scores, positives, ~positives, temperature=0.5)
 
 
-@pytest.mark.parametrize("method", registry.METHODS, ids=lambda m: m.name)
+@pytest.mark.parametrize("method", registry.methods(), ids=lambda m: m.name)
 def test_every_entry_points_at_what_there_is(method):
     assert callable(method.load()) and method.load().__doc__
     assert callable(load_from_page(method.notebook, method.by_hand))

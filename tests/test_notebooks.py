@@ -185,9 +185,9 @@ def test_the_check_of_references_finds_mistakes(bib, keys, wrong):
 
 
 def test_no_output_and_no_record_is_stale():
-    from contrastive_nb import fingerprint
+    from contrastive_nb.lab import freshness
 
-    found = fingerprint.stale()
+    found = freshness.stale()
     assert not found, "\n\nstale (contrastive-nb run --stale --profile laptop --save makes them again):\n  " + "\n  ".join(
         f"{what}: {why}" for what, why in found
     )

@@ -81,7 +81,7 @@ def test_the_wheel_brings_what_is_needed_at_run_time(outside):
 def test_the_library_works_outside_the_tree(outside):
     code = (
         "import torch; from contrastive_nb.objectives import info_nce; from contrastive_nb.pairs import two_views;"
-        "from contrastive_nb.profiles import settings;"
+        "from contrastive_nb.lab.profiles import settings;"
         "print(info_nce(*two_views(torch.ones(4, 2), torch.ones(4, 2)), temperature=0.5).item(), settings('gpu')['device'])"
     )
     done = call(outside, "-c", code)
@@ -172,12 +172,12 @@ HEAVY = (
 LIGHT = (
     "pairs",
     "objectives",
-    "manners",
-    "plots",
-    "exercises",
-    "profiles",
+    "objective",
+    "book.plots",
+    "book.exercises",
+    "lab.profiles",
     "registry",
-    "claims",
+    "lab.claims",
     "encoders",
     "training",
     "metrics",

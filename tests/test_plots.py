@@ -8,7 +8,8 @@ import pytest
 import torch
 from matplotlib.colors import to_rgb
 
-from contrastive_nb import plots
+from contrastive_nb.book import plots
+from contrastive_nb.lab import pictures
 from contrastive_nb.pairs import Pairs, two_views
 
 
@@ -137,7 +138,7 @@ z" clip-path="url(#p4d6031690b)" style="stroke-width: 1.23456"/>
 
 
 def test_coordinates_alone_are_rounded():
-    assert plots.rounded(DRAWN) == ROUNDED and plots.rounded(ROUNDED) == ROUNDED
+    assert pictures.rounded(DRAWN) == ROUNDED and pictures.rounded(ROUNDED) == ROUNDED
 
 
 def wobbling(size):
@@ -164,15 +165,15 @@ def named(picture):
 def test_a_wobble_that_nobody_sees_changes_no_byte():
     still, moved = wobbling(0.0), wobbling(1e-4)
     assert named(still) != named(moved)  # clips and outlines bear a hash of all their digits
-    assert plots.rounded(still) == plots.rounded(moved) == plots.rounded(plots.rounded(moved))
-    assert plots.rounded(still) != plots.rounded(wobbling(0.1))
+    assert pictures.rounded(still) == pictures.rounded(moved) == pictures.rounded(pictures.rounded(moved))
+    assert pictures.rounded(still) != pictures.rounded(wobbling(0.1))
 
 
 @pytest.mark.parametrize("fonttype", ["path", "none"])
 def test_rounding_leaves_text_and_references_whole(fonttype):
     plt.rcParams["svg.fonttype"] = fonttype
     before = wobbling(1e-4)
-    after = plots.rounded(before)
+    after = pictures.rounded(before)
     fixed = re.compile(r"(?:[mp]|C\w+_)[0-9a-f]{10}")
     assert [i for i in named(before) if not fixed.fullmatch(i)] == [i for i in named(after) if not fixed.fullmatch(i)]
     assert len(set(named(after))) == len(named(after)) == len(named(before))
@@ -187,9 +188,9 @@ def test_two_clips_that_become_equal_keep_two_names():
         f'<clipPath id="p{digit * 10}">\n<rect x="{x}"/></clipPath><use a="url(#p{digit * 10})"/>'
         for digit, x in zip("ab", (1.001, 1.002), strict=True)
     )
-    names = named(plots.rounded(clips))
-    assert len(set(names)) == 2 and re.findall(r"url\(#(\w+)", plots.rounded(clips)) == names
-    assert plots.rounded(plots.rounded(clips)) == plots.rounded(clips)
+    names = named(pictures.rounded(clips))
+    assert len(set(names)) == 2 and re.findall(r"url\(#(\w+)", pictures.rounded(clips)) == names
+    assert pictures.rounded(pictures.rounded(clips)) == pictures.rounded(clips)
 
 
 def test_roles_are_the_palettes_colours():

@@ -5,8 +5,10 @@ import sys
 
 import pytest
 
-from contrastive_nb import files, fingerprint, profiles
-from contrastive_nb.profiles import open_run, settings
+from contrastive_nb import files
+from contrastive_nb.lab import profiles, runs
+from contrastive_nb.lab.profiles import settings
+from contrastive_nb.lab.runs import open_run
 
 BASE = """[ci]
 seeds = 2
@@ -25,12 +27,15 @@ minutes = 5
 def ini(tmp_path, monkeypatch):
     "Write a settings.ini that is used instead of the real one; runs go to a folder of their own."
     monkeypatch.setattr(files, "shared", lambda name: tmp_path / name)
+    monkeypatch.setenv(files.NOTEBOOKS, str(tmp_path / "nbs"))
+    (tmp_path / "nbs" / "1_a").mkdir(parents=True)
     monkeypatch.setenv(files.BUILD, str(tmp_path / "build"))
     monkeypatch.delenv(profiles.RESUME, raising=False)
     monkeypatch.delenv(profiles.OVERRIDES, raising=False)
 
-    def write(more: str = "", base: str = BASE) -> None:
-        (tmp_path / "settings.ini").write_text(base + more)
+    def write(chapter: str = "", base: str = BASE) -> None:
+        (tmp_path / "settings.ini").write_text(base)
+        (tmp_path / "nbs" / "1_a" / "settings.ini").write_text(chapter)
 
     write()
     return write
@@ -38,16 +43,30 @@ def ini(tmp_path, monkeypatch):
 
 @pytest.mark.skipif(files.checkout() is None, reason="no checkout here")
 def test_every_section_of_the_real_settings_parses_and_names_a_notebook():
-    parser, names = profiles._parser(), fingerprint.all_notebooks()
-    assert [name for name in parser.sections() if ":" not in name] == list(profiles.PROFILES)
-    for section in parser.sections():
-        profile, _, notebook = section.partition(":")
-        assert settings(profile, notebook or None)["minutes"] > 0
-        assert not notebook or notebook in names, f"[{section}]: no such notebook"
+    assert sorted(profiles._parse(files.shared("settings.ini")).sections()) == sorted(profiles.PROFILES)
+    for path in files.notebooks().glob("*/settings.ini"):
+        for section in profiles._parse(path).sections():
+            profile, _, name = section.partition(":")
+            assert (path.parent / f"{name}.ipynb").is_file(), f"{path} [{section}]: no such notebook"
+            assert settings(profile, f"{path.parent.name}/{name}")["minutes"] > 0
+
+
+@pytest.mark.parametrize(("chapter", "words"), [
+    ("[ci:01_page]\nsteps = 3\nsteps = 4\n", "settings.ini: .*option 'steps' in section 'ci:01_page' already exists"),
+    ("[ci:01_page]\n[ci:01_page]\n", "settings.ini: .*section 'ci:01_page' already exists"),
+    ("[ci:01_page]\nsteps\n", "settings.ini: .*parsing errors"),
+    ("[big:01_page]\nsteps = 3\n", r"settings.ini \[big:01_page\]: want ci, laptop, gpu"),
+    ("[ci:01_page]\nsteps = 0\n", r"settings.ini \[ci:01_page\] steps: got 0, want a whole number above 0"),
+])  # fmt: skip
+def test_a_settings_file_that_cannot_be_is_refused_in_one_line(ini, chapter, words):
+    ini(chapter)
+    with pytest.raises(ValueError, match=words) as caught:
+        settings("ci", "1_a/01_page")
+    assert "\n" not in str(caught.value)
 
 
 def test_a_notebook_overrides_its_profile(ini):
-    ini("[ci:1_a/01_page]\nsteps = 3\ntemperatures = [0.1, 0.5]\n")
+    ini("[ci:01_page]\nsteps = 3\ntemperatures = [0.1, 0.5]\n")
     run = open_run("1_a/01_page", "ci")
     assert (run.steps, run.batch_size, run.temperatures, run.device) == (3, 64, [0.1, 0.5], "cpu")
     assert open_run("1_a/02_other", "ci").steps == 12
@@ -144,7 +163,7 @@ def test_other_code_sizes_seeds_and_devices_have_other_memories(ini, monkeypatch
     monkeypatch.setenv(profiles.OVERRIDES, json.dumps({"steps": 9}))
     folders.append(open_run("x", "ci").folder)
     monkeypatch.delenv(profiles.OVERRIDES)
-    monkeypatch.setattr(profiles, "_code", lambda *a: "another")
+    monkeypatch.setattr(runs, "_code", lambda *a: "another")
     folders.append(open_run("x", "ci").folder)
     assert len(set(folders)) == 5
 
@@ -159,7 +178,7 @@ def test_a_failed_computation_is_not_remembered(ini):
 
 
 def test_two_keys_never_share_a_file():
-    names = [profiles._file_name(key) for key in ("a b", "a/b", "a_b", "..", ".", "A", "x" * 300, "x" * 301)]
+    names = [runs._file_name(key) for key in ("a b", "a/b", "a_b", "..", ".", "A", "x" * 300, "x" * 301)]
     assert len(set(names)) == len(names) and not any("/" in name or name.startswith(".") and len(name) < 3 for name in names)
     assert max(map(len, names)) < 330
 

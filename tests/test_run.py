@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from contrastive_nb import cli, files, fingerprint, profiles, runner
+from contrastive_nb import cli, files
+from contrastive_nb.book import reports
+from contrastive_nb.lab import freshness, jobs, processes, profiles, runner
 
 nbformat = pytest.importorskip("nbformat")
 psutil = pytest.importorskip("psutil")
@@ -19,7 +21,7 @@ pytest.importorskip("papermill")
 
 PARAMETERS = 'profile = "ci"\nseed = 0\ndevice = "auto"'
 OPEN = """from pathlib import Path
-from contrastive_nb.profiles import open_run
+from contrastive_nb.lab import open_run
 run = open_run({name!r}, profile, seed=seed, device=device)
 run"""
 
@@ -48,7 +50,9 @@ class Lab:
         self.claims.mkdir()
 
     def run(self, *names: str, **options) -> int:
-        return runner.run(runner.Request(list(names), folder=self.nbs, build=self.build, claims=self.claims, **options))
+        outcome = runner.run(runner.Request(list(names), folder=self.nbs, build=self.build, claims=self.claims, **options))
+        print(reports.outcome_text(outcome))
+        return outcome.code
 
     def start(self, *arguments: str) -> subprocess.Popen:
         "The command line in a process of its own."
@@ -104,7 +108,7 @@ def test_good_failing_killed_and_untagged_notebooks(lab, capsys):
 
     good = lab.read("runs/ci/1_a/01_good.ipynb")
     assert f"{sys.executable}" in str(good["cells"]) and str(lab.nbs / "1_a") in str(good["cells"])
-    assert good["metadata"]["contrastive_nb"] == {"profile": "ci", "code": fingerprint.of_notebook(lab.nbs / "1_a/01_good.ipynb", "ci")}
+    assert good["metadata"]["contrastive_nb"] == {"profile": "ci", "code": freshness.of_notebook(lab.nbs / "1_a/01_good.ipynb", "ci")}
     assert "papermill" not in json.dumps(good["metadata"]) and all(set(cell["metadata"]) <= {"tags"} for cell in good["cells"])
     assert lab.read("runs/ci/1_a/01_good.json")["memory"] > 20
 
@@ -167,17 +171,17 @@ def test_killed_runs_leave_nothing_behind_and_are_resumed(lab, capsys):
     assert lab.run("long", resume=True) == 0
     assert "skipped, unchanged" in capsys.readouterr().out
     options = dict(notebooks=lab.nbs, build=lab.build)
-    assert runner.plan(["1_a/01_long"], "ci", **options)[0].finished()
-    assert not runner.plan(["1_a/01_long"], "ci", overrides={"steps": 3}, **options)[0].finished()
-    assert not runner.plan(["1_a/01_long"], "ci", device="cpu", **options)[0].finished()
+    assert jobs.plan(["1_a/01_long"], "ci", **options)[0].finished()
+    assert not jobs.plan(["1_a/01_long"], "ci", overrides={"steps": 3}, **options)[0].finished()
+    assert not jobs.plan(["1_a/01_long"], "ci", device="cpu", **options)[0].finished()
     path.write_text(path.read_text().replace("return [1, 2]", "return  [1, 2]  # said differently"))
-    assert runner.plan(["1_a/01_long"], "ci", **options)[0].finished()
+    assert jobs.plan(["1_a/01_long"], "ci", **options)[0].finished()
     path.write_text(path.read_text().replace("return  [1, 2]", "return [1, 3]"))
-    assert not runner.plan(["1_a/01_long"], "ci", **options)[0].finished()
+    assert not jobs.plan(["1_a/01_long"], "ci", **options)[0].finished()
 
 
 CLAIM = """
-from contrastive_nb import claims
+from contrastive_nb.lab import claims
 claim = claims.Claim("T01-mechanism-two", "T01", "1_a/01_claim", "mechanism", "Two is more than one.", "count", "one", "two", "higher", 0.5)
 _ = claims.record(claim, claims.judge(claim, [1.0], [2.0]), run)
 """
@@ -187,14 +191,14 @@ def test_saving_puts_back_outputs_and_records(lab, capsys):
     drawing = 'from IPython.display import SVG\nSVG(\'<svg xmlns="http://www.w3.org/2000/svg"><path d="M 1.23456 2"/></svg>\')'
     path = write_notebook(lab.nbs, "1_a/01_claim", CLAIM, drawing, "run.steps")
     before = json.loads(path.read_text())
-    assert fingerprint.stale_notebooks("laptop", lab.nbs, lab.claims) == ["1_a/01_claim"]
+    assert freshness.stale_notebooks("laptop", lab.nbs, lab.claims) == ["1_a/01_claim"]
     assert lab.run(profile="laptop", save=True, stale=True) == 0
     shown = capsys.readouterr().out
     assert "T01-mechanism-two  1 [1, 1]" in shown and shown.rstrip().endswith("reproduced")
     after = json.loads(path.read_text())
     kept = [[(c["id"], c["source"], c["metadata"]) for c in book["cells"]] for book in (before, after)]
     assert kept[0] == kept[1]
-    code = fingerprint.of_notebook(path, "laptop")
+    code = freshness.of_notebook(path, "laptop")
     assert after["metadata"] == before["metadata"] | {"contrastive_nb": {"profile": "laptop", "code": code}}
     assert str(profiles.settings("laptop")["steps"]) in str(after["cells"][-1]["outputs"])
     assert 'd="M 1.23 2"' in "".join(after["cells"][-2]["outputs"][0]["data"]["image/svg+xml"])
@@ -202,7 +206,7 @@ def test_saving_puts_back_outputs_and_records(lab, capsys):
     record = json.loads((lab.claims / "T01-mechanism-two.json").read_text())
     assert record["runs"]["laptop"]["verdict"] == "reproduced" and list(record["runs"]) == ["laptop"]
     assert record["runs"]["laptop"]["code"] == code
-    assert fingerprint.stale(lab.nbs, lab.claims) == []
+    assert freshness.stale(lab.nbs, lab.claims) == []
     assert lab.run(profile="laptop", save=True, stale=True) == 0 and "no notebook is stale" in capsys.readouterr().out
 
     saved = path.read_bytes()
@@ -216,7 +220,7 @@ def test_saving_puts_back_outputs_and_records(lab, capsys):
     assert list(runs) == ["laptop", "gpu"]
 
     path.write_text(path.read_text().replace("run.steps", "run.steps + 1"))
-    assert [what for what, _ in fingerprint.stale(lab.nbs, lab.claims)] == [
+    assert [what for what, _ in freshness.stale(lab.nbs, lab.claims)] == [
         "1_a/01_claim", "claim T01-mechanism-two (laptop)", "claim T01-mechanism-two (gpu)"]  # fmt: skip
 
 
@@ -318,26 +322,27 @@ def test_names_parts_and_folders_choose_notebooks(lab):
     for name in ("index", "1_a/01_pairs", "1_a/02_pairs_more", "2_b/01_pears"):
         write_notebook(lab.nbs, name)
     every = ["1_a/01_pairs", "1_a/02_pairs_more", "2_b/01_pears", "index"]
-    assert runner.choose([], lab.nbs) == every
-    assert runner.choose(["01_pairs"], lab.nbs) == ["1_a/01_pairs"]
-    assert runner.choose(["1_a"], lab.nbs) == every[:2]
-    assert runner.choose(["pears", "index", "2_b/01_pears"], lab.nbs) == ["2_b/01_pears", "index"]
-    assert runner.choose([str(lab.nbs / "index.ipynb")], lab.nbs) == ["index"]
+    assert jobs.choose([], lab.nbs) == every
+    assert jobs.choose(["01_pairs"], lab.nbs) == ["1_a/01_pairs"]
+    assert jobs.choose(["1_a"], lab.nbs) == every[:2]
+    assert jobs.choose(["pears", "index", "2_b/01_pears"], lab.nbs) == ["2_b/01_pears", "index"]
+    assert jobs.choose([str(lab.nbs / "index.ipynb")], lab.nbs) == ["index"]
 
 
 def test_two_runners_do_not_run_one_notebook_at_once(lab):
     write_notebook(lab.nbs, "1_a/01_one", "1")
-    first, second = (runner.plan(["1_a/01_one"], "ci", notebooks=lab.nbs, build=lab.build)[0] for _ in range(2))
-    assert runner._take(first) and not runner._take(second)
+    first, second = (jobs.plan(["1_a/01_one"], "ci", notebooks=lab.nbs, build=lab.build)[0] for _ in range(2))
+    assert processes._take(first) and not processes._take(second)
     assert runner.execute([second]) and (second.status, second.seconds) == ("failed", None)
     assert second.message == "another run of it in profile ci is under way"
-    runner._release(first)
-    assert runner._take(second)
-    runner._release(second)
+    processes.release(first)
+    assert processes._take(second)
+    processes.release(second)
 
 
 def test_the_ledger_and_the_version_are_printed(monkeypatch, lab):
-    from contrastive_nb import __version__, claims
+    from contrastive_nb import __version__
+    from contrastive_nb.lab import claims
 
     record = {"id": "T01-x", "kind": "outcome", "metric": "auc", "formula": "reconstructed",
               "runs": {"gpu": {"effect": 0.01234567, "interval": [0.001, 0.02], "verdict": "reproduced"}}}  # fmt: skip

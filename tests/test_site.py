@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 import contrastive_nb
-from contrastive_nb.site import book, reference, stage
+from contrastive_nb.book.site import reference, sources, stage
 
 ROOT = anatomy.ROOT
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -141,12 +141,12 @@ def test_the_reference_reads_signatures_comments_and_docstrings(tmp_path):
     assert [(a.name, a.kind, a.default, a.says) for a in f.arguments] == [
         ("x", "int", None, '(N,) a "#" in it'), ("y", "str", "'a, b'", "a choice"), ("z", None, "None", ""),
     ]  # fmt: skip
-    page = reference.page(module, {}, {}, book.address)
+    page = reference.page(module, {}, {}, sources.address)
     assert "## `f` {#f}" in page and "<code>ValueError</code>" in page and "What it is." in page
 
 
 def test_without_quarto_one_line_says_so(tmp_path):
-    command = [sys.executable, "-m", "contrastive_nb.site", "--output", str(tmp_path / "site"), "--renderer", "quarto"]
+    command = [sys.executable, "-m", "contrastive_nb.book.site", "--output", str(tmp_path / "site"), "--renderer", "quarto"]
     done = subprocess.run(command, cwd=ROOT, env=os.environ | {"PATH": str(tmp_path)}, capture_output=True, text=True)
     assert done.returncode == 2 and done.stderr.strip() == "Quarto is not on PATH: leave --renderer out and pandoc renders the site."
     assert not (tmp_path / "site").exists()
@@ -154,7 +154,7 @@ def test_without_quarto_one_line_says_so(tmp_path):
 
 def test_every_module_of_the_package_is_in_the_reference():
     modules = {module.name: module for module in reference.modules(ROOT / "contrastive_nb")}
-    assert {"pairs", "objectives", "objectives.infonce", "claims", "catalogue", "site.stage"} <= set(modules)
+    assert {"pairs", "objectives", "objectives.infonce", "lab.claims", "book.catalogue", "book.site.stage"} <= set(modules)
     assert modules["objectives.infonce"].notebook == "1_objectives/01_infonce" and "info_nce" in modules["objectives"].gathers
     silent = [f"{module.name}.{d.name}" for module in modules.values() for d in module.definitions if module.notebook and not d.doc]
     assert silent == []
@@ -165,12 +165,12 @@ def test_every_module_of_the_package_is_in_the_reference():
 )
 def test_the_repository_is_named_or_unknown(said, wanted, monkeypatch, tmp_path):
     (tmp_path / "pyproject.toml").write_text('[project]\nname = "x"\n')
-    monkeypatch.setenv(book.REPOSITORY, said)
-    assert book.repository(tmp_path) == wanted
+    monkeypatch.setenv(sources.REPOSITORY, said)
+    assert sources.repository(tmp_path) == wanted
 
 
 def test_a_copy_for_colab_installs_first_and_changes_nothing_else():
-    page = book.pages(ROOT)[3]
+    page = sources.pages(ROOT)[3]
     copy = stage.colab(page, "https://host.example/a/b")
     assert (
         "".join(copy["cells"][0]["source"]).endswith('%pip install -q "contrastive_nb @ git+{repository}"')
@@ -181,8 +181,8 @@ def test_a_copy_for_colab_installs_first_and_changes_nothing_else():
 
 def test_citations_have_their_entry():
     keys = set(re.findall(r"^@\w+\{([^,]+),", (ROOT / "data" / "references.bib").read_text(encoding="utf-8"), re.M))
-    for page in book.pages(ROOT):
-        text = "\n".join(book.source(cell) for cell in page.book["cells"] if cell["cell_type"] == "markdown")
+    for page in sources.pages(ROOT):
+        text = "\n".join(sources.source(cell) for cell in page.book["cells"] if cell["cell_type"] == "markdown")
         assert set(re.findall(r"\[@([a-z]+\d{4}\w*)\]", text)) <= keys, page.name
 
 

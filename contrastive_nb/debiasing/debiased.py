@@ -12,31 +12,33 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .. import manners
+from .. import objective
+from ..checks import check_number
+from ..rows import list_pairs, present, row_logsumexp, sum_rows, target_shares, to_float64
 
 # %% ../../nbs/3_debiasing/01_debiased.ipynb #fe05942d
 def _crowd(scores, positives, negatives, weights, temperature, prior, lowest):
     "(Q,) log of N g, the debiased sum over negatives; and whether the floor holds it."
-    candidates = manners.row_logsumexp(scores, negatives, weights, temperature)
-    friends = manners.row_logsumexp(scores, positives, weights, temperature)
-    ones = manners.digits(torch.ones_like(scores) if weights is None else weights)
+    candidates = row_logsumexp(scores, negatives, weights, temperature)
+    friends = row_logsumexp(scores, positives, weights, temperature)
+    ones = to_float64(torch.ones_like(scores) if weights is None else weights)
     total = torch.where(negatives, ones, 0.0).sum(1)
     share = torch.where(positives, ones, 0.0).sum(1)
     ratio = torch.where(share > 0, total / torch.where(share > 0, share, 1.0), 1.0)
     excess = friends + ratio.log() - candidates + (math.log(prior) if prior else -math.inf)
-    floor = manners.row_logsumexp(torch.full_like(scores, lowest), negatives, weights, temperature)
+    floor = row_logsumexp(torch.full_like(scores, lowest), negatives, weights, temperature)
     estimate = candidates + torch.log1p(-torch.exp(torch.where(excess < 0, excess, -1.0))) - math.log1p(-prior)
     held = (excess >= 0) | (estimate <= floor)
     return torch.where(held, floor, estimate), held
 
 
 def _debiased(scores, positives, negatives, weights, temperature, prior, lowest):
-    positives, negatives = manners.present(positives, weights), manners.present(negatives, weights)
+    positives, negatives = present(positives, weights), present(negatives, weights)
     crowd, _ = _crowd(scores, positives, negatives, weights, temperature, prior, lowest)
-    rows, columns, logits = manners.listed(scores, positives, temperature)
+    rows, columns, logits = list_pairs(scores, positives, temperature)
     losses = -F.logsigmoid(logits - crowd[rows])
-    shares = manners.shares(positives, weights, rows, columns)
-    return manners.sum_rows(losses * shares, rows, scores), positives.any(1) & negatives.any(1)
+    shares = target_shares(positives, weights, rows, columns)
+    return sum_rows(losses * shares, rows, scores), positives.any(1) & negatives.any(1)
 
 # %% ../../nbs/3_debiasing/01_debiased.ipynb #1ad9ec7c
 def debiased_nce(
@@ -56,9 +58,9 @@ def debiased_nce(
     Where the estimate falls below N e^(lowest / t) it is held there and passes no gradient to the negatives.
     Raises `TypeError` or `ValueError` naming the argument. (Chuang et al. 2020, eq. 6 to 8.)
     """
-    manners.check_number("prior", prior, 0, 1, open_high=True)
-    manners.check_number("lowest", lowest, -math.inf)
-    return manners.objective(
+    check_number("prior", prior, 0, 1, open_high=True)
+    check_number("lowest", lowest, -math.inf)
+    return objective.of_pairs(
         _debiased,
         scores,
         positives,
@@ -70,3 +72,17 @@ def debiased_nce(
         prior=prior,
         lowest=lowest,
     )
+
+# %% ../../nbs/3_debiasing/01_debiased.ipynb #1ac834ae
+_METHODS = [  # what the tests and the catalogue know of this page
+    {
+        "name": "debiased_nce",
+        "function": "contrastive_nb.debiasing:debiased_nce",
+        "shape": "pairs",
+        "paper": "X02",
+        "by_hand": "debiased_nce_by_hand",
+        "options": {"prior": 0.1},
+        "temperature": True,
+        "promises": {"monotone", "permutation"},  # the floor is a fixed score: neither shift-free nor scale-free
+    },
+]

@@ -1,8 +1,7 @@
-"""Every positive against every negative, one link a pair: within the rows of a matrix, or across all of it.
+"""Every positive against every negative, one link a pair: within the rows of a matrix, or across all of it."""
 
-Plain module: RankNet, the triplet losses and MW derive the formula on their pages; this is the one place that computes it.
-A *link* turns the gap s_n - s_p into a cost: log(1 + e^(gap / t)), or with a margin the hinge max(0, margin + gap).
-"""
+# Plain module: RankNet, the triplet losses and MW derive the formula on their pages; this is the one place that computes it.
+# A *link* turns the gap s_n - s_p into a cost: log(1 + e^(gap / t)), or with a margin the hinge max(0, margin + gap).
 
 from functools import partial
 
@@ -10,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from contrastive_nb import manners
+from contrastive_nb.rows import list_pairs, present, to_float64
 
 AT_ONCE = 2**16  # gaps in memory at one time on the CPU: the buffers stay in the cache
 
@@ -28,12 +27,12 @@ def row_losses(
     Memory grows with the matrix and not with the pairs. `torch.func.grad` and `vmap` over scores, weights and temperature work
     (vmap takes one after the other), forward mode does not. Second derivatives work too; they keep every pair.
     """
-    positives, negatives = manners.present(positives, weights), manners.present(negatives, weights)
+    positives, negatives = present(positives, weights), present(negatives, weights)
     columns, count, many = *_columns(positives), negatives.sum(1, dtype=torch.int32)
     count = torch.where(many > 0, count, 0)
     there = torch.arange(columns.shape[1], device=scores.device) < count[:, None]
     if weights is None:
-        pos_share, neg_share = there / manners.digits((many * count).clamp(min=1)[:, None]), None
+        pos_share, neg_share = there / to_float64((many * count).clamp(min=1)[:, None]), None
     else:
         pos_share = _shares(torch.where(there, weights.gather(1, columns), 0.0))
         neg_share = _shares(torch.where(negatives, weights, 0.0))
@@ -43,7 +42,7 @@ def row_losses(
             temperature = temperature.reshape(())
         elif temperature.dim() < 2 or temperature.shape[1] > 1:  # one a column or a pair: it divides before scores meet
             used = positives | negatives
-            scores = manners.digits(torch.where(used, scores, 0.0)) / manners.digits(temperature)
+            scores = to_float64(torch.where(used, scores, 0.0)) / to_float64(temperature)
             temperature = 1.0
     pos = torch.where(there, scores.gather(1, columns), 0.0)
     return _Pairwise.apply(pos, scores, pos_share, neg_share, temperature, negatives, count, margin, _learns(pos, scores))[0], count > 0
@@ -62,12 +61,12 @@ def pooled_losses(
     derivatives it supports what `row_losses` does.
     """
     if isinstance(temperature, Tensor) and temperature.numel() > 1:  # each score is divided by its own, before they meet
-        pos, neg = (manners.listed(scores, mask, temperature)[2] for mask in (positives, negatives))
+        pos, neg = (list_pairs(scores, mask, temperature)[2] for mask in (positives, negatives))
         temperature = 1.0
     else:
         pos, neg = scores[positives], scores[negatives]
         temperature = temperature.reshape(()) if isinstance(temperature, Tensor) else temperature
-    each = manners.digits(torch.ones_like(pos) if weights is None else weights[positives])
+    each = to_float64(torch.ones_like(pos) if weights is None else weights[positives])
     pos_share, neg_share = (each / each.mean())[:, None], None
     if weights is None:
         pos_share = pos_share / max(1, len(neg))
@@ -93,7 +92,7 @@ def _columns(mask: Tensor) -> tuple[Tensor, Tensor]:
 
 def _shares(weights: Tensor) -> Tensor:
     "Weights of a row over their sum, in float64; a row of zeros stays."
-    weights = manners.digits(weights)
+    weights = to_float64(weights)
     total = weights.sum(1, keepdim=True)
     return weights / torch.where(total != 0, total, 1.0)
 
@@ -152,14 +151,14 @@ def _origin(pos: Tensor, top: Tensor, temperature, margin) -> tuple[Tensor, Tens
     1e-6. So the highest negative is taken off, which leaves small numbers, and its distance goes through float64.
     """
     if margin is not None:
-        return manners.digits(pos) - margin, None
+        return to_float64(pos) - margin, None
     base = torch.where(top == -torch.inf, pos, torch.minimum(pos, top))
-    return base, torch.exp((manners.digits(base) - manners.digits(pos)) / manners.digits(temperature)).to(pos.dtype)
+    return base, torch.exp((to_float64(base) - to_float64(pos)) / to_float64(temperature)).to(pos.dtype)
 
 
 def _meetings(pos, neg, temperature, mask, count, margin):
     "(rows, m, costs, slopes) of the m-th positive of some rows against their negatives; both are buffers, used again for the next."
-    work = neg.dtype if margin is None else manners.digits(neg[:0]).dtype  # a hinge subtracts numbers of one size: float64
+    work = neg.dtype if margin is None else to_float64(neg[:0]).dtype  # a hinge subtracts numbers of one size: float64
     buffers = None
     for rows, live in _blocks(count, neg.shape[1]):
         block = neg if mask is None else torch.where(mask[rows], neg[rows], -torch.inf)
@@ -201,7 +200,7 @@ def _losses(pos, neg, pos_share, neg_share, temperature, mask, count, margin, ke
 def _gradients(arriving, pos, neg, pos_share, neg_share, temperature, mask, count, margin, costs, slopes, kept, wants) -> tuple:
     "What arriving (R,) times the losses sends to those of (pos, neg, pos_share, neg_share, temperature) that are there."
     arriving = arriving[:, None]
-    pull = arriving / manners.digits(temperature)
+    pull = arriving / to_float64(temperature)
     to_pos, to_neg_share = -pull * pos_share * slopes, None
     if kept.shape == neg.shape and not wants[3]:
         to_neg = kept * pull.to(kept.dtype)
@@ -299,19 +298,17 @@ def _to_temperature(pos, neg, to_pos, to_neg, temperature) -> Tensor:
     if pos.numel() == 0:
         return torch.zeros_like(temperature)
     start = pos[:, :1] if len(neg) == len(pos) else pos[:1, :1]
-    moved = (
-        torch.where(to_x != 0, to_x * manners.digits(x - start), 0.0).sum(1, keepdim=True) for to_x, x in ((to_pos, pos), (to_neg, neg))
-    )
+    moved = (torch.where(to_x != 0, to_x * to_float64(x - start), 0.0).sum(1, keepdim=True) for to_x, x in ((to_pos, pos), (to_neg, neg)))
     along = sum(x if temperature.dim() else x.sum() for x in moved)
-    return (-along / manners.digits(temperature)).to(temperature.dtype)
+    return (-along / to_float64(temperature)).to(temperature.dtype)
 
 
 def _plain(margin, mask, pos, neg, pos_share, neg_share, temperature) -> Tensor:
     "The formula, every pair at once: what second derivatives are taken of."
-    pos, neg = manners.digits(pos), manners.digits(neg)
+    pos, neg = to_float64(pos), to_float64(neg)
     gap = (neg if mask is None else torch.where(mask, neg, 0.0))[:, None] - pos[:, :, None]
     t = temperature[:, :, None] if isinstance(temperature, Tensor) and temperature.dim() else temperature
-    cost = -F.logsigmoid(-gap / manners.digits(t)) if margin is None else F.relu(gap + margin)
+    cost = -F.logsigmoid(-gap / to_float64(t)) if margin is None else F.relu(gap + margin)
     cost = cost if neg_share is None else cost * neg_share[:, None]
     return ((cost if mask is None else torch.where(mask[:, None], cost, 0.0)).sum(2) * pos_share).sum(1)
 

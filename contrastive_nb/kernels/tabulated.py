@@ -17,7 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .. import manners
+from .. import objective
+from ..checks import check_choice, check_number
+from ..rows import list_pairs, present, to_float64
 
 # %% ../../nbs/9_scaling/01_fast_mw.ipynb #48336120
 BIN = 2.0**-8  # widest bin, in temperatures: the slopes at the bins' middles are carried over at most half of it
@@ -407,14 +409,14 @@ def tabulated_losses(
 
 # %% ../../nbs/9_scaling/01_fast_mw.ipynb #647d0e23
 def _squared(scores, positives, negatives, weights, temperature, margin, hinge):
-    positives, negatives = manners.present(positives, weights), manners.present(negatives, weights)
-    pos, neg = (manners.listed(scores, mask, 1.0)[2] for mask in (positives, negatives))
-    count = torch.ones_like(neg) if weights is None else manners.digits(weights[negatives])
+    positives, negatives = present(positives, weights), present(negatives, weights)
+    pos, neg = (list_pairs(scores, mask, 1.0)[2] for mask in (positives, negatives))
+    count = torch.ones_like(neg) if weights is None else to_float64(weights[negatives])
     middle = pos.detach().nanmedian() if len(pos) else 0.0  # only differences count, and small numbers have small squares
     losses = (_squared_hinge if hinge else _squared_gap)(pos - middle, neg - middle + margin, count / count.sum())
     losses = losses if len(neg) else pos * 0
     if weights is not None:
-        heavy = manners.digits(weights[positives])
+        heavy = to_float64(weights[positives])
         losses = losses * (heavy / heavy.mean())
     return losses, torch.ones_like(losses, dtype=torch.bool)
 
@@ -450,6 +452,6 @@ def all_pairs_square(
     With `hinge=False` the mean of (margin + s_n - s_p)^2 in O(n). Pools over all rows as `mw` does. Without any positive or any
     negative the loss is 0. Raises `TypeError` or `ValueError` naming the argument. (Rust & Hocking 2023, section 3, as means.)
     """
-    manners.check_number("margin", margin, 0)
-    manners.check_choice("hinge", hinge, (True, False))
-    return manners.objective(_squared, scores, positives, negatives, weights, reduction=reduction, check=check, margin=margin, hinge=hinge)
+    check_number("margin", margin, 0)
+    check_choice("hinge", hinge, (True, False))
+    return objective.of_pairs(_squared, scores, positives, negatives, weights, reduction=reduction, check=check, margin=margin, hinge=hinge)

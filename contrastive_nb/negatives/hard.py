@@ -6,7 +6,10 @@ Plain module: batch hard is derived, and written as loops, on the page about the
 import torch
 from torch import Tensor
 
-from contrastive_nb import manners
+from contrastive_nb.checks import check_floating
+from contrastive_nb.checks import check_like
+from contrastive_nb.rows import present
+from contrastive_nb.rows import widen
 from contrastive_nb.pairs import Pairs
 
 
@@ -28,9 +31,9 @@ def batch_hard(
     A pair of weight 0 is not looked at; where several tie the first is kept. Raises `TypeError` or `ValueError` naming
     `by`. (Hermans et al. 2017, batch hard.)
     """
-    by = manners.widen(pairs.scores if by is None else manners.check_floating("by", by, (2,))).detach()
+    by = widen(pairs.scores if by is None else check_floating("by", by, (2,))).detach()
     if by.shape != pairs.scores.shape:
         raise ValueError(f"by: got shape {tuple(by.shape)}, want {tuple(pairs.scores.shape)}, the shape of scores")
-    manners.check_like("by", by, "scores", pairs.scores, dtype=False)
-    positives, negatives = (manners.present(mask, pairs.weights) for mask in (pairs.positives, pairs.negatives))
+    check_like("by", by, "scores", pairs.scores, dtype=False)
+    positives, negatives = (present(mask, pairs.weights) for mask in (pairs.positives, pairs.negatives))
     return pairs._replace(positives=_hardest(positives, -by), negatives=_hardest(negatives, by))

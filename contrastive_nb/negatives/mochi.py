@@ -12,14 +12,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .. import manners
+from ..checks import check_floating, check_like, check_number
 from ..encoders import _whole
+from ..rows import autocast_off, widen
 
 # %% ../../nbs/2_hard_negatives/01_mochi.ipynb #aa3109af
 def _check_mix(query, queue, hardest, mixed, query_mixed, generator) -> None:
     for name, x in (("query", query), ("queue", queue)):
-        manners.check_floating(name, x, (2,))
-    manners.check_like("queue", queue, "query", query)
+        check_floating(name, x, (2,))
+    check_like("queue", queue, "query", query)
     if queue.shape[1] != query.shape[1]:
         raise ValueError(f"queue: got {queue.shape[1]} features, want {query.shape[1]}, as query has")
     _whole("mixed", mixed, 0), _whole("query_mixed", query_mixed, 0)
@@ -52,8 +53,8 @@ def mochi(
     the query lies in [0, 1/2). Raises `TypeError` or `ValueError` naming the argument. (Kalantidis et al. 2020, section 4.)
     """
     _check_mix(query, queue, hardest, mixed, query_mixed, generator)
-    with manners.full_precision(query):
-        q, n = (F.normalize(manners.widen(x), dim=1) for x in (query, queue))
+    with autocast_off(query):
+        q, n = (F.normalize(widen(x), dim=1) for x in (query, queue))
         hard = (q @ n.T).topk(hardest, dim=1).indices
         at: dict = {"generator": generator, "device": q.device if generator is None else generator.device}
         first, step = (torch.randint(high, (len(q), mixed), **at) for high in (hardest, max(hardest - 1, 1)))
@@ -63,6 +64,18 @@ def mochi(
         first, step, a, third, b = (x.to(q.device) for x in (first, step, a, third, b))
         x, y, w = (n[hard.gather(1, places)] for places in (first, (first + step + 1) % hardest, third))
         return torch.cat([_blend(x, y, a), _blend(q[:, None], w, b)], 1)
+
+# %% ../../nbs/2_hard_negatives/01_mochi.ipynb #75b814ee
+_METHODS = [  # what the tests and the catalogue know of this page
+    {
+        "name": "mochi",
+        "function": "contrastive_nb.negatives:mochi",
+        "shape": "mixer",
+        "paper": "S30",
+        "by_hand": "mochi_by_hand",
+        "options": {"hardest": 3, "mixed": 5, "query_mixed": 4},
+    },
+]
 
 # %% ../../nbs/2_hard_negatives/01_mochi.ipynb #33454943
 class Queue(nn.Module):
@@ -103,8 +116,8 @@ class Queue(nn.Module):
 
 # %% ../../nbs/2_hard_negatives/01_mochi.ipynb #34bc2e85
 def _check_keys(keys, store: Tensor) -> None:
-    manners.check_floating("keys", keys, (2,))
-    manners.check_like("keys", keys, "the queue", store, dtype=False)
+    check_floating("keys", keys, (2,))
+    check_like("keys", keys, "the queue", store, dtype=False)
     if keys.shape[1] != store.shape[1]:
         raise ValueError(f"keys: got {keys.shape[1]} features, want {store.shape[1]}, the queue's dim")
 
@@ -131,7 +144,7 @@ def momentum_update(
 
     Raises `ValueError` where slow is no copy of online, or naming `momentum`. (He et al. 2020, eq. 2.)
     """
-    manners.check_number("momentum", momentum, 0, 1)
+    check_number("momentum", momentum, 0, 1)
     followers = slow.state_dict()
     for name, weight in online.named_parameters():
         if name not in followers or followers[name].shape != weight.shape:

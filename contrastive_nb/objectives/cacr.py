@@ -9,7 +9,9 @@ __all__ = ['cacr']
 import torch
 from torch import Tensor
 
-from .. import manners
+from .. import objective
+from ..checks import check_choice, check_number
+from ..rows import present
 
 # %% ../../nbs/1_objectives/07_cacr.ipynb #eb613cc3
 def _mean_distance(distance, mask, weights, tau, detach):
@@ -21,7 +23,7 @@ def _mean_distance(distance, mask, weights, tau, detach):
 
 
 def _attract_and_repel(scores, positives, negatives, weights, temperature, alpha, beta, tau_pos, tau_neg, detach):
-    positives, negatives = manners.present(positives, weights), manners.present(negatives, weights)
+    positives, negatives = present(positives, weights), present(negatives, weights)
     distance = torch.where(positives | negatives, 2 - 2 * scores, 0.0)
     attraction = _mean_distance(distance, positives, weights, tau_pos, detach)
     repulsion = -_mean_distance(distance, negatives, weights, -tau_neg, detach)
@@ -50,7 +52,28 @@ def cacr(
     """
     strengths = {"alpha": alpha, "beta": beta, "tau_pos": tau_pos, "tau_neg": tau_neg}
     for name, value in strengths.items():
-        manners.check_number(name, value, 0)
-    manners.check_choice("detach_weights", detach_weights, (False, True))
+        check_number(name, value, 0)
+    check_choice("detach_weights", detach_weights, (False, True))
     options = strengths | {"detach": detach_weights}
-    return manners.objective(_attract_and_repel, scores, positives, negatives, weights, reduction=reduction, check=check, **options)
+    return objective.of_pairs(_attract_and_repel, scores, positives, negatives, weights, reduction=reduction, check=check, **options)
+
+# %% ../../nbs/1_objectives/07_cacr.ipynb #72e6fe28
+_METHODS = [  # what the tests and the catalogue know of this page
+    {
+        "name": "cacr",
+        "function": "contrastive_nb.objectives:cacr",
+        "shape": "pairs",
+        "paper": "S01",
+        "by_hand": "cacr_by_hand",
+        "promises": {"shift-free", "permutation"},  # through the weights a near positive is pushed off: not monotone
+    },
+    {
+        "name": "cacr_sharp",
+        "function": "contrastive_nb.objectives:cacr",
+        "shape": "pairs",
+        "paper": "S01",
+        "by_hand": "cacr_by_hand",
+        "options": {"alpha": 0.5, "tau_pos": 4.0, "tau_neg": 10.0},
+        "promises": {"permutation"},  # alpha and beta differ, so a shift counts
+    },
+]

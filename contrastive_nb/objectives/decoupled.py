@@ -11,33 +11,35 @@ import math
 import torch
 from torch import Tensor
 
-from .. import manners
+from .. import objective
+from ..checks import check_floating, check_like, check_number, check_pairs
+from ..rows import autocast_off, list_pairs, present, row_logsumexp, sum_rows, target_shares, to_float64, widen
 
 # %% ../../nbs/1_objectives/04_decoupled.ipynb #793280d3
 def _compared(scores, positives, negatives, weights, temperature):
     "Each listed positive: its row, its column, its share, its logit, and the log-sum-exp of its negatives; and which queries count."
-    positives, negatives = manners.present(positives, weights), manners.present(negatives, weights)
-    rivals = manners.row_logsumexp(scores, negatives, weights, temperature)
-    rows, columns, logits = manners.listed(scores, positives, temperature)
-    share = manners.shares(positives, weights, rows, columns)
+    positives, negatives = present(positives, weights), present(negatives, weights)
+    rivals = row_logsumexp(scores, negatives, weights, temperature)
+    rows, columns, logits = list_pairs(scores, positives, temperature)
+    share = target_shares(positives, weights, rows, columns)
     return rows, columns, share, logits, rivals[rows], positives.any(1) & negatives.any(1)
 
 
 def _decoupled(scores, positives, negatives, weights, temperature, pull):
     rows, columns, share, logits, rivals, counted = _compared(scores, positives, negatives, weights, temperature)
-    pull = manners.digits(pull.expand_as(scores)[rows, columns]) if isinstance(pull, Tensor) else pull
-    return manners.sum_rows(share * (rivals - pull * logits), rows, scores), counted
+    pull = to_float64(pull.expand_as(scores)[rows, columns]) if isinstance(pull, Tensor) else pull
+    return sum_rows(share * (rivals - pull * logits), rows, scores), counted
 
 # %% ../../nbs/1_objectives/04_decoupled.ipynb #81871f03
 def _check_pull(pull, scores: Tensor) -> None:
     if not isinstance(pull, Tensor):
-        manners.check_number("pull", pull, -math.inf)
+        check_number("pull", pull, -math.inf)
         return
-    manners.check_floating("pull", pull, tuple(range(scores.dim() + 1)))
+    check_floating("pull", pull, tuple(range(scores.dim() + 1)))
     if any(a not in (1, b) for a, b in zip(reversed(pull.shape), reversed(scores.shape), strict=False)):
         raise ValueError(f"pull: got shape {tuple(pull.shape)}, want one that broadcasts to {tuple(scores.shape)}")
     if pull.dim() > 0 or pull.device.type != "cpu":  # torch takes one number from the CPU anywhere
-        manners.check_like("pull", pull, "scores", scores, dtype=False)
+        check_like("pull", pull, "scores", scores, dtype=False)
 
 # %% ../../nbs/1_objectives/04_decoupled.ipynb #ed252f10
 def decoupled_nce(
@@ -57,9 +59,9 @@ def decoupled_nce(
     Not bounded below. A query without a positive or without a negative is left out.
     Raises `TypeError` or `ValueError` naming the argument. (Yeh et al. 2022; the official code, loss/dcl.py.)
     """
-    manners.check_floating("scores", scores, (2,))
+    check_floating("scores", scores, (2,))
     _check_pull(pull, scores)
-    return manners.objective(
+    return objective.of_pairs(
         _decoupled,
         scores,
         positives,
@@ -68,13 +70,27 @@ def decoupled_nce(
         temperature=temperature,
         reduction=reduction,
         check=check,
-        pull=manners.widen(pull),
+        pull=widen(pull),
     )
+
+# %% ../../nbs/1_objectives/04_decoupled.ipynb #ee4e8ee8
+_METHODS = [  # what the tests and the catalogue know of this page
+    {
+        "name": "decoupled_nce",
+        "function": "contrastive_nb.objectives:decoupled_nce",
+        "shape": "pairs",
+        "paper": "S06",
+        "by_hand": "decoupled_nce_by_hand",
+        "temperature": True,
+        "promises": {"monotone", "shift-free", "scale-free", "permutation"},
+        "oracles": ("lightly DCLLoss",),
+    },
+]
 
 # %% ../../nbs/1_objectives/04_decoupled.ipynb #d5a69333
 def _coupling(scores, positives, negatives, weights, temperature):
     rows, _, share, logits, rivals, counted = _compared(scores, positives, negatives, weights, temperature)
-    return manners.sum_rows(share * torch.sigmoid(rivals - logits), rows, scores), counted
+    return sum_rows(share * torch.sigmoid(rivals - logits), rows, scores), counted
 
 
 def coupling(
@@ -93,7 +109,7 @@ def coupling(
     Raises `TypeError` or `ValueError` naming the argument. (The negative-positive-coupling multiplier of Yeh et al. 2022.)
     """
     arguments: dict = dict(temperature=temperature, reduction=reduction, check=check)
-    return manners.objective(_coupling, scores, positives, negatives, weights, **arguments)
+    return objective.of_pairs(_coupling, scores, positives, negatives, weights, **arguments)
 
 # %% ../../nbs/1_objectives/04_decoupled.ipynb #050d0242
 def pull_weights(
@@ -109,10 +125,10 @@ def pull_weights(
     Gradients flow through them unless they are detached. A NaN in one query's positive reaches all.
     Raises `TypeError` or `ValueError` naming the argument. (DCLW: Yeh et al. 2022; the official code, loss/dcl.py.)
     """
-    manners.check_pairs(scores, positives, negatives, weights)
-    manners.check_number("sigma", sigma, 0, open_low=True)
-    with manners.full_precision(scores):
-        scores, weights = manners.widen(scores), manners.widen(weights)
+    check_pairs(scores, positives, negatives, weights)
+    check_number("sigma", sigma, 0, open_low=True)
+    with autocast_off(scores):
+        scores, weights = widen(scores), widen(weights)
         rows, columns, share, logits, _, counted = _compared(scores, positives, negatives, weights, sigma)
         e = torch.exp(logits - logits.detach().amax()) if len(logits) else logits
         mean = (share * e * counted[rows]).sum() / counted.sum()

@@ -12,7 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .. import manners
+from .. import objective
+from ..checks import check_number
+from ..rows import present, to_float64
 
 # %% ../../nbs/1_objectives/08_groco.ipynb #55607dfc
 def _highest(scores, mask, most):
@@ -49,18 +51,18 @@ def _swaps(x, there):
 
 # %% ../../nbs/1_objectives/08_groco.ipynb #141f72e7
 def _group_order(scores, positives, negatives, weights, temperature, top_k, steepness):
-    positives, negatives = manners.present(positives, weights), manners.present(negatives, weights)
+    positives, negatives = present(positives, weights), present(negatives, weights)
     counted = positives.any(1) & negatives.any(1)
     if not counted.any():
         return scores.sum(1), counted
     columns, there, line = _lists(scores, positives, negatives, top_k)
-    x = manners.digits(torch.where(there, scores.gather(1, columns), 0.0))
+    x = to_float64(torch.where(there, scores.gather(1, columns), 0.0))
     upper = torch.arange(x.shape[1], device=x.device) >= line
     mass = torch.stack([~upper, upper]).to(x)[:, None].expand(2, *x.shape)  # of negative ranks, of positive ranks
     for swap in reversed(_swaps(steepness * x, there)):
         mass = _mix(mass, swap)
     losses = -torch.where(there, torch.where(upper, mass[1], mass[0]), 1.0).log()
-    share = there.to(x) if weights is None else torch.where(there, manners.digits(weights).gather(1, columns), 0.0)
+    share = there.to(x) if weights is None else torch.where(there, to_float64(weights).gather(1, columns), 0.0)
     friends = torch.where(counted, (share * upper).sum(1), 1.0)
     share = torch.where(upper, share * (positives.sum(1) / friends)[:, None], share)
     return (share * losses).sum(1) / torch.where(counted, share.sum(1), 1.0), counted
@@ -86,8 +88,29 @@ def groco(
     """
     if isinstance(top_k, bool) or not isinstance(top_k, int):
         raise TypeError(f"top_k: got {type(top_k).__name__}, want a whole number")
-    manners.check_number("top_k", top_k, 1)
-    manners.check_number("steepness", steepness, 0, open_low=True)
-    return manners.objective(
+    check_number("top_k", top_k, 1)
+    check_number("steepness", steepness, 0, open_low=True)
+    return objective.of_pairs(
         _group_order, scores, positives, negatives, weights, reduction=reduction, check=check, top_k=top_k, steepness=steepness
     )
+
+# %% ../../nbs/1_objectives/08_groco.ipynb #ce6a6f48
+_METHODS = [  # what the tests and the catalogue know of this page
+    {
+        "name": "groco",
+        "function": "contrastive_nb.objectives:groco",
+        "shape": "pairs",
+        "paper": "S04",
+        "by_hand": "groco_by_hand",
+        "promises": {"shift-free", "permutation", "one-place"},  # soft swaps can turn a slope round: not monotone
+    },
+    {
+        "name": "groco_top_2",
+        "function": "contrastive_nb.objectives:groco",
+        "shape": "pairs",
+        "paper": "S04",
+        "by_hand": "groco_by_hand",
+        "options": {"top_k": 2, "steepness": 5.0},
+        "promises": {"shift-free", "permutation", "one-place"},
+    },
+]

@@ -10,26 +10,28 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .. import manners
+from .. import objective
+from ..checks import check_choice
+from ..rows import list_pairs, present, row_logsumexp, sum_rows, target_shares
 
 # %% ../../nbs/1_objectives/01_infonce.ipynb #af2e1018
 def _softmax_contrast(scores, positives, negatives, weights, temperature, denominator):
-    positives, negatives = manners.present(positives, weights), manners.present(negatives, weights)
+    positives, negatives = present(positives, weights), present(negatives, weights)
     counted = positives.any(1) & negatives.any(1)
-    rivals = manners.row_logsumexp(scores, negatives, weights, temperature)
-    rows, columns, logits = manners.listed(scores, positives, temperature)
+    rivals = row_logsumexp(scores, negatives, weights, temperature)
+    rows, columns, logits = list_pairs(scores, positives, temperature)
     others = rivals[rows]
     if denominator == "all":
         others = torch.logaddexp(others, _other_positives(logits, rows, rivals))
     losses = -F.logsigmoid(logits - others)
-    return manners.sum_rows(losses * manners.shares(positives, weights, rows, columns), rows, scores), counted
+    return sum_rows(losses * target_shares(positives, weights, rows, columns), rows, scores), counted
 
 
 def _other_positives(logits: Tensor, rows: Tensor, rivals: Tensor) -> Tensor:
     "(P,) log of the sum of exp over the other positives of the same query, -inf where there are none."
     top = torch.full_like(rivals, -torch.inf).scatter_reduce(0, rows, logits.detach(), "amax")[rows]
     terms = torch.exp(logits - top)
-    others = manners.sum_rows(terms, rows, rivals)[rows] - terms
+    others = sum_rows(terms, rows, rivals)[rows] - terms
     return torch.where(others > 0, top + torch.log(torch.where(others > 0, others, 1.0)), -torch.inf)
 
 # %% ../../nbs/1_objectives/01_infonce.ipynb #dcfe8185
@@ -50,8 +52,8 @@ def info_nce(
     A query without a positive or without a negative is left out. On `two_views` this is NT-Xent, the loss of SimCLR.
     Raises `TypeError` or `ValueError` naming the argument. (van den Oord et al. 2018, eq. 4; Chen et al. 2020, eq. 1.)
     """
-    manners.check_choice("denominator", denominator, ("own", "all"))
-    return manners.objective(
+    check_choice("denominator", denominator, ("own", "all"))
+    return objective.of_pairs(
         _softmax_contrast,
         scores,
         positives,
@@ -62,3 +64,43 @@ def info_nce(
         check=check,
         denominator=denominator,
     )
+
+# %% ../../nbs/1_objectives/01_infonce.ipynb #f0d0f869
+_METHODS = [  # what the tests and the catalogue know of this page
+    {
+        "name": "info_nce",
+        "function": "contrastive_nb.objectives:info_nce",
+        "shape": "pairs",
+        "paper": "X01",
+        "by_hand": "info_nce_by_hand",
+        "options": {"denominator": "own"},
+        "temperature": True,
+        "promises": {"monotone", "shift-free", "scale-free", "permutation"},
+        "oracles": (
+            "torch cross_entropy",
+            "lightly NTXentLoss",
+            "pytorch-metric-learning NTXentLoss",
+            "pytorch-metric-learning NTXentLoss one way",
+            "pytorch-metric-learning NTXentLoss in batch",
+            "pytorch-metric-learning NTXentLoss hard",
+            "pytorch-metric-learning NTXentLoss classes",
+            "sentence-transformers MultipleNegativesRankingLoss",
+            "sentence-transformers MultipleNegativesRankingLoss hard",
+            "sentence-transformers MultipleNegativesSymmetricRankingLoss",
+            "info-nce-pytorch",
+            "info-nce-pytorch unpaired",
+            "info-nce-pytorch paired",
+        ),
+    },
+    {
+        "name": "info_nce_all",
+        "function": "contrastive_nb.objectives:info_nce",
+        "shape": "pairs",
+        "paper": "X01",
+        "by_hand": "info_nce_by_hand",
+        "options": {"denominator": "all"},
+        "temperature": True,
+        "promises": {"shift-free", "scale-free", "permutation"},  # a positive stands in its fellows' denominators: not monotone
+        "oracles": ("torch cross_entropy", "lightly NTXentLoss", "pytorch-metric-learning SupConLoss classes"),
+    },
+]

@@ -9,20 +9,21 @@ __all__ = ['mw']
 import torch
 from torch import Tensor
 
-from .. import manners
+from .. import objective
 from ..kernels.pairwise import pooled_losses
 from ..kernels.tabulated import tabulated_losses
+from ..rows import present, to_float64
 
 # %% ../../nbs/1_objectives/10_mw.ipynb #adff95cf
 def _pooled(scores, positives, negatives, weights, temperature):
-    positives, negatives = manners.present(positives, weights), manners.present(negatives, weights)
+    positives, negatives = present(positives, weights), present(negatives, weights)
     if isinstance(temperature, Tensor) and temperature.numel() == 1:
         temperature = temperature.reshape(())
     losses = tabulated_losses(scores, positives, negatives, weights, temperature)
     if losses is None:
         losses = pooled_losses(scores, positives, negatives, weights, temperature)
     elif weights is not None:
-        heavy = manners.digits(weights[positives])
+        heavy = to_float64(weights[positives])
         losses = losses * (heavy / heavy.mean())
     return losses, torch.ones_like(losses, dtype=torch.bool)
 
@@ -48,4 +49,18 @@ def mw(
     pair by pair alone (a table raises), and `torch.func.vmap` compares pair by pair.
     Raises `TypeError` or `ValueError` naming the argument. (Sheikholeslami et al. 2025, eq. 2 and 3, as a mean; Mann & Whitney 1947.)
     """
-    return manners.objective(_pooled, scores, positives, negatives, weights, temperature=temperature, reduction=reduction, check=check)
+    return objective.of_pairs(_pooled, scores, positives, negatives, weights, temperature=temperature, reduction=reduction, check=check)
+
+# %% ../../nbs/1_objectives/10_mw.ipynb #cdd614ad
+_METHODS = [  # what the tests and the catalogue know of this page
+    {
+        "name": "mw",
+        "function": "contrastive_nb.objectives:mw",
+        "shape": "pairs",
+        "paper": "S03",
+        "by_hand": "mw_by_hand",
+        "temperature": True,
+        "promises": {"monotone", "scale-free", "permutation", "pooled"},  # a constant a query moves it: that is what it is for
+        "oracles": ("torch binary_cross_entropy_with_logits, every pair", "torch soft_margin_loss, every pair"),
+    },
+]

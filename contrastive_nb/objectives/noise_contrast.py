@@ -12,16 +12,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .. import manners
+from ..checks import REDUCTIONS, check_choice, check_floating, check_like, check_number
+from ..rows import autocast_off, widen
 
 # %% ../../nbs/1_objectives/03_noise_contrast.ipynb #4dcfd488
 def _log_ratios(data_log_ratio, noise_log_ratio, check: bool) -> None:
     "Raise unless both are lists of log-ratios that fit together; the values are looked at only with `check`."
     for name, x in (("data_log_ratio", data_log_ratio), ("noise_log_ratio", noise_log_ratio)):
-        manners.check_floating(name, x, (1,))
+        check_floating(name, x, (1,))
         if not len(x):
             raise ValueError(f"{name}: got no sample, want at least one")
-    manners.check_like("noise_log_ratio", noise_log_ratio, "data_log_ratio", data_log_ratio)
+    check_like("noise_log_ratio", noise_log_ratio, "data_log_ratio", data_log_ratio)
     if check:
         impossible = noise_log_ratio == -math.inf  # noise where the model has no mass: an honest answer
         for name, wrong in (
@@ -46,11 +47,11 @@ def nce_loss(
     Half precision is computed in float32. Raises `TypeError` or `ValueError` naming the argument. (Gutmann and Hyvärinen 2012, eq. 8.)
     """
     _log_ratios(data_log_ratio, noise_log_ratio, check)
-    manners.check_choice("reduction", reduction, manners.REDUCTIONS)
+    check_choice("reduction", reduction, REDUCTIONS)
     count, drawn = len(data_log_ratio), len(noise_log_ratio)
-    nu = drawn / count if noise_per_datum is None else manners.check_number("noise_per_datum", noise_per_datum, 0, open_low=True)
-    with manners.full_precision(data_log_ratio):
-        data, noise = manners.widen(data_log_ratio), manners.widen(noise_log_ratio)
+    nu = drawn / count if noise_per_datum is None else check_number("noise_per_datum", noise_per_datum, 0, open_low=True)
+    with autocast_off(data_log_ratio):
+        data, noise = widen(data_log_ratio), widen(noise_log_ratio)
         terms = torch.cat([-F.logsigmoid(data - math.log(nu)), -F.logsigmoid(math.log(nu) - noise) * (nu * count / drawn)])
         return terms if reduction == "none" else terms.sum() / (count if reduction == "mean" else 1)
 
@@ -68,9 +69,9 @@ def meco_loss(
     Half precision is computed in float32. Raises `TypeError` or `ValueError` naming the argument. (Reconstructed from Jiang et al. 2023.)
     """
     _log_ratios(data_log_ratio, noise_log_ratio, check)
-    manners.check_floating("log_u", log_u, (0,))
-    with manners.full_precision(data_log_ratio):
-        data, noise, log_u = (manners.widen(x) for x in (data_log_ratio, noise_log_ratio, log_u.detach()))
+    check_floating("log_u", log_u, (0,))
+    with autocast_off(data_log_ratio):
+        data, noise, log_u = (widen(x) for x in (data_log_ratio, noise_log_ratio, log_u.detach()))
         share = torch.exp(_log_mean(noise) - log_u)  # g / u, whose gradient is grad g / u
         return (log_u - data.mean() + (share - share.detach())).to(data.dtype)
 
@@ -94,16 +95,16 @@ class Meco(nn.Module):
         gamma: float = 0.1,  # in (0, 1]: weight of the newest batch; 1 forgets at once, the plug-in estimate
     ):
         super().__init__()
-        self.gamma = manners.check_number("gamma", gamma, 0, 1, open_low=True)
+        self.gamma = check_number("gamma", gamma, 0, 1, open_low=True)
         self.register_buffer("log_u", torch.zeros(()))
         self.register_buffer("batches", torch.zeros((), dtype=torch.long))
 
     @torch.no_grad()
     def track(self, noise_log_ratio: Tensor) -> Tensor:
         "log u with this batch taken in; in evaluation mode log u as it stands, or the batch's own where nothing was seen."
-        log_g = _log_mean(manners.widen(noise_log_ratio))
+        log_g = _log_mean(widen(noise_log_ratio))
         kept, new = (-math.inf if x == 0 else math.log(x) for x in (1 - self.gamma, self.gamma))
-        pooled = torch.logaddexp(manners.widen(self.log_u) + kept, log_g + new) if self.training else self.log_u.to(log_g)
+        pooled = torch.logaddexp(widen(self.log_u) + kept, log_g + new) if self.training else self.log_u.to(log_g)
         log_u = torch.where(self.batches > 0, pooled, log_g)
         if self.training:
             self.log_u.copy_(log_u)

@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .. import manners
+from .. import objective
+from ..checks import check_choice, check_number
 from ..kernels.pairwise import row_losses
 
 # %% ../../nbs/1_objectives/09_ranknet_ranklist.ipynb #43f7c97b
@@ -31,7 +32,7 @@ def ranknet(
     `torch.func.grad`, `vmap` and second derivatives work; the second ones keep every pair.
     Raises `TypeError` or `ValueError` naming the argument. (Burges et al. 2005, eq. 3, with a certain target.)
     """
-    return manners.objective(row_losses, scores, positives, negatives, weights, temperature=temperature, reduction=reduction, check=check)
+    return objective.of_pairs(row_losses, scores, positives, negatives, weights, temperature=temperature, reduction=reduction, check=check)
 
 # %% ../../nbs/1_objectives/09_ranknet_ranklist.ipynb #67cd4225
 def _below(relevance, there, margin):
@@ -96,13 +97,13 @@ def ranklist(
     A list without two grades in order is left out. Memory: Q K^2. Raises `TypeError` or `ValueError` naming the argument.
     (After Naini, Diaz & Busso 2025; their equations were not seen.)
     """
-    manners.check_choice("form", form, ("softmax", "pairs"))
+    check_choice("form", form, ("softmax", "pairs"))
     if skips is not None and (isinstance(skips, bool) or not isinstance(skips, int) or skips < 1):
         raise ValueError(f"skips: got {skips!r}, want a whole number from 1 on, or None")
-    manners.check_number("margin", margin, 0)
-    manners.check_number("decay", decay, 0, 1, open_low=True)
+    check_number("margin", margin, 0)
+    check_number("decay", decay, 0, 1, open_low=True)
     options = {"form": form, "skips": skips, "margin": margin, "decay": decay}
-    return manners.list_objective(_ranklist, scores, relevance, mask, reduction=reduction, check=check, **options)
+    return objective.of_lists(_ranklist, scores, relevance, mask, reduction=reduction, check=check, **options)
 
 # %% ../../nbs/1_objectives/09_ranknet_ranklist.ipynb #b4857120
 def ranknet_graded(
@@ -140,4 +141,74 @@ def list_mle(
     A sum over the places of a list. A list with one grade only is left out. Raises `TypeError` or `ValueError` naming the
     argument. (Xia et al. 2008.)
     """
-    return manners.list_objective(_plackett_luce, scores, relevance, mask, reduction=reduction, check=check)
+    return objective.of_lists(_plackett_luce, scores, relevance, mask, reduction=reduction, check=check)
+
+# %% ../../nbs/1_objectives/09_ranknet_ranklist.ipynb #6bb2b1f3
+_METHODS = [  # what the tests and the catalogue know of this page
+    {
+        "name": "ranknet",
+        "function": "contrastive_nb.objectives:ranknet",
+        "shape": "pairs",
+        "paper": "S08",
+        "by_hand": "ranknet_by_hand",
+        "temperature": True,
+        "promises": {"monotone", "shift-free", "scale-free", "permutation"},
+        "oracles": ("torch logsigmoid of all differences", "sentence-transformers RankNetLoss"),
+    },
+    {
+        "name": "ranknet_graded",
+        "function": "contrastive_nb.objectives:ranknet_graded",
+        "shape": "lists",
+        "paper": "S08",
+        "by_hand": "ranknet_graded_by_hand",
+        "promises": {"shift-free", "permutation"},
+        "oracles": ("sentence-transformers RankNetLoss graded",),
+    },
+    {
+        "name": "ranklist",
+        "function": "contrastive_nb.objectives:ranklist",
+        "shape": "lists",
+        "paper": "S08",
+        "by_hand": "ranklist_by_hand",
+        "options": {"form": "softmax"},
+        "promises": {"shift-free", "permutation"},
+        "oracles": ("sentence-transformers ListMLELoss a document", "torch cross_entropy of two grades"),
+    },
+    {
+        "name": "ranklist_skips",
+        "function": "contrastive_nb.objectives:ranklist",
+        "shape": "lists",
+        "paper": "S08",
+        "by_hand": "ranklist_by_hand",
+        "options": {"form": "softmax", "skips": 2, "margin": 1.0, "decay": 0.5},
+        "promises": {"shift-free", "permutation"},
+    },
+    {
+        "name": "ranklist_pairs",
+        "function": "contrastive_nb.objectives:ranklist",
+        "shape": "lists",
+        "paper": "S08",
+        "by_hand": "ranklist_by_hand",
+        "options": {"form": "pairs"},
+        "promises": {"shift-free", "permutation"},
+        "oracles": ("sentence-transformers RankNetLoss graded",),
+    },
+    {
+        "name": "ranklist_neighbours",
+        "function": "contrastive_nb.objectives:ranklist",
+        "shape": "lists",
+        "paper": "S08",
+        "by_hand": "ranklist_by_hand",
+        "options": {"form": "pairs", "skips": 1},
+        "promises": {"shift-free", "permutation"},
+    },
+    {
+        "name": "list_mle",
+        "function": "contrastive_nb.objectives:list_mle",
+        "shape": "lists",
+        "paper": "S08",
+        "by_hand": "list_mle_by_hand",
+        "promises": {"shift-free"},  # ties keep the order in which they stand, so a permutation may change it
+        "oracles": ("sentence-transformers ListMLELoss",),
+    },
+]

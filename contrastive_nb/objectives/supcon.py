@@ -10,15 +10,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .. import manners
+from .. import objective
+from ..checks import check_choice
 from .infonce import info_nce
+from ..rows import list_pairs, present, row_logsumexp, sum_rows, target_shares
 
 # %% ../../nbs/1_objectives/05_supcon.ipynb #20a7adc2
 def _mean_inside(scores, positives, negatives, weights, temperature):
-    positives, negatives = manners.present(positives, weights), manners.present(negatives, weights)
+    positives, negatives = present(positives, weights), present(negatives, weights)
     counted = positives.any(1) & negatives.any(1)
-    strangers = manners.row_logsumexp(scores, negatives, weights, temperature)
-    partners = manners.row_logsumexp(scores, positives, None, temperature)
+    strangers = row_logsumexp(scores, negatives, weights, temperature)
+    partners = row_logsumexp(scores, positives, None, temperature)
     if weights is None:  # a constant: no gradient, not even one that rounds to almost nothing
         offset = positives.sum(1).clamp(min=1).to(partners.dtype).log()
     else:
@@ -28,11 +30,11 @@ def _mean_inside(scores, positives, negatives, weights, temperature):
 
 def _log_mean(scores, positives, weights, temperature):
     "(Q,) log of the mean, by target shares, of the positives' softmax among themselves; 0 where a query has none."
-    rows, columns, logits = manners.listed(scores, positives, temperature)
+    rows, columns, logits = list_pairs(scores, positives, temperature)
     top = logits.new_full(scores.shape[:1], -torch.inf).scatter_reduce(0, rows, logits.detach(), "amax")
     terms = torch.exp(logits - top[rows])
-    parts = (terms * manners.shares(positives, weights, rows, columns), terms)
-    mean, total = (torch.where(positives.any(1), manners.sum_rows(part, rows, scores), 1.0) for part in parts)
+    parts = (terms * target_shares(positives, weights, rows, columns), terms)
+    mean, total = (torch.where(positives.any(1), sum_rows(part, rows, scores), 1.0) for part in parts)
     return mean.log() - total.log()
 
 # %% ../../nbs/1_objectives/05_supcon.ipynb #28851658
@@ -53,8 +55,34 @@ def supcon(
     of pi_p (in, never larger). "out" is `info_nce(denominator="all")`. A query without a positive or a negative is left out.
     Raises `TypeError` or `ValueError` naming the argument. (Khosla et al. 2020, eqs. 2 and 3.)
     """
-    manners.check_choice("form", form, ("out", "in"))
+    check_choice("form", form, ("out", "in"))
     common: dict = dict(temperature=temperature, reduction=reduction, check=check)
     if form == "out":
         return info_nce(scores, positives, negatives, weights, denominator="all", **common)
-    return manners.objective(_mean_inside, scores, positives, negatives, weights, **common)
+    return objective.of_pairs(_mean_inside, scores, positives, negatives, weights, **common)
+
+# %% ../../nbs/1_objectives/05_supcon.ipynb #ea6c84c9
+_METHODS = [  # what the tests and the catalogue know of this page
+    {
+        "name": "supcon",
+        "function": "contrastive_nb.objectives:supcon",
+        "shape": "pairs",
+        "paper": "S31",
+        "by_hand": "supcon_by_hand",
+        "options": {"form": "out"},
+        "temperature": True,
+        "promises": {"shift-free", "scale-free", "permutation"},  # a positive nearer than its fellows is pushed away: not monotone
+        "oracles": ("torch cross_entropy", "lightly NTXentLoss", "pytorch-metric-learning SupConLoss classes"),
+    },
+    {
+        "name": "supcon_in",
+        "function": "contrastive_nb.objectives:supcon",
+        "shape": "pairs",
+        "paper": "S31",
+        "by_hand": "supcon_by_hand",
+        "options": {"form": "in"},
+        "temperature": True,
+        "promises": {"shift-free", "scale-free", "permutation"},  # monotone only while a query's positives weigh the same
+        "oracles": ("torch cross_entropy", "lightly NTXentLoss", "torch logsumexp over the positives"),
+    },
+]

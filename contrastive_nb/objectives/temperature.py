@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .. import manners
+from ..checks import check_floating, check_pairs, check_temperature, check_values
+from ..rows import autocast_off, present, row_logsumexp, to_float64, widen
 
 # %% ../../nbs/1_objectives/02_temperature.ipynb #2228ca38
 def relative_penalty(
@@ -26,15 +27,15 @@ def relative_penalty(
 
     Raises `TypeError` or `ValueError` naming the argument. (Wang & Liu 2021, eq. 5.)
     """
-    manners.check_pairs(scores, positives, negatives, weights)
-    manners.check_temperature(temperature, scores, check=check)
+    check_pairs(scores, positives, negatives, weights)
+    check_temperature(temperature, scores, check=check)
     if check:
-        manners.check_values(scores, positives, negatives, weights)
-    with manners.full_precision(scores):
-        scores, weights, temperature = manners.widen(scores), manners.widen(weights), manners.widen(temperature)
-        negatives = manners.present(negatives, weights)
-        total = manners.row_logsumexp(scores, negatives, weights, temperature)[:, None]
-        logs = torch.where(negatives, manners.digits(scores) / manners.digits(temperature) - total, -torch.inf)
+        check_values(scores, positives, negatives, weights)
+    with autocast_off(scores):
+        scores, weights, temperature = widen(scores), widen(weights), widen(temperature)
+        negatives = present(negatives, weights)
+        total = row_logsumexp(scores, negatives, weights, temperature)[:, None]
+        logs = torch.where(negatives, to_float64(scores) / to_float64(temperature) - total, -torch.inf)
         shares = torch.exp(logs) if weights is None else torch.exp(logs) * torch.where(negatives, weights, 0.0)
         return shares.to(scores.dtype)
 
@@ -65,12 +66,12 @@ def tolerance(
 
     Raises `TypeError` or `ValueError` naming the argument. (Wang & Liu 2021, eq. 11.)
     """
-    manners.check_floating("z", z, (2,))
+    check_floating("z", z, (2,))
     if not isinstance(labels, Tensor) or labels.is_floating_point() or labels.is_complex():
         raise TypeError(f"labels: got {labels.dtype if isinstance(labels, Tensor) else type(labels).__name__}, want a tensor of integers")
     if labels.shape != z.shape[:1]:
         raise ValueError(f"labels: got shape {tuple(labels.shape)}, want ({len(z)},): one label a row of z")
-    z, which = F.normalize(manners.digits(z.detach())), labels.unique(return_inverse=True)[1].to(z.device)
+    z, which = F.normalize(to_float64(z.detach())), labels.unique(return_inverse=True)[1].to(z.device)
     sizes = torch.bincount(which)
     sums = z.new_zeros(len(sizes), z.shape[1]).index_add(0, which, z)
     return float((sums.square().sum() - z.square().sum()) / (sizes * (sizes - 1)).sum())

@@ -8,7 +8,8 @@ __all__ = ['triplet']
 # %% ../../nbs/1_objectives/06_triplet.ipynb #df8ee912
 from torch import Tensor
 
-from .. import manners
+from .. import objective
+from ..checks import check_number
 from ..kernels.pairwise import row_losses
 
 # %% ../../nbs/1_objectives/06_triplet.ipynb #b5a6b319
@@ -30,5 +31,38 @@ def triplet(
     Raises `TypeError` or `ValueError` naming the argument. (Schroff et al. 2015, eq. 1; Hermans et al. 2017, batch all.)
     """
     if margin is not None:
-        manners.check_number("margin", margin, 0)
-    return manners.objective(row_losses, scores, positives, negatives, weights, reduction=reduction, check=check, margin=margin)
+        check_number("margin", margin, 0)
+    return objective.of_pairs(row_losses, scores, positives, negatives, weights, reduction=reduction, check=check, margin=margin)
+
+# %% ../../nbs/1_objectives/06_triplet.ipynb #afe4ac31
+_METHODS = [  # what the tests and the catalogue know of this page
+    {
+        "name": "triplet",
+        "function": "contrastive_nb.objectives:triplet",
+        "shape": "pairs",
+        "paper": "S65",
+        "by_hand": "triplet_by_hand",
+        "promises": {"monotone", "shift-free", "permutation"},
+        "oracles": (
+            "torch soft_margin_loss of given triplets",
+            "pytorch-metric-learning TripletMarginLoss smooth",
+            "sentence-transformers BatchHardSoftMarginTripletLoss",
+        ),
+    },
+    {
+        "name": "triplet_hinge",
+        "function": "contrastive_nb.objectives:triplet",
+        "shape": "pairs",
+        "paper": "S65",
+        "by_hand": "triplet_by_hand",
+        "options": {"margin": 1.0},
+        "promises": {"monotone", "shift-free", "permutation"},
+        "oracles": (
+            "torch triplet_margin_loss",
+            "pytorch-metric-learning TripletMarginLoss",
+            "pytorch-metric-learning BatchHardMiner",
+            "sentence-transformers BatchHardTripletLoss",
+            "sentence-transformers BatchAllTripletLoss",
+        ),
+    },
+]

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from .. import manners
+from ..checks import check_number
 
 # %% ../../nbs/9_scaling/03_cached.ipynb #70d645d1
 def _leaves(nest) -> list:
@@ -127,7 +127,7 @@ def _check(encoder, mini_batch) -> None:
         raise TypeError(f"encoder: got {type(encoder).__name__}, want a module or a function")
     if isinstance(mini_batch, bool) or not isinstance(mini_batch, int):
         raise TypeError(f"mini_batch: got {type(mini_batch).__name__}, want a whole number")
-    manners.check_number("mini_batch", mini_batch, 1)
+    check_number("mini_batch", mini_batch, 1)
 
 
 def _embeddings(z, rows: int) -> Tensor:

@@ -13,10 +13,12 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
 
-from .. import manners
+from .. import objective
+from ..checks import REDUCTIONS, check_choice, check_temperature
 from ..kernels import tabulated
 from ..kernels.pairwise import pooled_losses
 from ..pairs import _check_columns, _check_target, _same_rows, exclude, in_batch
+from ..rows import autocast_off, to_float64, widen
 
 # %% ../../nbs/9_scaling/04_several_gpus.ipynb #781ff9f4
 def _place(group) -> tuple[int, int]:
@@ -185,13 +187,13 @@ def _tiles(query: Tensor, keys: Tensor, own: bool, target: Tensor, exclude_self:
 def _statistics(query, key, temperature, target, exclude_self, group, chunk) -> tuple[Tensor, Tensor]:
     "(n,) the largest score of each query's negatives, and the sum of exp((s - largest) / t), in float64: the first turn."
     top = query.new_full((len(query),), -torch.inf)
-    total = manners.digits(torch.zeros_like(top))
+    total = to_float64(torch.zeros_like(top))
     for hop, keys in _visitors(key, group):
         for rows, scores in _tiles(query, keys, hop == 0, target, exclude_self, chunk):
             old, new = top[rows].clone(), torch.maximum(top[rows], scores.amax(1))
             finite = torch.where(new == -torch.inf, 0.0, new)  # no negative so far
-            shrunk = total[rows] * torch.exp(manners.digits(old - finite) / manners.digits(temperature))
-            total[rows] = shrunk + manners.digits(torch.exp((scores - finite[:, None]) / temperature).sum(1))
+            shrunk = total[rows] * torch.exp(to_float64(old - finite) / to_float64(temperature))
+            total[rows] = shrunk + to_float64(torch.exp((scores - finite[:, None]) / temperature).sum(1))
             top[rows] = new
     return torch.where(total != 0, top, 0.0), total
 
@@ -237,7 +239,7 @@ class _Ring(torch.autograd.Function):
     def forward(query, key, temperature, target, *options):
         top, total = _statistics(query, key, temperature, target, *options)
         positive = (query * key[target]).sum(1)
-        lead = (manners.digits(positive) - manners.digits(top)) / manners.digits(temperature) - torch.log(total)
+        lead = (to_float64(positive) - to_float64(top)) / to_float64(temperature) - torch.log(total)
         return torch.where(total != 0, -F.logsigmoid(lead), 0.0).to(query.dtype), top, total, lead
 
     @staticmethod
@@ -256,7 +258,7 @@ class _Ring(torch.autograd.Function):
     def slopes(ctx, arriving):
         query, key, target, top, total, lead, temperature = ctx.saved_tensors
         temperature = temperature if ctx.number is None else ctx.number
-        pull = torch.where(total != 0, manners.digits(arriving) * torch.sigmoid(-lead), 0.0) / manners.digits(temperature)
+        pull = torch.where(total != 0, to_float64(arriving) * torch.sigmoid(-lead), 0.0) / to_float64(temperature)
         share = (pull / torch.where(total != 0, total, 1.0)).to(query.dtype)
 
         def push(rows, scores):
@@ -265,7 +267,7 @@ class _Ring(torch.autograd.Function):
         to_query, to_key = _slopes(query, key, target, *ctx.options, push, pull)
         to_temperature = None
         if ctx.needs_input_grad[2]:
-            to_temperature = (-manners.digits(to_query * query).sum() / manners.digits(temperature)).to(temperature.dtype)
+            to_temperature = (-to_float64(to_query * query).sum() / to_float64(temperature)).to(temperature.dtype)
         return to_query, to_key, to_temperature
 
 # %% ../../nbs/9_scaling/04_several_gpus.ipynb #b460e640
@@ -274,8 +276,8 @@ def _ready(query, key, temperature, target, exclude_self, group, chunk, reductio
     _check_columns(query, {"key": (key, (2,))})
     if target is None or exclude_self:
         _same_rows("key", key, "query", query)
-    manners.check_choice("reduction", reduction, manners.REDUCTIONS)
-    manners.check_temperature(temperature, query)
+    check_choice("reduction", reduction, REDUCTIONS)
+    check_temperature(temperature, query)
     if isinstance(temperature, Tensor) and temperature.numel() != 1:
         raise ValueError(f"temperature: got shape {tuple(temperature.shape)}, want one number for all pairs")
     if chunk is not None and (isinstance(chunk, bool) or not isinstance(chunk, int) or chunk < 1):
@@ -284,8 +286,8 @@ def _ready(query, key, temperature, target, exclude_self, group, chunk, reductio
     if check and _place(group)[1] > 1:
         _check_alike("query", query, group)
         _check_alike("key", key, group)
-    temperature = manners.widen(temperature).reshape(()) if isinstance(temperature, Tensor) else temperature
-    return manners.widen(query), manners.widen(key), temperature, target
+    temperature = widen(temperature).reshape(()) if isinstance(temperature, Tensor) else temperature
+    return widen(query), widen(key), temperature, target
 
 
 def _normalised(*embeddings: Tensor):
@@ -312,9 +314,9 @@ def ring_info_nce(
     """
     query, key, temperature, target = _ready(query, key, temperature, target, exclude_self, group, chunk, reduction, check)
     chunk = chunk or max(1, ENTRIES_AT_ONCE // max(1, len(key)))
-    with manners.full_precision(query):
+    with autocast_off(query):
         losses, _, total, _ = _Ring.apply(*_normalised(query, key), temperature, target, exclude_self, group, chunk)
-        return manners.reduce(losses, total != 0, reduction)
+        return objective.reduce(losses, total != 0, reduction)
 
 # %% ../../nbs/9_scaling/04_several_gpus.ipynb #11f53439
 def _counted(query, key, target, grid, exclude_self, group, chunk) -> tabulated.Bins:
@@ -379,7 +381,7 @@ def _gathered_mw(query, key, temperature, target, exclude_self, group):
     if exclude_self:
         pairs = exclude(pairs, torch.eye(len(target), dtype=torch.bool, device=target.device))
     losses = pooled_losses(*pairs, temperature)
-    return manners.reduce(losses, torch.ones_like(losses, dtype=torch.bool), "mean")
+    return objective.reduce(losses, torch.ones_like(losses, dtype=torch.bool), "mean")
 
 # %% ../../nbs/9_scaling/04_several_gpus.ipynb #7d94daf3
 def ring_mw(
@@ -406,6 +408,6 @@ def ring_mw(
     if grid is None:
         raise ValueError(f"temperature: got {number}, too low for a table of scores in float32")
     chunk = chunk or max(1, tabulated.ENTRIES_A_TILE // max(1, len(key)))
-    with manners.full_precision(query):
+    with autocast_off(query):
         losses, *_ = _RingMW.apply(*_normalised(query, key), temperature, target, grid, exclude_self, group, chunk)
         return losses.mean()

@@ -17,7 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .. import manners
+from .. import objective
+from ..checks import REDUCTIONS, check_choice, check_floating, check_like, check_number, check_temperature
 from contrastive_nb.kernels.tabulated import (
     Grid,
     bins_to_nodes,
@@ -30,6 +31,7 @@ from contrastive_nb.kernels.tabulated import (
     read,
     slope_table,
 )  # fmt: skip
+from ..rows import autocast_off, to_float64, widen
 
 # %% ../../nbs/9_scaling/02_streaming.ipynb #56e764c9
 SHORTEST = 1e-12  # a row shorter than this is divided by it, as torch.nn.functional.normalize does
@@ -38,12 +40,12 @@ SLICE = 512  # rows that are widened to float64 at one time
 
 def _unit(x: Tensor, similarity: str) -> tuple[Tensor, Tensor | None]:
     "The rows brought to length 1, in float32 at least, and their lengths; for dot products the rows as they are."
-    out = torch.empty_like(manners.widen(x), memory_format=torch.contiguous_format)
+    out = torch.empty_like(widen(x), memory_format=torch.contiguous_format)
     if similarity == "dot":
         return out.copy_(x), None
-    lengths = manners.digits(x.new_empty(len(x), 1, dtype=out.dtype))
+    lengths = to_float64(x.new_empty(len(x), 1, dtype=out.dtype))
     for a in range(0, len(x), SLICE):
-        wide = manners.digits(x[a : a + SLICE])
+        wide = to_float64(x[a : a + SLICE])
         n = torch.linalg.vector_norm(wide, dim=1, keepdim=True).clamp_min_(SHORTEST)
         lengths[a : a + SLICE], out[a : a + SLICE] = n, wide / n
     return out, lengths
@@ -52,7 +54,7 @@ def _unit(x: Tensor, similarity: str) -> tuple[Tensor, Tensor | None]:
 def _through_unit(slopes: Tensor, unit: Tensor, lengths: Tensor | None) -> Tensor:
     "Slopes to the rows as they came from slopes to the unit rows, in place: what points along a row does nothing."
     for a in range(0, len(slopes) if lengths is not None else 0, SLICE):
-        g, u, n = (manners.digits(x[a : a + SLICE]) for x in (slopes, unit, lengths))
+        g, u, n = (to_float64(x[a : a + SLICE]) for x in (slopes, unit, lengths))
         along = torch.where(n > SHORTEST, (g * u).sum(1, keepdim=True), 0.0)
         slopes[a : a + SLICE] = (g - along * u) / n
     return slopes
@@ -97,7 +99,7 @@ def _whose(queries: int, keys: int, ids, key_ids, exclude_self: bool, device, po
         itself[:skip] = ids[:skip] == of_keys[:skip]
     positives, negatives = count - itself, keys - count - (each < skip).long() + itself
     counted = (positives > 0) & (negatives > 0) | pooled
-    sizes = manners.digits(positives), manners.digits(negatives)
+    sizes = to_float64(positives), to_float64(negatives)
     return _Whose(order, first, torch.where(counted, count, 0), skip, *sizes, counted, bool(counted.all()))
 
 # %% ../../nbs/9_scaling/02_streaming.ipynb #c30b8767
@@ -232,10 +234,10 @@ class _Partners(NamedTuple):
 def _partners(points: _Points, whose: _Whose) -> _Partners:
     "All positives, with scores from the float64 products of their rows."
     rows, columns = whose.listed(0, len(points.q))
-    scores = manners.digits(points.q.new_empty(len(rows)))
+    scores = to_float64(points.q.new_empty(len(rows)))
     for a in range(0, len(rows), SLICE):  # written into one tensor: a list of small ones would leave holes in the memory
         part = slice(a, a + SLICE)
-        scores[part] = (manners.digits(points.q[rows[part]]) * points.k[columns[part]]).sum(1)
+        scores[part] = (to_float64(points.q[rows[part]]) * points.k[columns[part]]).sum(1)
     return _Partners(rows, columns, scores)
 
 
@@ -260,7 +262,7 @@ def _tiles(points: _Points, way: _Way, partners: _Partners | None, scale: float,
         tile = _product(_rounded(points.q[start:end] * scale, way.products), keys, buffer[: end - start])
         if part is None:
             rows, columns = way.whose.listed(start, end)
-            scores = manners.digits(tile[rows, columns])
+            scores = to_float64(tile[rows, columns])
         else:
             rows, columns, scores = partners.rows[part] - start, partners.columns[part], partners.scores[part] * scale
         tile[rows, columns] = hole
@@ -285,7 +287,7 @@ class _Gathered:
         tile = _rounded(tile, self.products)
         if self.to_q is not None:
             to_q = _product(tile, self.key, self.to_q[start:end]).mul_(weight)
-            self.to_scale += (manners.digits(q) * to_q).sum() if self.wants[2] else 0.0
+            self.to_scale += (to_float64(q) * to_q).sum() if self.wants[2] else 0.0
         if self.to_k is not None:
             _product(tile.T, _rounded(q * weight, self.products), self.to_k, add=True)
 
@@ -326,7 +328,7 @@ def _by_rows(points: _Points, way: _Way, slopes: Tensor | None):
     for start, end, tile, found in _tiles(points, way, partners, points.beta, -math.inf):
         top, highest = way.softmax(tile)
         counts = whose.positives[start:end], whose.negatives[start:end]
-        rivals = torch.where(counts[1] > 0, manners.digits(top) - manners.digits(highest).log(), 0.0)
+        rivals = torch.where(counts[1] > 0, to_float64(top) - to_float64(highest).log(), 0.0)
         listed = _Listed(found.rows, found.columns, (1 / counts[0])[found.rows], *counts)
         lost, to_logits, to_rivals, to_beta = way.formula(rivals, found.scores, listed, points.beta, *way.options)
         losses[start:end] = listed.by_row(lost)
@@ -389,7 +391,7 @@ class _Plain:
     def replace(self, tile: Tensor) -> None:
         "Compare the scores of a tile with every positive, and write their slopes over them."
         for part in tile.view(-1).split(max(1, 2**20 // max(1, len(self.positives)))):
-            lead = (manners.digits(part) - self.positives[:, None]) / self.temperature
+            lead = (to_float64(part) - self.positives[:, None]) / self.temperature
             slope = torch.sigmoid(lead)
             self.lost -= F.logsigmoid(-lead).sum(1)
             self.pulls -= slope.sum(1)
@@ -500,7 +502,7 @@ class _Scaled(torch.autograd.Function):
 
 def _pass(query: Tensor, key: Tensor, temperature, way: _Way, slopes: Tensor | None):
     "Both sides on the sphere, one over the temperature, and one pass over the tiles."
-    beta = 1 / manners.check_temperature(float(temperature), query)
+    beta = 1 / check_temperature(float(temperature), query)
     q, q_lengths = _unit(query, way.similarity)
     k, k_lengths = (q, q_lengths) if key is query else _unit(key, way.similarity)
     return way.run(_Points(q, k, q_lengths, k_lengths, beta), way, slopes)
@@ -513,9 +515,9 @@ class _OnePass(torch.autograd.Function):
     def forward(query, key, temperature, way):
         slopes = None
         if any(way.wants) and way.reduction != "none":
-            slopes = manners.digits(way.counted) / (way.counted.sum().clamp(min=1) if way.reduction == "mean" else 1)
+            slopes = to_float64(way.counted) / (way.counted.sum().clamp(min=1) if way.reduction == "mean" else 1)
         losses, made = _pass(query, key, temperature, way, slopes)
-        return manners.reduce(losses, way.counted, way.reduction).to(manners.widen(query[:0]).dtype), *(made or [None] * 3)
+        return objective.reduce(losses, way.counted, way.reduction).to(widen(query[:0]).dtype), *(made or [None] * 3)
 
     @staticmethod
     def setup_context(ctx, inputs, output):
@@ -542,8 +544,8 @@ class _OnePass(torch.autograd.Function):
 @torch.no_grad()
 def _again(query: Tensor, key: Tensor, temperature, way: _Way, incoming: Tensor) -> list:
     "A second pass, with a slope for each loss."
-    with manners.full_precision(query):
-        return _pass(query, key, temperature, way, torch.where(way.counted, manners.digits(incoming), 0.0))[1]
+    with autocast_off(query):
+        return _pass(query, key, temperature, way, torch.where(way.counted, to_float64(incoming), 0.0))[1]
 
 
 def _chunk(keys: int, device: torch.device) -> int:
@@ -562,7 +564,7 @@ def _streamed(run, formula, options, query, key, temperature, relation, chunk, s
     softmax = _softmax_compiled if (query.is_cuda if compiled is None else compiled) else _softmax
     chunk = _chunk(len(key), query.device) if chunk is None else chunk
     way = _Way(run, formula, options, whose, whose.counted, chunk, similarity, products, softmax, reduction, wants)
-    with manners.full_precision(query):
+    with autocast_off(query):
         return _OnePass.apply(query, key, temperature, _for_pool(way, query.dtype) if run is _pooled else way)[0]
 
 
@@ -574,26 +576,26 @@ def _for_pool(way: _Way, dtype) -> _Way:
     return way._replace(run=_pooled_many, counted=way.whose.counted.new_ones(1))
 
 # %% ../../nbs/9_scaling/02_streaming.ipynb #50421704
-CHOICES = {"similarity": ("cosine", "dot"), "reduction": manners.REDUCTIONS, "products": ("float32", "bfloat16")}
+CHOICES = {"similarity": ("cosine", "dot"), "reduction": REDUCTIONS, "products": ("float32", "bfloat16")}
 
 
 def _check(query, key, temperature, relation, chunk, compiled, choices: dict) -> None:
     "Raise unless the arguments fit together; no value inside a tensor is looked at."
     for name, x in (("query", query), ("key", key)):
-        manners.check_floating(name, x, (2,))
-    manners.check_like("key", key, "query", query)
+        check_floating(name, x, (2,))
+    check_like("key", key, "query", query)
     if key.shape[1] != query.shape[1]:
         raise ValueError(f"key: got {key.shape[1]} features, want {query.shape[1]}, as query has")
     if isinstance(temperature, Tensor) and temperature.numel() != 1:
         raise ValueError(f"temperature: got shape {tuple(temperature.shape)}, want one number for all scores")
     if not isinstance(temperature, Tensor) or not temperature.is_floating_point():
-        manners.check_temperature(temperature, query)
+        check_temperature(temperature, query)
     if chunk is not None and (isinstance(chunk, bool) or not isinstance(chunk, int) or chunk < 1):
         raise ValueError(f"chunk: got {chunk!r}, want a whole number of rows above 0, or None")
     if compiled not in (None, True, False):
         raise ValueError(f"compiled: got {compiled!r}, want True, False or None")
     for name, value in choices.items():
-        manners.check_choice(name, value, CHOICES[name])
+        check_choice(name, value, CHOICES[name])
     _check_relation(query, key, *relation)
 
 # %% ../../nbs/9_scaling/02_streaming.ipynb #c1ff15e3
@@ -605,7 +607,7 @@ def _check_relation(query: Tensor, key: Tensor, ids, key_ids, exclude_self: bool
             raise TypeError(f"{name}: got {x.dtype if isinstance(x, Tensor) else type(x).__name__}, want a tensor of integers")
         if x.shape != (rows,):
             raise ValueError(f"{name}: got shape {tuple(x.shape)}, want ({rows},): one id a row of {other}")
-        manners.check_like(name, x, "query", query, dtype=False)
+        check_like(name, x, "query", query, dtype=False)
     if ids is None and key_ids is not None:
         raise ValueError("key_ids: got ids of keys and none of queries, want ids as well")
     if ids is None and exclude_self:
@@ -682,8 +684,8 @@ def streaming_debiased_nce(
 
     Raises `TypeError` or `ValueError` naming the argument. (Chuang et al. 2020, eq. 6 to 8.)
     """
-    manners.check_number("prior", prior, 0, 1, open_high=True)
-    manners.check_number("lowest", lowest, -math.inf)
+    check_number("prior", prior, 0, 1, open_high=True)
+    check_number("lowest", lowest, -math.inf)
     relation = (ids, key_ids, exclude_self)
     return _streamed(
         _by_rows, _debiased, (prior, lowest), query, key, temperature, relation, chunk, similarity, reduction, products, compiled

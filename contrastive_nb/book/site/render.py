@@ -15,7 +15,7 @@ from pathlib import Path
 
 import yaml
 
-from contrastive_nb.site import book, stage
+from contrastive_nb.book.site import sources, stage
 
 ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 PICTURES = {"image/svg+xml": "svg", "image/png": "png", "image/jpeg": "jpg"}
@@ -87,7 +87,7 @@ def _output(draft: Draft, output: dict, options: dict) -> str:
 
 
 def _code(draft: Draft, cell: dict) -> None:
-    options, code = _options(book.source(cell))
+    options, code = _options(sources.source(cell))
     if options.get("include") is False:
         return
     classes = " ".join(f".{name}" for name in str(options.get("classes") or "").split())
@@ -117,9 +117,9 @@ def draft(path: Path, processed: Path) -> Draft:
     if path.suffix == ".qmd":
         head, text = re.match(r"---\n(.*?)\n---\n(.*)", path.read_text(encoding="utf-8"), re.S).groups()
         return Draft(place.with_suffix(".html").as_posix(), yaml.safe_load(head), [text])
-    page = Draft(book.address(place.as_posix()))
-    for cell in book.read(path)["cells"]:
-        text = book.source(cell)
+    page = Draft(sources.address(place.as_posix()))
+    for cell in sources.read(path)["cells"]:
+        text = sources.source(cell)
         if cell["cell_type"] == "raw" and (head := re.match(r"---\n(.*?)\n---", text, re.S)):
             page.meta |= yaml.safe_load(head.group(1))
         elif cell["cell_type"] == "markdown":
@@ -180,7 +180,7 @@ def finish(body: str, page: Draft, notebooks: dict[str, str]) -> str:
             elif part != ".":
                 parts.append(part)
         known = notebooks.get("/".join(parts))
-        return f'{found.group(1)}"{book.between(page.address, known)}{anchor}"' if known else found.group()
+        return f'{found.group(1)}"{sources.between(page.address, known)}{anchor}"' if known else found.group()
 
     body = re.sub(
         r'(<a\b[^>]*?\bhref=)"([^":#?]+\.(?:ipynb|qmd))(#[^"]*)?"', lambda m: m.group() if " download" in m.group() else link(m), body
@@ -190,7 +190,7 @@ def finish(body: str, page: Draft, notebooks: dict[str, str]) -> str:
     body = re.sub(r'<math display="inline".*?</math>', _long_inline, body, flags=re.S)
     if "nocite" not in page.meta:
         here = set(re.findall(r'id="(ref-[^"]+)"', body))
-        elsewhere = book.between(page.address, "references.html")
+        elsewhere = sources.between(page.address, "references.html")
         body = re.sub(r'href="#(ref-[^"]+)"', lambda m: m.group() if m.group(1) in here else f'href="{elsewhere}#{m.group(1)}"', body)
     return body
 
@@ -201,9 +201,9 @@ def finish(body: str, page: Draft, notebooks: dict[str, str]) -> str:
 def _sidebar(page: Draft, contents, titles: dict[str, str]) -> str:
     def item(entry):
         if isinstance(entry, str):
-            where = entry if entry.endswith(".html") else book.address(entry)
+            where = entry if entry.endswith(".html") else sources.address(entry)
             current = ' aria-current="page"' if where == page.address else ""
-            return f'<li><a href="{book.between(page.address, where)}"{current}>{html.escape(titles[where])}</a></li>'
+            return f'<li><a href="{sources.between(page.address, where)}"{current}>{html.escape(titles[where])}</a></li>'
         inside = "".join(map(item, entry["contents"]))
         unfold = " open" if 'aria-current="page"' in inside or entry.get("open") else ""
         return f"<li><details{unfold}><summary>{html.escape(entry['section'])}</summary><ul>{inside}</ul></details></li>"
@@ -219,7 +219,7 @@ def _turn(page: Draft, order: list[str], titles: dict[str, str]) -> str:
     for step, word in ((-1, "Previous"), (1, "Next")):
         if 0 <= at + step < len(order):
             other = order[at + step]
-            place, title = book.between(page.address, other), html.escape(titles[other])
+            place, title = sources.between(page.address, other), html.escape(titles[other])
             links.append(f'<a class="{word.lower()}" href="{place}"><small>{word}</small> {title}</a>')
     return f'<nav class="turn" aria-label="Pages before and after">{"".join(links)}</nav>'
 
@@ -229,7 +229,7 @@ def _flat(contents):
         if isinstance(entry, dict):
             yield from _flat(entry["contents"])
         else:
-            yield entry if entry.endswith(".html") else book.address(entry)
+            yield entry if entry.endswith(".html") else sources.address(entry)
 
 
 def site(root: Path, processed: Path, out: Path, jobs: int) -> None:
@@ -246,7 +246,7 @@ def site(root: Path, processed: Path, out: Path, jobs: int) -> None:
 
     def one(page: Draft) -> None:
         toc, body = pandoc(page, processed, assets)
-        top = book.between(page.address, "index.html").removesuffix("index.html")
+        top = sources.between(page.address, "index.html").removesuffix("index.html")
         chapter = next((e["section"] for e in contents if isinstance(e, dict) and page.address in _flat([e])), "")
         text = template.substitute(
             title=html.escape(titles[page.address]), site=html.escape(settings["website"]["title"]), top=top,
@@ -274,6 +274,6 @@ def _places(contents):
     "The sidebar's entries with addresses in place of sources."
     return [
         {"section": e["section"], "contents": _places(e["contents"])} if isinstance(e, dict)
-        else re.sub(r"\.qmd$", ".html", e) if e.endswith(".qmd") else book.address(e)
+        else re.sub(r"\.qmd$", ".html", e) if e.endswith(".qmd") else sources.address(e)
         for e in contents
     ]  # fmt: skip

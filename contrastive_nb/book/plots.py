@@ -3,15 +3,14 @@
 Plain module: how a figure is styled teaches nothing about the methods. Matplotlib loads when something is drawn.
 """
 
-import hashlib
-import re
-from collections import Counter
 from collections.abc import Sequence
 
 ONE, TWO, WIDE = (3.5, 2.5), (7.0, 2.5), (7.0, 3.4)  # inches: one panel, two panels, one wide panel
 
+
 # Fixed over the whole book, from seaborn's colour-blind palette.
 ROLE = {"anchor": "#0173b2", "positive": "#029e73", "negative": "#de8f05", "hard": "#d55e00", "false": "#cc78bc"}
+
 
 # A verdict's colour and marker: told apart without colour by shape and filling.
 VERDICTS = {
@@ -48,31 +47,6 @@ def style() -> None:
         from matplotlib_inline.backend_inline import set_matplotlib_formats
 
         set_matplotlib_formats("svg", metadata={"Date": None})
-
-
-_NOTE_OR_TAG = re.compile(r"<!--.*?-->|<[^>]*>", re.S)
-_PLACE = re.compile(r'(?<=\s)((?:d|[xy][12]?|c[xy]|r[xy]?|width|height|viewBox|points)=")([^"]*)')
-_SHIFT = re.compile(r"((?:translate\(|rotate\([^\s)]+ |matrix\((?:[^\s)]+ ){4}))([^)]*)")  # an angle and a scale keep their digits
-_DECIMAL = re.compile(r"(?<![^\s,])(?:-0|-?\d*\.\d+)(?![^\s,p])")
-_NAMED = re.compile(r'<(?:path|clipPath) id="([mp]|C[0-9a-f]+_[0-9a-f]+_)([0-9a-f]{10})"(.*?)/>', re.S)
-
-
-def rounded(svg: str) -> str:
-    """Round the coordinates of Matplotlib's SVG to 0.01 points, so that a picture that looks the same is the same bytes.
-
-    Processors differ in the last digits of what is drawn. Matplotlib names markers, outlines and clips by a hash of
-    those digits: they get the hash of what is left. Text, colours, widths of lines and all other ids stay as they are.
-    """
-
-    def places(found):
-        return found[1] + _DECIMAL.sub(lambda number: f"{round(float(number[0]), 2) + 0.0:.12g}", found[2])
-
-    svg = _NOTE_OR_TAG.sub(lambda tag: tag[0] if tag[0][1] == "!" else _SHIFT.sub(places, _PLACE.sub(places, tag[0])), svg)
-    names, seen = {}, Counter()
-    for kind, digits, what in _NAMED.findall(svg):
-        seen[what] += 1  # two that became equal keep two names
-        names[kind + digits] = kind + hashlib.sha256(f"{what} {seen[what]}".encode()).hexdigest()[:10]
-    return re.sub(r'(?<=[#"])\w+(?=[")])', lambda name: names.get(name[0], name[0]), svg)
 
 
 def _axes(ax, size):

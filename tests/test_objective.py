@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from contrastive_nb import manners
+from contrastive_nb import objective
+from contrastive_nb.checks import check_choice, check_like, check_number, check_pairs, check_temperature
+from contrastive_nb.rows import HALF, autocast_off, list_pairs, present, row_logsumexp, sum_rows, target_shares, widen
 
 SCORES = torch.randn(4, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 MASK = torch.tensor([[1, 1, 0, 0, 1, 0], [0] * 6, [1] * 6, [0, 0, 1, 0, 0, 0]], dtype=torch.bool)
@@ -32,52 +34,52 @@ WEIGHTS = torch.rand(4, 6, generator=torch.Generator().manual_seed(1), dtype=tor
 )
 def test_check_number(value, options, exception, words):
     if exception is None:
-        assert manners.check_number("prior", value, 0, 1, **options) == value
+        assert check_number("prior", value, 0, 1, **options) == value
     else:
         with pytest.raises(exception, match=words):
-            manners.check_number("prior", value, 0, 1, **options)
+            check_number("prior", value, 0, 1, **options)
 
 
 def test_check_number_without_an_upper_end():
-    assert manners.check_number("alpha", 1e300, 0) == 1e300
+    assert check_number("alpha", 1e300, 0) == 1e300
     with pytest.raises(ValueError, match=r"alpha: got inf, want a number in \[0, inf\)"):
-        manners.check_number("alpha", math.inf, 0)
+        check_number("alpha", math.inf, 0)
 
 
 def test_check_choice():
-    assert manners.check_choice("form", "in", ("in", "out")) is None
+    assert check_choice("form", "in", ("in", "out")) is None
     with pytest.raises(ValueError, match="form: got 'on', want one of 'in', 'out'"):
-        manners.check_choice("form", "on", ("in", "out"))
+        check_choice("form", "on", ("in", "out"))
 
 
 @pytest.mark.parametrize("shape", [(), (1,), (6,), (1, 1), (4, 1), (1, 6), (4, 6)])
 def test_temperatures_that_broadcast_pass(shape):
     temperature = torch.full(shape, 0.5)
-    assert manners.check_temperature(temperature, SCORES, check=True) is temperature
+    assert check_temperature(temperature, SCORES, check=True) is temperature
 
 
 @pytest.mark.parametrize("shape", [(4,), (5,), (6, 1), (2, 6), (1, 4, 6), (0,)])
 def test_temperatures_that_do_not_broadcast_are_refused(shape):
     with pytest.raises(ValueError, match=r"temperature: got shape .*want one that broadcasts to \(4, 6\)"):
-        manners.check_temperature(torch.ones(shape), SCORES)
+        check_temperature(torch.ones(shape), SCORES)
 
 
 def test_a_learned_temperature_stays_what_it_is():
     temperature = torch.nn.Parameter(torch.tensor(0.1))
-    assert manners.check_temperature(temperature, SCORES) is temperature
+    assert check_temperature(temperature, SCORES) is temperature
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 def test_widen(dtype):
-    wide = manners.widen(torch.ones(2, dtype=dtype))
-    assert wide.dtype == (torch.float32 if dtype in manners.HALF else dtype)
-    assert manners.widen(None) is None and manners.widen(0.5) == 0.5
+    wide = widen(torch.ones(2, dtype=dtype))
+    assert wide.dtype == (torch.float32 if dtype in HALF else dtype)
+    assert widen(None) is None and widen(0.5) == 0.5
 
 
 def test_full_precision_switches_autocast_off_and_back():
     a = torch.randn(4, 4)
     with torch.autocast("cpu", torch.bfloat16):
-        with manners.full_precision(a):
+        with autocast_off(a):
             assert (a @ a).dtype == torch.float32
         assert (a @ a).dtype == torch.bfloat16
 
@@ -87,14 +89,14 @@ def test_reduce(counted):
     losses = torch.tensor([1.0, math.nan, 3.0, 5.0]) if not counted[1] else torch.tensor([1.0, 2.0, 3.0, 5.0])
     kept = [x for x, c in zip(losses.tolist(), counted, strict=True) if c]
     mask = torch.tensor(counted)
-    assert manners.reduce(losses, mask, "none").tolist() == [x if c else 0 for x, c in zip(losses.tolist(), counted, strict=True)]
-    assert manners.reduce(losses, mask, "sum").item() == sum(kept)
-    assert manners.reduce(losses, mask, "mean").item() == sum(kept) / max(len(kept), 1)
+    assert objective.reduce(losses, mask, "none").tolist() == [x if c else 0 for x, c in zip(losses.tolist(), counted, strict=True)]
+    assert objective.reduce(losses, mask, "sum").item() == sum(kept)
+    assert objective.reduce(losses, mask, "mean").item() == sum(kept) / max(len(kept), 1)
 
 
 def test_reduce_lets_no_gradient_of_a_left_out_query_through():
     losses = torch.tensor([1.0, math.nan], requires_grad=True)
-    manners.reduce(losses, torch.tensor([True, False]), "mean").backward()
+    objective.reduce(losses, torch.tensor([True, False]), "mean").backward()
     assert losses.grad.tolist() == [1.0, 0.0]
 
 
@@ -104,17 +106,17 @@ def test_row_logsumexp(weights, shape):
     temperature = 0.3 if shape is None else 0.2 + torch.rand(shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     logits = (SCORES / temperature + (0 if weights is None else weights.log())).masked_fill(~MASK, -math.inf)
     want = torch.where(MASK.any(1), torch.logsumexp(logits, 1), 0.0)
-    got = manners.row_logsumexp(SCORES, MASK, weights, temperature)
+    got = row_logsumexp(SCORES, MASK, weights, temperature)
     assert torch.allclose(got, want, rtol=1e-14, atol=1e-14)
     x = SCORES.clone().requires_grad_()
-    (slope,) = torch.autograd.grad(manners.row_logsumexp(x, MASK, weights, temperature).sum(), x)
+    (slope,) = torch.autograd.grad(row_logsumexp(x, MASK, weights, temperature).sum(), x)
     want = torch.softmax(logits, 1) / temperature
     assert torch.allclose(slope, torch.where(MASK, want, 0.0), rtol=1e-13, atol=1e-14)
 
 
 def test_row_logsumexp_neither_overflows_nor_loses_the_digits_of_a_large_logit():
     scores = SCORES.float().requires_grad_()
-    got = manners.row_logsumexp(scores, MASK, None, 1e-4)
+    got = row_logsumexp(scores, MASK, None, 1e-4)
     want = torch.logsumexp((scores.detach().double() / 1e-4).masked_fill(~MASK, -math.inf), 1)
     assert got.dtype == torch.float64
     assert torch.allclose(got[MASK.any(1)], want[MASK.any(1)], rtol=1e-9)
@@ -122,27 +124,27 @@ def test_row_logsumexp_neither_overflows_nor_loses_the_digits_of_a_large_logit()
 
 
 def test_listed_and_sum_rows():
-    rows, columns, logits = manners.listed(SCORES, MASK, 0.5)
+    rows, columns, logits = list_pairs(SCORES, MASK, 0.5)
     assert list(zip(rows.tolist(), columns.tolist(), strict=True)) == [(q, k) for q in range(4) for k in range(6) if MASK[q, k]]
     assert torch.equal(logits, SCORES[MASK] / 0.5)
-    assert torch.allclose(manners.sum_rows(logits, rows, SCORES), torch.where(MASK, SCORES / 0.5, 0.0).sum(1))
+    assert torch.allclose(sum_rows(logits, rows, SCORES), torch.where(MASK, SCORES / 0.5, 0.0).sum(1))
 
 
 @pytest.mark.parametrize("shape", [(), (4, 1), (6,), (1, 6), (4, 6)], ids=str)
 def test_listed_takes_each_pair_its_own_temperature(shape):
     temperature = 0.2 + torch.rand(shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
-    assert torch.allclose(manners.listed(SCORES, MASK, temperature)[2], (SCORES / temperature)[MASK], rtol=1e-15)
+    assert torch.allclose(list_pairs(SCORES, MASK, temperature)[2], (SCORES / temperature)[MASK], rtol=1e-15)
 
 
 def test_shares_and_present():
     rows, columns = MASK.nonzero(as_tuple=True)
-    even = manners.shares(MASK, None, rows, columns)
+    even = target_shares(MASK, None, rows, columns)
     assert even.tolist() == [1 / MASK[q].sum().item() for q in rows.tolist()]
-    weighed = manners.shares(MASK, WEIGHTS, rows, columns)
+    weighed = target_shares(MASK, WEIGHTS, rows, columns)
     assert torch.allclose(weighed, (WEIGHTS / torch.where(MASK, WEIGHTS, 0.0).sum(1, keepdim=True))[MASK])
-    assert manners.present(MASK, None) is MASK
+    assert present(MASK, None) is MASK
     gone = torch.where(torch.arange(6) == 1, 0.0, WEIGHTS)
-    assert torch.equal(manners.present(MASK, gone), MASK & (torch.arange(6) != 1))
+    assert torch.equal(present(MASK, gone), MASK & (torch.arange(6) != 1))
 
 
 def test_objective_hands_its_formula_wide_numbers_and_takes_the_dtype_back():
@@ -154,7 +156,7 @@ def test_objective_hands_its_formula_wide_numbers_and_takes_the_dtype_back():
 
     half = SCORES.half()
     with torch.autocast("cpu", torch.bfloat16):
-        loss: Tensor = manners.objective(formula, half, MASK, ~MASK, WEIGHTS.half(), temperature=torch.tensor(0.5).half(), slope=3)
+        loss: Tensor = objective.of_pairs(formula, half, MASK, ~MASK, WEIGHTS.half(), temperature=torch.tensor(0.5).half(), slope=3)
     assert seen == [torch.float32, torch.float32, torch.float32, False, 3]
     assert loss.dtype == torch.float32 and loss.item() == pytest.approx(half.float().sum(1)[MASK.any(1)].mean().item(), rel=1e-6)
 
@@ -170,6 +172,6 @@ def test_errors_say_what_came_and_what_is_wanted():
     ]
     for change, words in wrong:
         with pytest.raises(ValueError, match=words):
-            manners.check_pairs(**(good | change))
+            check_pairs(**(good | change))
     with pytest.raises(TypeError, match="x: got dtype torch.float32, want torch.float64, as y has"):
-        manners.check_like("x", SCORES.float(), "y", SCORES)
+        check_like("x", SCORES.float(), "y", SCORES)

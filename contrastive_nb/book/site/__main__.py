@@ -1,4 +1,4 @@
-"""`python -m contrastive_nb.site`: the website from the committed notebooks, with Quarto or else with pandoc. `make site` runs it."""
+"""`python -m contrastive_nb.book.site`: the website from the committed notebooks, with Quarto or else with pandoc. `make site` runs it."""
 
 import argparse
 import os
@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from contrastive_nb import files
-from contrastive_nb.site import book, stage
+from contrastive_nb.book.site import sources, stage
 
 
 def process(work: Path, jobs: int) -> Path:
@@ -46,10 +46,10 @@ def build(root: Path, out: Path, notebooks: Path | None, jobs: int, quarto: bool
     if quarto:
         with_quarto(root, processed, out)
     else:
-        from contrastive_nb.site import render
+        from contrastive_nb.book.site import render
 
         render.site(root, processed, out, jobs)
-    repository = book.repository(root)
+    repository = sources.repository(root)
     for page in pages:
         (out / "notebooks" / page.name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(page.path, out / "notebooks" / f"{page.name}.ipynb")
@@ -66,7 +66,7 @@ def main() -> int:
     if root is None:
         print("The website is built from a checkout of the repository: this is an installed package.", file=sys.stderr)
         return 2
-    said = argparse.ArgumentParser(prog="python -m contrastive_nb.site", description="Build the website from the committed notebooks.")
+    said = argparse.ArgumentParser(prog="python -m contrastive_nb.book.site", description="Build the website from the committed notebooks.")
     said.add_argument("--output", type=Path, default=root / "_site", help="folder to write, in place of what it holds (_site)")
     said.add_argument("--notebooks", type=Path, help="folder with other copies of the notebooks, such as build/runs/laptop")
     said.add_argument("--jobs", type=int, default=2)
@@ -78,8 +78,8 @@ def main() -> int:
         return 2
     if not found and asked.renderer is None:
         print("Quarto is not on PATH: pandoc renders the same processed notebooks, with the same text, figures and tables.")
-    if book.repository(root) is None:
-        print(f"No address of the repository is known ({book.REPOSITORY}, pyproject.toml or git's origin): pages get no edit link.")
+    if sources.repository(root) is None:
+        print(f"No address of the repository is known ({sources.REPOSITORY}, pyproject.toml or git's origin): pages get no edit link.")
     count = build(
         root, asked.output.resolve(), asked.notebooks, asked.jobs, asked.renderer == "quarto" or bool(found and asked.renderer is None)
     )

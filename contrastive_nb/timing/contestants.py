@@ -1,8 +1,7 @@
-"""Who takes part in the benchmark: for each value the ways to it, ours and others', from embeddings to their gradients. Plain module.
+"""Who takes part in the benchmark: for each value the ways to it, ours and others', from embeddings to their gradients. Plain module."""
 
-A library is imported by the contestant that needs it, when it is made. Nothing here is fast on purpose or slow on purpose: each
-library is called as its documentation says.
-"""
+# A library is imported by the contestant that needs it, when it is made. Nothing here is fast on purpose or slow on purpose: each
+# library is called as its documentation says.
 
 import importlib.metadata
 import importlib.util
@@ -270,7 +269,7 @@ def _ntxent_streaming(query, key):
 
 
 def _ntxent_lightly(query, key):
-    from contrastive_nb.lightly_loader import load
+    from contrastive_nb.timing.lightly_loader import load
 
     loss = load()(TEMPERATURE)
     return descend(lambda: loss(query, key), query, key)
@@ -308,7 +307,7 @@ def _decoupled_streaming(query, key):
 
 
 def _decoupled_lightly(query, key):
-    from contrastive_nb.lightly_loader import load
+    from contrastive_nb.timing.lightly_loader import load
 
     loss = load("lightly.loss.dcl_loss", "DCLLoss")(TEMPERATURE)
     return descend(lambda: loss(query, key), query, key)

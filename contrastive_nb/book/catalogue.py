@@ -3,9 +3,11 @@
 import html
 import json
 import re
+from collections.abc import Container
 from functools import cache
 
-from contrastive_nb import claims, files, registry
+from contrastive_nb import files, registry
+from contrastive_nb.lab import claims, freshness
 
 
 def entries() -> list[dict]:
@@ -118,15 +120,24 @@ def recorded() -> list[dict]:
     return sorted(kept, key=lambda record: (order.get(record["paper"], len(order)), record["paper"], record["id"]))
 
 
-def _measured(run: dict | None) -> str:
+def stale() -> set[tuple[str, str]]:
+    "The runs, (claim's id, size), whose numbers were made by other code than the code that stands."
+    return freshness.stale_runs()
+
+
+def _measured(run: dict | None, stale: bool = False) -> str:
     if run is None:
         return "not run"
     low, high = run["interval"]
     spread = "deterministic" if len(run["seeds"]) == 1 else f"[{low:.3g}, {high:.3g}], {len(run['seeds'])} seeds"
-    return f"{_verdict(run['verdict'])}<br>{run['effect']:.3g} {spread}".replace("-", "\u2212")
+    mark = ' <abbr title="Made by earlier code than the code that stands; it is to be run again">stale</abbr>' if stale else ""
+    return f"{_verdict(run['verdict'])}{mark}<br>" + f"{run['effect']:.3g} {spread}".replace("-", "\u2212")
 
 
-def ledger_html(records: list[dict]) -> str:
+def ledger_html(
+    records: list[dict],  # of `recorded`
+    stale: Container[tuple[str, str]] = (),  # (claim's id, size) of runs that are marked as stale
+) -> str:
     "One row a claim: what was said, the paper's figure, effect, interval and verdict at both sizes."
     if not records:
         return "<p>No claim has been recorded yet.</p>"
@@ -150,7 +161,8 @@ def ledger_html(records: list[dict]) -> str:
             f'<tr id="{record["id"]}"><td>{record["id"]}{star}<br>{_page(record["notebook"])}</td><td>{record["kind"]}</td>'
             f"<td>{html.escape(record['statement'])}</td>"
             f"<td>{html.escape(record['paper_figure'] or '') or '–'}</td><td>{record['smallest_effect']:g}</td>"
-            f"<td>{_measured(record['runs'].get('laptop'))}</td><td>{_measured(record['runs'].get('gpu'))}</td></tr>"
+            + "".join(f"<td>{_measured(record['runs'].get(size), (record['id'], size) in stale)}</td>" for size in ("laptop", "gpu"))
+            + "</tr>"
         )
     return _table("ledger", heads, lines, "All claims")
 
@@ -194,7 +206,7 @@ def forest(
 
     import matplotlib.pyplot as plt
 
-    from contrastive_nb import plots
+    from contrastive_nb.book import plots
 
     with plt.rc_context({"svg.fonttype": "none"}):
         figure, axes = plt.subplots(figsize=(plots.WIDE[0], 1.0 + 0.2 * len(rows)))

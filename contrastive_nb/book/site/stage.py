@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from contrastive_nb.site import book, reference
+from contrastive_nb.book.site import reference, sources
 
 FENCE = re.compile(r"(^(?:```|~~~).*?^(?:```|~~~)[ \t]*$)", re.M | re.S)
 CODE = re.compile(r"((?<!`)`[^`\n]+`(?!`))")
@@ -93,7 +93,7 @@ def _trees(cells):
     for cell in cells:
         if cell["cell_type"] == "code":
             try:
-                yield ast.parse("\n".join(line for line in book.source(cell).split("\n") if not line.startswith("#|")))
+                yield ast.parse("\n".join(line for line in sources.source(cell).split("\n") if not line.startswith("#|")))
             except SyntaxError:
                 continue
 
@@ -138,13 +138,13 @@ MADE = ("catalogue", "ledger")  # pages whose tables and figure come from data/ 
 
 def generated() -> dict:
     "Outputs by the label of their cell."
-    from contrastive_nb import catalogue
+    from contrastive_nb.book import catalogue
 
     rows, records = catalogue.rows(), catalogue.recorded()
     made = {
         "tbl-catalogue": {"text/html": catalogue.as_html(rows)},
         "tbl-families": {"text/html": catalogue.families_html(rows)},
-        "tbl-ledger": {"text/html": catalogue.ledger_html(records)},
+        "tbl-ledger": {"text/html": catalogue.ledger_html(records, catalogue.stale())},
         "tbl-verdicts": {"text/html": catalogue.verdicts_html(records)},
     }
     if drawn := catalogue.drawn(records):
@@ -156,7 +156,7 @@ def _forest(rows) -> str:
     import matplotlib
 
     matplotlib.use("agg")
-    from contrastive_nb import catalogue, plots
+    from contrastive_nb.book import catalogue, plots
 
     plots.style()
     return catalogue.forest(rows)
@@ -175,7 +175,7 @@ def raw_html(text: str) -> str:
     return f"```{{=html}}\n{text}\n```"
 
 
-def cite(page: book.Page, citation: dict, repository: str | None) -> str:
+def cite(page: sources.Page, citation: dict, repository: str | None) -> str:
     "BibTeX for one page."
     authors = " and ".join(author.get("name") or f"{author['family-names']}, {author['given-names']}" for author in citation["authors"])
     url = f",\n  url = {{{repository}/blob/main/nbs/{page.name}.ipynb}}" if repository else ""
@@ -184,11 +184,11 @@ def cite(page: book.Page, citation: dict, repository: str | None) -> str:
     return f"@misc{{{key},\n  title = {{{title}}},\n  author = {{{{{authors}}}}},\n  note = {{Version {citation['version']}}}{url}\n}}"
 
 
-def actions(page: book.Page, citation: dict, repository: str | None) -> str:
+def actions(page: sources.Page, citation: dict, repository: str | None) -> str:
     "The row of links under a page's title."
     name = f"{page.name}.ipynb"
-    copy = book.between(page.address, f"colab/{name}")
-    links = [f'<a href="{book.between(page.address, f"notebooks/{name}")}" download>Download notebook</a>']
+    copy = sources.between(page.address, f"colab/{name}")
+    links = [f'<a href="{sources.between(page.address, f"notebooks/{name}")}" download>Download notebook</a>']
     if repository and "github.com/" in repository:
         on_colab = f"https://colab.research.google.com/github/{repository.split('github.com/')[1]}/blob/gh-pages/colab/{name}"
         links.append(f'<a href="{on_colab}" rel="external">Open in Colab</a>')
@@ -203,24 +203,24 @@ def actions(page: book.Page, citation: dict, repository: str | None) -> str:
     return raw_html(f'<div class="page-actions">{"".join(links)}</div>')
 
 
-def exported_note(names: list[str], module: str, page: book.Page) -> str:
+def exported_note(names: list[str], module: str, page: sources.Page) -> str:
     "The line above an exported cell: where its names go, with their places for links from the reference."
     spans = "".join(f'<span id="def-{name}"></span>' for name in names)
-    links = ", ".join(f'<a href="{book.between(page.address, f"api/{module}.html")}#{name}"><code>{name}</code></a>' for name in names)
+    links = ", ".join(f'<a href="{sources.between(page.address, f"api/{module}.html")}#{name}"><code>{name}</code></a>' for name in names)
     return raw_html(f'<p class="exported-note">{spans}exported to <code>contrastive_nb.{module}</code>, reference: {links}</p>')
 
 
-def notebook(page: book.Page, table, methods: set[str], outputs: dict, citation: dict, repository: str | None) -> dict:
+def notebook(page: sources.Page, table, methods: set[str], outputs: dict, citation: dict, repository: str | None) -> dict:
     "The page's notebook as nbdev gets it."
     cells = [dict(cell) for cell in page.book["cells"]]
-    module = next((m.group(1) for c in cells if (m := re.match(r"#\|\s*default_exp\s+(\S+)", book.source(c)))), None)
+    module = next((m.group(1) for c in cells if (m := re.match(r"#\|\s*default_exp\s+(\S+)", sources.source(c)))), None)
     known = {
-        n: f"{book.between(page.address, f'api/{m}.html')}#{n.rpartition('.')[2]}"
+        n: f"{sources.between(page.address, f'api/{m}.html')}#{n.rpartition('.')[2]}"
         for n, m in names_on(cells, module, table, methods).items()
     }
-    works, numbers = book.between(page.address, "references.qmd"), set()
+    works, numbers = sources.between(page.address, "references.qmd"), set()
     for cell in cells:
-        cell["source"] = book.source(cell)
+        cell["source"] = sources.source(cell)
         if cell["cell_type"] == "markdown":
             cell["source"], more = equations(cell["source"])
             numbers |= set(more)
@@ -239,7 +239,7 @@ def notebook(page: book.Page, table, methods: set[str], outputs: dict, citation:
     return page.book | {"cells": done}
 
 
-def code_cell(cell: dict, module: str | None, table, outputs: dict, page: book.Page) -> list[dict]:
+def code_cell(cell: dict, module: str | None, table, outputs: dict, page: sources.Page) -> list[dict]:
     "A code cell for the website, with a line above it where it is exported: nbdev would hide exported code, and here it is the lesson."
     lines = cell["source"].split("\n")
     label = next((m.group(1) for line in lines if (m := re.match(r"#\|\s*label:\s*(\S+)", line))), None)
@@ -257,7 +257,7 @@ def code_cell(cell: dict, module: str | None, table, outputs: dict, page: book.P
     return ([markdown_cell(exported_note(public, module, page))] if public else []) + [cell]
 
 
-def colab(page: book.Page, repository: str | None) -> dict:
+def colab(page: sources.Page, repository: str | None) -> dict:
     "The notebook with a first cell that installs the package, for a machine that has none of it."
     where = f'repository = "{repository}"' if repository else 'repository = ""  # fill in: the address of the repository, as in git clone'
     install = (
@@ -285,20 +285,20 @@ def write(path: Path, text: str) -> None:
 
 def quarto_settings(root: Path, api: list[str], repository: str | None) -> dict:
     "_quarto.yml with what only a build knows: the reference's pages, the scripts and styles that both renderers share."
-    site = book.settings(root)
+    site = sources.settings(root)
     web, page = site["website"], site["format"]["html"]
     site["project"] |= {"output-dir": "_site"}
-    web |= {"title": book.project(root)["name"], "description": book.project(root)["description"]}
+    web |= {"title": sources.project(root)["name"], "description": sources.project(root)["description"]}
     web |= {"repo-url": repository} if repository else {}
     web["sidebar"]["contents"] += ["references.qmd", {"section": "API", "contents": api}]
     page |= {"css": "_site_assets/shared.css", "include-after-body": "_site_assets/after.html"}
     return site | {"link-citations": True}
 
 
-def stage(root: Path, work: Path, notebooks: Path | None = None) -> list[book.Page]:
+def stage(root: Path, work: Path, notebooks: Path | None = None) -> list[sources.Page]:
     "Write everything that nbdev is to process under work/nbs; the pages."
     shutil.rmtree(work, ignore_errors=True)
-    pages, repository, citation = book.pages(root, notebooks), book.repository(root), book.citation(root)
+    pages, repository, citation = sources.pages(root, notebooks), sources.repository(root), sources.citation(root)
     modules = reference.modules(root / "contrastive_nb")
     table, outputs = where(modules), generated()
     methods = {method.name for m in modules for d in m.definitions for method in d.methods}
@@ -306,9 +306,9 @@ def stage(root: Path, work: Path, notebooks: Path | None = None) -> list[book.Pa
         write(work / "nbs" / f"{page.name}.ipynb", json.dumps(notebook(page, table, methods, outputs, citation, repository)))
     titles = {page.name: page.title for page in pages}
     known = {d.name: f"{m.name}.html#{d.name}" for m in modules for d in m.definitions if m.notebook}
-    write(work / "nbs" / "api" / "index.qmd", reference.index(modules, titles, book.address))
+    write(work / "nbs" / "api" / "index.qmd", reference.index(modules, titles, sources.address))
     for module in modules:
-        write(work / "nbs" / "api" / f"{module.name}.qmd", reference.page(module, known, titles, book.address))
+        write(work / "nbs" / "api" / f"{module.name}.qmd", reference.page(module, known, titles, sources.address))
     write(work / "nbs" / "references.qmd", WORKS)
     api = ["api/index.qmd", *(f"api/{module.name}.qmd" for module in modules)]
     write(work / "nbs" / "_quarto.yml", yaml.safe_dump(quarto_settings(root, api, repository), sort_keys=False))

@@ -1,24 +1,26 @@
-"""Fingerprints: a hash of the code that made an output or a record. Plain module: it is machinery, not a lesson.
+"""Fingerprints: a hash of the code that made an output or a record. Plain module: it is machinery, not a lesson."""
 
-What counts: the notebook's code cells; every function, class and constant of the package that they reach, through
-any number of calls; and what the profile means for the notebook, without its minutes. What does not: comments,
-docstrings, layout, text cells, and package code that is not reached. The modules in `MACHINERY` start and keep runs;
-all that they decide (sizes, seeds, device, precision) is hashed as values, so their own code stays out.
-
-Syntax trees are written out by `canonical` because `ast.dump` and `ast.unparse` change from one Python to the next
-(3.13 leaves empty fields out of the dump, 3.12 quotes f-strings differently); this text is the same on 3.11 to 3.13.
-"""
+# What counts: the notebook's code cells; every function, class and constant of the package that they reach, through
+# any number of calls; and what the profile means for the notebook, without its minutes. What does not: comments,
+# docstrings, layout, text cells, package code that is not reached, and the rooms in `ROOMS`, which run, show and time.
+# What they decide (sizes, seeds, device, precision) is hashed as values.
+#
+# Syntax trees are written out by `canonical` because `ast.dump` and `ast.unparse` change from one Python to the next
+# (3.13 leaves empty fields out of the dump, 3.12 quotes f-strings differently); this text is the same on 3.11 to 3.13.
 
 import ast
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
-from contrastive_nb import files, profiles
+from contrastive_nb import files
+from contrastive_nb.lab import profiles
 
-MACHINERY = ("cli", "files", "fingerprint", "profiles", "runner", "worker")
+ROOMS = ("lab", "book", "timing")  # they run, show and time; the walls between the rooms see to it that the library needs none of them
+MACHINERY = ("cli", "devices", "files", "__main__")
 _EFFECTS = "(import)"  # stands for the statements of a module that bind no name
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
@@ -233,13 +235,16 @@ class _Package:
                         found |= self.locate(star, (first, *rest))
         return found
 
+    def is_machinery(self, source: str) -> bool:
+        inside = source.removeprefix(self.root + ".")
+        return inside in MACHINERY or inside.partition(".")[0] in ROOMS
+
     def closure(self, start: set[tuple[str, str]]) -> dict[tuple[str, str], list[ast.AST]]:
         "Everything reached from some definitions, through any number of steps, and its statements."
         reached, todo = {}, set(start)
         while todo:
             source, name = todo.pop()
-            machinery = source.removeprefix(self.root + ".") in MACHINERY
-            if machinery or name == "__version__" or (source, name) in reached:
+            if self.is_machinery(source) or name == "__version__" or (source, name) in reached:
                 continue
             module = self.module(source)
             nodes = module.effects if name == _EFFECTS else module.names[name]
@@ -372,6 +377,14 @@ def stale(
     A record is named `claim ID (PROFILE)`; `stale_notebooks` gives the notebooks to run again.
     """
     return [(what, why) for what, why, _, _ in _stale(notebooks, claims)]
+
+
+def stale_runs(notebooks: Path | None = None, claims: Path | None = None) -> set[tuple[str, str]]:
+    "The recorded runs, (claim's id, profile), that other code made than the code that stands; none where no notebooks are at hand."
+    if notebooks is None and not files.notebooks().is_dir():
+        return set()
+    found = (re.fullmatch(r"claim (\S+) \((\w+)\)", what) for what, _ in stale(notebooks, claims))
+    return {match.groups() for match in found if match}
 
 
 def stale_notebooks(profile: str, notebooks: Path | None = None, claims: Path | None = None) -> list[str]:

@@ -1,9 +1,8 @@
-"""Runs one notebook with papermill, in a process of its own that the runner can end. Plain module: machinery.
+"""Runs one notebook with papermill, in a process of its own that the runner can end. Plain module: machinery."""
 
-It is started as a file (`python -P worker.py`), reads its job as one line of JSON from stdin, and tells the runner what
-happens as lines of JSON on stdout. It must not import the package. When its stdin closes, the runner is gone, and it
-ends itself with everything that it started.
-"""
+# It is started as a file (`python -P worker.py`), reads its job as one line of JSON from stdin, and tells the runner what
+# happens as lines of JSON on stdout. It must not import the package. When its stdin closes, the runner is gone, and it
+# ends itself with everything that it started.
 
 import json
 import os

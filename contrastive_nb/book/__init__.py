@@ -1,0 +1,1 @@
+"""The book: plots, tables, exercises, catalogue and website. Plain package."""

@@ -1,0 +1,78 @@
+"""Tables of plain text for the terminal: what ran, what was measured, what the ledger holds. Plain module."""
+
+import contextlib
+import json
+from pathlib import Path
+
+from contrastive_nb.lab.jobs import Job, clock
+from contrastive_nb.lab.runner import Outcome
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    "Aligned columns of plain text."
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+    lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in [head, *rows]]
+    return "\n".join(lines)
+
+
+def effect(run: dict | None) -> str:
+    "A run's effect with its interval, in four digits."
+    return "-" if not run else f"{run['effect']:.4g} [{run['interval'][0]:.4g}, {run['interval'][1]:.4g}]"
+
+
+def notebook_table(jobs: list[Job]) -> str:
+    "A row a notebook: how it ended, seconds, peak memory, its claims."
+    rows = []
+    for job in jobs:
+        verdicts = []
+        for path in job.records() if job.status in ("ok", "skipped") else []:
+            run = json.loads(path.read_text(encoding="utf-8"))["runs"][job.profile]
+            verdicts.append(f"{path.stem} {run['effect']:.3g} {run['verdict']}")
+        status = "skipped, unchanged" if job.status == "skipped" else job.status
+        rows.append([job.notebook, status, clock(job.seconds), f"{job.memory:.0f} MB" if job.memory else "-", "; ".join(verdicts) or "-"])
+    return table(["notebook", "run", "time", "memory", "claims"], rows)
+
+
+def claim_table(jobs: list[Job], claims: Path) -> str:
+    "A row a claim: what this run measured, and the verdict recorded at laptop size."
+    rows = []
+    for job in jobs:
+        for path in job.records() if job.status in ("ok", "skipped") else []:
+            run = json.loads(path.read_text(encoding="utf-8"))["runs"][job.profile]
+            kept = claims / path.name
+            laptop = json.loads(kept.read_text(encoding="utf-8"))["runs"].get("laptop") if kept.is_file() else None
+            rows.append([path.stem, effect(run), run["verdict"], laptop["verdict"] if laptop else "not recorded"])
+    profile = jobs[0].profile if jobs else ""
+    return table(["claim", f"effect measured now ({profile})", "verdict now", "recorded laptop verdict"], rows) if rows else ""
+
+
+def ledger_table(records: list[dict]) -> str:
+    "A row a claim of the ledger; * marks a reconstructed formula."
+    rows = []
+    for record in records:
+        runs, star = record["runs"], "*" if record["formula"] == "reconstructed" else ""
+        shown = runs.get("laptop") or runs.get("gpu")
+        verdicts = [runs[name]["verdict"] if name in runs else "not attempted" for name in ("laptop", "gpu")]
+        rows.append([record["id"] + star, record["kind"], record["metric"], effect(shown), *verdicts])
+    foot = "\n* the paper's formula was reconstructed" if any(record["formula"] == "reconstructed" for record in records) else ""
+    return table(["claim", "kind", "metric", "effect", "laptop", "gpu"], rows) + foot
+
+
+def outcome_text(outcome: Outcome) -> str:
+    "All that a run has to say: a row a notebook, what failed and where it is kept, a row a claim."
+    if not outcome.jobs:
+        return "nothing to run"
+    parts = [notebook_table(outcome.jobs), *outcome.refused]
+    for job in outcome.jobs:
+        if job.status in ("failed", "timeout"):
+            kept = f"\n  kept in {_near(job.failed)}" if job.failed.is_file() and job.began else ""
+            parts.append(f"\n{job.notebook} {job.status}: {job.message}{kept}")
+    if rows := claim_table(outcome.jobs, outcome.claims):
+        parts.append(f"\n{rows}")
+    return "\n".join(parts)
+
+
+def _near(path: Path) -> str:
+    with contextlib.suppress(ValueError):
+        return str(path.resolve().relative_to(Path.cwd()))
+    return str(path)

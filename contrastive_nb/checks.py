@@ -1,0 +1,125 @@
+"""What every public function asks of its arguments: errors that name the argument, what came and what is wanted. Plain module."""
+
+import math
+
+import torch
+from torch import Tensor
+
+REDUCTIONS = ("none", "mean", "sum")
+
+
+def check_floating(name: str, x, dims: tuple[int, ...]) -> Tensor:
+    "Raise unless `x` is a floating tensor with one of these numbers of dimensions; return it."
+    if not isinstance(x, Tensor):
+        raise TypeError(f"{name}: got {type(x).__name__}, want a floating-point tensor")
+    if not x.is_floating_point():
+        raise TypeError(f"{name}: got dtype {x.dtype}, want a floating-point tensor")
+    if x.dim() not in dims:
+        raise ValueError(f"{name}: got shape {tuple(x.shape)}, want {' or '.join(str(d) for d in dims)} dimensions")
+    return x
+
+
+def check_like(name: str, x, other: str, y: Tensor, *, dtype: bool = True) -> None:
+    "Raise unless `x` lies on the device of `y` and (with `dtype`) has its dtype."
+    if x.device != y.device:
+        raise ValueError(f"{name}: got device {x.device}, want {y.device}, where {other} is")
+    if dtype and x.dtype != y.dtype:
+        raise TypeError(f"{name}: got dtype {x.dtype}, want {y.dtype}, as {other} has")
+
+
+def check_mask(name: str, mask, scores: Tensor) -> None:
+    "Raise unless `mask` is a boolean tensor of the scores' shape and device."
+    if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
+        raise TypeError(f"{name}: got {mask.dtype if isinstance(mask, Tensor) else type(mask).__name__}, want a bool tensor")
+    if mask.shape != scores.shape:
+        raise ValueError(f"{name}: got shape {tuple(mask.shape)}, want {tuple(scores.shape)}, the shape of scores")
+    check_like(name, mask, "scores", scores, dtype=False)
+
+
+def check_pairs(scores, positives, negatives, weights=None) -> None:
+    "Raise unless the four parts of a `Pairs` fit together (types, shapes, devices; no value is looked at)."
+    check_floating("scores", scores, (2,))
+    check_mask("positives", positives, scores)
+    check_mask("negatives", negatives, scores)
+    if weights is not None:
+        check_floating("weights", weights, (2,))
+        if weights.shape != scores.shape:
+            raise ValueError(f"weights: got shape {tuple(weights.shape)}, want {tuple(scores.shape)}, the shape of scores")
+        check_like("weights", weights, "scores", scores, dtype=False)
+
+
+def check_values(scores: Tensor, positives: Tensor, negatives: Tensor, weights: Tensor | None = None) -> None:
+    "Raise `ValueError` on overlapping masks, NaN or infinite scores in use, negative or non-finite weights. Waits for the device."
+    if (positives & negatives).any():
+        at = (positives & negatives).nonzero()[0].tolist()
+        raise ValueError(f"positives and negatives overlap, first at query {at[0]}, key {at[1]}: a pair can be one or the other")
+    used = positives | negatives
+    if not torch.isfinite(scores[used]).all():
+        at = (used & ~torch.isfinite(scores)).nonzero()[0].tolist()
+        raise ValueError(f"scores: not finite, first at query {at[0]}, key {at[1]}")
+    if weights is not None and not (torch.isfinite(weights[used]) & (weights[used] >= 0)).all():
+        raise ValueError("weights: got a negative or non-finite weight, want weights >= 0")
+
+
+def check_temperature(temperature, scores: Tensor, *, check: bool = False):
+    """Raise unless `temperature` is a finite number above 0, or a floating tensor that broadcasts to the scores.
+
+    The values inside a tensor are looked at only with `check`: that waits for the device.
+    """
+    if isinstance(temperature, Tensor):
+        if not temperature.is_floating_point():
+            raise TypeError(f"temperature: got dtype {temperature.dtype}, want a floating-point tensor or a number")
+        try:
+            fits = torch.broadcast_shapes(temperature.shape, scores.shape) == scores.shape
+        except RuntimeError:
+            fits = False
+        if not fits:
+            raise ValueError(f"temperature: got shape {tuple(temperature.shape)}, want one that broadcasts to {tuple(scores.shape)}")
+        if temperature.dim() > 0 or temperature.device.type != "cpu":  # torch takes one number from the CPU anywhere
+            check_like("temperature", temperature, "scores", scores, dtype=False)
+        if check and not (torch.isfinite(temperature) & (temperature > 0)).all():
+            raise ValueError("temperature: got a value that is not finite and above 0")
+        return temperature
+    if isinstance(temperature, bool) or not isinstance(temperature, (int, float)):
+        raise TypeError(f"temperature: got {type(temperature).__name__}, want a number or a tensor")
+    if not (math.isfinite(temperature) and temperature > 0):
+        raise ValueError(f"temperature: got {temperature}, want a finite number above 0")
+    return temperature
+
+
+def check_number(name: str, value, low: float, high: float = math.inf, *, open_low: bool = False, open_high: bool = False) -> float:
+    "Raise unless `value` is a number in the range (its ends allowed unless `open_low`, `open_high`); return it."
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name}: got {type(value).__name__}, want a number")
+    inside = (value > low if open_low else value >= low) and (value < high if open_high else value <= high)
+    if not (math.isfinite(value) and inside):
+        ends = f"{'(' if open_low else '['}{low:g}, {high:g}{')' if open_high or high == math.inf else ']'}"
+        raise ValueError(f"{name}: got {value}, want a number in {ends}")
+    return value
+
+
+def check_choice(name: str, value, choices: tuple) -> None:
+    "Raise unless `value` is one of the choices."
+    if value not in choices:
+        raise ValueError(f"{name}: got {value!r}, want one of {', '.join(map(repr, choices))}")
+
+
+def check_lists(scores, relevance, mask=None) -> None:
+    "Raise unless the parts of graded lists fit together (types, shapes, devices; no value is looked at)."
+    check_floating("scores", scores, (2,))
+    if not isinstance(relevance, Tensor) or relevance.is_complex():
+        got = f"dtype {relevance.dtype}" if isinstance(relevance, Tensor) else type(relevance).__name__
+        raise TypeError(f"relevance: got {got}, want a tensor of grades")
+    if relevance.shape != scores.shape:
+        raise ValueError(f"relevance: got shape {tuple(relevance.shape)}, want {tuple(scores.shape)}, the shape of scores")
+    check_like("relevance", relevance, "scores", scores, dtype=False)
+    if mask is not None:
+        check_mask("mask", mask, scores)
+
+
+def check_list_values(scores: Tensor, relevance: Tensor, there: Tensor) -> None:
+    "Raise `ValueError` on a score or a grade in use that is NaN or infinite. Waits for the device."
+    for name, x in (("scores", scores), ("relevance", relevance)):
+        if (wrong := there & ~torch.isfinite(x)).any():
+            at = wrong.nonzero()[0].tolist()
+            raise ValueError(f"{name}: not finite, first at query {at[0]}, key {at[1]}")

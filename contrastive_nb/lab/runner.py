@@ -1,0 +1,341 @@
+"""Runs notebooks: each in its own processes, with limits, progress, memory and a verdict. Plain module: machinery."""
+
+# `worker.py` executes one notebook with papermill. This module plans the runs, starts the workers, watches the clock,
+# ends what must end, keeps what failed where it can be opened, and puts outputs and records where they belong.
+
+import contextlib
+import importlib.util
+import json
+import os
+import queue
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from contrastive_nb import devices, files
+from contrastive_nb.lab import freshness, pictures, profiles
+from contrastive_nb.lab.jobs import Job, Refused, choose, clock, parse_overrides, plan, source_of
+from contrastive_nb.lab.processes import Interrupted, end_processes, interruptible, memory_now, release, signal_name, start
+
+SAVES = ("laptop", "gpu")
+
+
+def _tidy(book: dict, keep_injected: bool = True) -> dict:
+    "Take papermill's marks and all times out of a notebook, and the digits that nobody sees out of its figures."
+    book["metadata"].pop("papermill", None)
+    if not keep_injected:
+        book["cells"] = [cell for cell in book["cells"] if "injected-parameters" not in cell["metadata"].get("tags", [])]
+    for cell in book["cells"]:
+        for key in ("papermill", "execution"):
+            cell["metadata"].pop(key, None)
+        for data in (output["data"] for output in cell.get("outputs", []) if "data" in output):
+            if "image/svg+xml" in data:
+                data["image/svg+xml"] = pictures.rounded("".join(data["image/svg+xml"])).splitlines(keepends=True)
+    return book
+
+
+def _write(book: dict, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part.write_text(json.dumps(book, indent=1, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
+    part.replace(path)
+
+
+def _stamp(path: Path, job: Job) -> str:
+    "Write the code that was there when the run began into a record: a file edited meanwhile did not make it."
+    record = json.loads(path.read_text(encoding="utf-8"))
+    if record["runs"][job.profile].get("code") != job.code:
+        record["runs"][job.profile]["code"] = job.code
+        part = path.with_suffix(".part")
+        part.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        part.replace(path)
+    return path.stem
+
+
+def _succeed(job: Job) -> None:
+    book = _tidy(json.loads(job.work.read_text(encoding="utf-8")))
+    book["metadata"]["contrastive_nb"] = {"profile": job.profile, "code": job.code}
+    _write(book, job.output)
+    job.claims = [_stamp(path, job) for path in job.records()]
+    note = {"code": job.code, "parameters": job.parameters, "overrides": job.overrides, "claims": job.claims}
+    _write(note | {"seconds": job.seconds, "memory": job.memory}, job.note)
+    for left in (job.work, job.log, job.failed):
+        left.unlink(missing_ok=True)
+    job.status = "ok"
+
+
+def _running_cell(book: dict) -> int | None:
+    return next((i for i, cell in enumerate(book["cells"]) if cell["metadata"].get("papermill", {}).get("status") == "running"), None)
+
+
+def _first_line(cell) -> str:
+    lines = [line for line in source_of(cell).splitlines() if line.strip() and not line.startswith("#|")]
+    return lines[0].strip() if lines else ""
+
+
+def _fail(job: Job, status: str, message: str) -> None:
+    "Keep the notebook with its error inside where it can be opened."
+    job.status, job.message, job.seconds = status, message, time.monotonic() - job.began
+    book = None
+    with contextlib.suppress(OSError, ValueError):
+        book = json.loads(job.work.read_text(encoding="utf-8"))
+    if book is None:  # it ended before its first cell
+        book = json.loads(job.source.read_text(encoding="utf-8"))
+        book["cells"].insert(0, {"cell_type": "code", "id": "failed", "source": "", "metadata": {}, "outputs": [], "execution_count": None})
+        at = 0
+    else:
+        at = _running_cell(book)
+    has_error = any(out.get("output_type") == "error" for cell in book["cells"] for out in cell.get("outputs", []))
+    if at is not None and not has_error and book["cells"][at]["cell_type"] == "code":
+        cell = book["cells"][at]
+        if _first_line(cell):
+            job.message += f" while cell {at} ran: {_first_line(cell)[:80]}"
+        name = "Timeout" if status == "timeout" else "Stopped"
+        error = {"output_type": "error", "ename": name, "evalue": job.message, "traceback": [f"{name}: {job.message}"]}
+        cell["outputs"] = [*cell["outputs"], error]
+    _write(_tidy(book), job.failed)
+    for left in (job.work, job.work.with_suffix(".part")):
+        left.unlink(missing_ok=True)
+
+
+def _last_line(path: Path) -> str:
+    with contextlib.suppress(OSError):
+        lines = [line.strip() for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+        return lines[-1][:200] if lines else ""
+    return ""
+
+
+def _one_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return " ".join(lines)[:300]
+
+
+def _closed(job: Job) -> None:
+    "A worker that ended without a word: it was killed, or could not begin."
+    code = job.process.wait()
+    end_processes(job.tag, job.process)
+    if code < 0:
+        _fail(job, "failed", f"its worker was killed by {signal_name(code)}")
+    else:
+        _fail(job, "failed", _last_line(job.log) or f"its worker ended with exit code {code}")
+
+
+class _Progress:
+    "One bar over the cells of all notebooks on a terminal; a line a notebook elsewhere."
+
+    def __init__(self, jobs: list[Job]):
+        from tqdm import tqdm
+
+        self.bar = tqdm(total=sum(job.cells for job in jobs), unit="cell", leave=False) if sys.stderr.isatty() and jobs else None
+        self.count, self.ended = len(jobs), 0
+
+    def cell(self) -> None:
+        if self.bar is not None:
+            self.bar.update(1)
+
+    def show(self, running: list[Job]) -> None:
+        "Name the notebooks that run."
+        if self.bar is not None:
+            self.bar.set_postfix_str(", ".join(other.notebook.rpartition("/")[2] for other in running))
+
+    def end(self, job: Job) -> None:
+        self.ended += 1
+        if self.bar is not None:
+            self.bar.update(max(0, job.cells - job.done))
+        else:
+            print(f"[{self.ended}/{self.count}] {job.notebook} {job.status} {clock(job.seconds)}", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+
+def execute(jobs: list[Job], *, parallel: int = 2, resume: bool = False) -> bool:
+    """Run the jobs, some side by side, and fill in what came of each. Returns False when it was interrupted.
+
+    However it ends, no process that it started is left, and what is done is kept.
+    """
+    if resume:
+        for job in jobs:
+            if job.status == "waiting" and (note := job.finished()):
+                job.status, job.seconds, job.memory, job.claims = "skipped", note["seconds"], note["memory"], note["claims"]
+    waiting = [job for job in jobs if job.status == "waiting"]
+    running: list[Job] = []
+    events: queue.Queue = queue.Queue()
+    progress = _Progress(waiting)
+    try:
+        with interruptible():
+            while waiting or running:
+                while waiting and len(running) < parallel:
+                    job = waiting.pop(0)
+                    running.append(job)
+                    start(job, resume, events)
+                    progress.show(running)
+                with contextlib.suppress(queue.Empty):
+                    _hear(*events.get(timeout=0.2), progress)
+                for job in [job for job in running if job.status == "running" and time.monotonic() > job.deadline]:
+                    job.memory = memory_now(job.tag)
+                    end_processes(job.tag, job.process)
+                    _fail(job, "timeout", f"the limit of {job.minutes:g} minutes was reached")
+                for job in [job for job in running if job.status != "running"]:
+                    running.remove(job)
+                    release(job)
+                    progress.end(job)
+                    progress.show(running)
+    except Interrupted:
+        return False
+    finally:
+        for job in running:
+            end_processes(job.tag, job.process)
+            job.status, job.message = "stopped", "interrupted; --resume goes on from here"
+            for left in (job.work, job.work.with_suffix(".part"), job.log):
+                left.unlink(missing_ok=True)
+            release(job)
+        progress.close()
+    return True
+
+
+def _hear(job: Job, event: dict, progress: _Progress) -> None:
+    if job.status != "running":
+        return
+    if event["event"] == "start" and not job.started:
+        job.started, job.deadline = True, time.monotonic() + 60 * job.minutes
+    elif event["event"] == "end" and event["code"]:
+        job.done += 1
+        progress.cell()
+    elif event["event"] == "done":
+        job.seconds, job.memory = event["seconds"], event["memory"]
+        end_processes(job.tag, job.process)  # what a notebook left behind in the background ends with it
+        if event["error"] is None:
+            _succeed(job)
+        else:
+            _fail(job, "failed", _one_line(event["error"]))
+    elif event["event"] == "closed":
+        _closed(job)
+
+
+def save(job: Job, claims: Path) -> None:
+    """Put a finished run where it is kept: a laptop run's outputs into the notebook, its records into the ledger.
+
+    A gpu run brings its records alone: the outputs in the notebooks are laptop's. Raises `Refused` when the notebook
+    changed since it ran.
+    """
+    from contrastive_nb.lab import claims as ledger
+
+    if freshness.of_notebook(job.source, job.profile) != job.code:
+        raise Refused(f"{job.notebook}: its code changed while it ran; not saved")
+    if job.profile == "laptop":
+        _save_outputs(job)
+    for path in job.records():
+        ledger.merge(path, claims)
+
+
+def _save_outputs(job: Job) -> None:
+    "The outputs alone, cell by cell; sources, ids and tags stay those of the notebook."
+    from nbdev.clean import clean_nb
+
+    book = json.loads(job.source.read_text(encoding="utf-8"))
+    ran = _tidy(json.loads(job.output.read_text(encoding="utf-8")), keep_injected=False)
+    outputs = {cell["id"]: cell["outputs"] for cell in ran["cells"] if cell["cell_type"] == "code"}
+    for cell in book["cells"]:
+        if cell["cell_type"] == "code":
+            cell["outputs"] = outputs[cell["id"]]
+    book["metadata"]["contrastive_nb"] = {"profile": job.profile, "code": job.code}
+    clean_nb(book, allowed_metadata_keys=["contrastive_nb"], allowed_cell_metadata_keys=["tags"])
+    _write(book, job.source)
+
+
+@dataclass
+class Request:
+    "What the command line asks for."
+
+    notebooks: list[str] = field(default_factory=list)
+    profile: str = "ci"
+    jobs: int | None = None
+    device: str = "auto"
+    set: list[str] = field(default_factory=list)
+    resume: bool = False
+    save: bool = False
+    stale: bool = False
+    minutes: float | None = None
+    folder: Path | None = None  # of the notebooks
+    build: Path | None = None
+    claims: Path | None = None
+
+
+def check(request: Request) -> None:
+    "Raise `Refused` for what cannot be met."
+    if files.checkout() is None and request.folder is None and not os.environ.get(files.NOTEBOOKS):
+        raise Refused("run: the notebooks are in the repository, not in the installed package; clone it and run there")
+    for needed in ("papermill", "ipykernel"):
+        if importlib.util.find_spec(needed) is None:
+            raise Refused(f"run: needs {needed}, which is not installed; pip install 'contrastive_nb[notebooks]'")
+    if request.save and request.profile not in SAVES:
+        raise Refused(f"--save: a {request.profile} run is too small to be kept; it goes with --profile laptop or --profile gpu")
+    if request.save and request.set:
+        raise Refused("--save: a run changed with --set is no run of the profile and cannot be kept; leave one of the two out")
+    if request.jobs is not None and request.jobs < 1:
+        raise Refused(f"--jobs: got {request.jobs}, want 1 or more")
+    if request.minutes is not None and not request.minutes > 0:
+        raise Refused(f"--minutes: got {request.minutes}, want a number above 0")
+    profiles.check_value("--device", "device", request.device)
+
+
+def check_device(profile: str, device: str, overrides: dict) -> None:
+    "Raise `Refused` when the profile's device is not here."
+    wanted = device if device != "auto" else overrides.get("device", profiles.settings(profile)["device"])
+    try:
+        devices.pick_device(wanted)
+    except RuntimeError:
+        hint = "" if device != "auto" else "; --device cpu drives the same path without one"
+        raise Refused(f"profile {profile} wants {wanted!r}, and torch sees no such device here{hint}") from None
+
+
+@dataclass
+class Outcome:
+    "What came of a request; `contrastive_nb.book.reports` puts it in words."
+
+    jobs: list[Job]
+    claims: Path  # the ledger
+    whole: bool = True  # False: interrupted
+    refused: list[str] = field(default_factory=list)  # runs that could not be kept, and why
+
+    @property
+    def code(self) -> int:
+        "The exit code: 0, 1 when a notebook failed or could not be kept, 130 when interrupted."
+        if not self.whole:
+            return 130
+        return 1 if self.refused or any(job.status not in ("ok", "skipped") for job in self.jobs) else 0
+
+
+def run(request: Request) -> Outcome:
+    "Do what is asked. Raises `ValueError` for what cannot be met."
+    check(request)
+    folder = Path(request.folder or files.notebooks())
+    build = Path(request.build or files.build())
+    claims = Path(request.claims or files.shared("data/claims"))
+    names = choose(request.notebooks, folder)
+    overrides = parse_overrides(request.set, request.profile, names)
+    check_device(request.profile, request.device, overrides)
+    if request.stale:
+        stale = freshness.stale_notebooks(request.profile, folder, claims)
+        names = [name for name in names if name in stale]
+    options = dict(device=request.device, overrides=overrides, minutes=request.minutes)
+    outcome = Outcome(plan(names, request.profile, notebooks=folder, build=build, **options), claims)
+    if outcome.jobs:
+        parallel = request.jobs or (1 if request.profile == "gpu" else 2)
+        outcome.whole = execute(outcome.jobs, parallel=parallel, resume=request.resume)
+        outcome.refused = _save_all(outcome.jobs, claims) if request.save else []
+    return outcome
+
+
+def _save_all(jobs: list[Job], claims: Path) -> list[str]:
+    refused = []
+    for job in jobs:
+        if job.status in ("ok", "skipped"):
+            try:
+                save(job, claims)
+            except Refused as error:
+                refused.append(str(error))
+    return refused

@@ -1,0 +1,85 @@
+"""What every objective does around its formula: checks, float32 inside, autocast off, one reduction. Plain module: shown at work on the page about pairs."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from contrastive_nb.checks import REDUCTIONS, check_choice, check_list_values, check_lists, check_pairs, check_temperature, check_values
+from contrastive_nb.rows import autocast_off, to_float64, widen
+
+ABSENT = object()  # the temperature of an objective that has none; None is a mistake and is refused
+
+
+def reduce(
+    losses: Tensor,  # (Q,) a loss a query; values at queries left out do not matter
+    counted: Tensor,  # (Q,) bool: the queries that contribute
+    reduction: str,  # "none", "mean" or "sum"
+) -> Tensor:
+    "Sum or average the losses of the queries that count; 0, with a gradient path, where none does."
+    losses = torch.where(counted, losses, torch.zeros_like(losses))
+    if reduction == "none":
+        return losses
+    total = losses.sum()
+    return total if reduction == "sum" else total / counted.sum().clamp(min=1)
+
+
+def of_pairs(
+    formula: Callable,  # (scores, positives, negatives, weights, temperature, **options) -> losses (Q,), counted (Q,) bool
+    scores: Tensor,
+    positives: Tensor,
+    negatives: Tensor,
+    weights: Tensor | None,
+    *,
+    temperature=ABSENT,  # left out by an objective that has none
+    reduction: str = "mean",
+    check: bool = False,
+    **options,
+) -> Tensor:
+    """Run an objective's formula with the house's manners: checks, float32 inside, autocast off, one reduction.
+
+    Raises `TypeError` or `ValueError` naming the argument; with `check` also for values inside the tensors.
+    """
+    check_pairs(scores, positives, negatives, weights)
+    check_choice("reduction", reduction, REDUCTIONS)
+    if temperature is ABSENT:
+        temperature = None
+    else:
+        check_temperature(temperature, scores, check=check)
+    if check:
+        check_values(scores, positives, negatives, weights)
+    with autocast_off(scores):
+        scores, weights, temperature = widen(scores), widen(weights), widen(temperature)
+        losses, counted = formula(scores, positives, negatives, weights, temperature, **options)
+        return reduce(losses, counted, reduction).to(scores.dtype)  # a sum may be too large for the dtype whose mean fits
+
+
+def of_lists(
+    formula: Callable,  # (scores, relevance, there, **options) -> losses (Q,), counted (Q,) bool; scores and grades in float64
+    scores: Tensor,
+    relevance: Tensor,
+    mask: Tensor | None,
+    *,
+    reduction: str = "mean",
+    check: bool = False,
+    **options,
+) -> Tensor:
+    """The same manners for graded lists; what stands at padding is replaced by 0 before the formula sees it.
+
+    A grade in use that is NaN makes its list's loss NaN. Raises as `objective` does.
+    """
+    check_lists(scores, relevance, mask)
+    check_choice("reduction", reduction, REDUCTIONS)
+    there = torch.ones_like(scores, dtype=torch.bool) if mask is None else mask
+    if check:
+        check_list_values(scores, relevance, there)
+    with autocast_off(scores):
+        scores = widen(scores)
+        if scores.shape[1] == 0:
+            return reduce(scores.sum(1), there.any(1), reduction)
+        grades = to_float64(torch.where(there, relevance, torch.zeros_like(relevance)))
+        losses, counted = formula(to_float64(torch.where(there, scores, 0.0)), grades, there, **options)
+        unknown = (there & relevance.isnan()).any(1)
+        losses = torch.where(unknown, losses.new_tensor(math.nan), losses)
+        return reduce(losses.to(scores.dtype), counted | unknown, reduction)

@@ -1,0 +1,1 @@
+"""Seconds and bytes: our objectives beside other libraries. Plain package."""

@@ -1,0 +1,101 @@
+"""The table of a tournament: kept in a file, summed up, printed. Plain module."""
+
+import json
+import os
+import statistics
+from pathlib import Path
+
+from contrastive_nb import devices, files
+from contrastive_nb.book import tables
+from contrastive_nb.timing.contestants import CONTESTANTS
+from contrastive_nb.timing.tournament import Plan, compare
+
+
+def summary(table: dict) -> list[dict]:
+    "A row a contestant and size: medians, quartiles, memory over inputs and gradients, ratios within rounds, disagreement; or why not."
+    return [_summed(cell, table["agreement"].get(cell["contestant"], {})) for cell in sorted(table["cells"], key=_order)]
+
+
+def _order(cell: dict):
+    place = list(CONTESTANTS).index(cell["contestant"]) if cell["contestant"] in CONTESTANTS else -1
+    return cell["rows"], cell["dims"], cell["threads"], place
+
+
+def _quartiles(values: list[float]) -> list[float]:
+    return statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else values * 3
+
+
+def _summed(cell: dict, agreement: dict) -> dict:
+    row = {key: cell[key] for key in ("contestant", "rows", "dims", "threads")}
+    if not cell["seconds"]:
+        nothing = dict.fromkeys(("ms", "quartiles", "wall_ms", "mb", "to_floor", "to_torch", "value", "gradient"))
+        return row | nothing | dict(why=cell["failed"])
+    low, middle, high = (1e3 * x for x in _quartiles(cell["seconds"]))
+    held = statistics.median(cell["bytes"]) - 2 * (2 if cell["precision"] == "bf16" else 4) * cell["rows"] * cell["dims"]
+    ratios = {key: statistics.median(cell[key]) if None not in cell[key] else None for key in ("to_floor", "to_torch")}
+    return row | dict(
+        ms=middle, quartiles=f"{low:.3g} to {high:.3g}", wall_ms=1e3 * statistics.median(cell["wall"]), mb=max(0.0, held) / 1e6, **ratios,
+        value=agreement.get("value"), gradient=agreement.get("gradient"), why=cell["failed"],
+    )  # fmt: skip
+
+
+def read(path: Path) -> dict:
+    "A table that `write` wrote. Raises `ValueError` naming the file if it is none."
+    try:
+        table = json.loads(Path(path).read_text(encoding="utf-8"))
+        wanted = {key: table[key] for key in ("facts", "temperature", "agreement", "missing", "cells")}
+        [(cell["contestant"], cell["seconds"], cell["failed"]) for cell in wanted["cells"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{Path(path).name}: no table of a benchmark ({error!r})") from None
+    return table
+
+
+def write(table: dict, path: Path) -> None:
+    "The table in its file, whole or not at all: a line a cell, so that two of them can be compared."
+    cells = ",\n".join("  " + json.dumps(cell) for cell in table["cells"])
+    head = json.dumps({key: value for key, value in table.items() if key != "cells"}, indent=1)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(f".{os.getpid()}.part")
+    part.write_text(head[:-2] + f',\n "cells": [\n{cells}\n ]\n}}\n', encoding="utf-8")
+    part.replace(path)
+
+
+FORMATS = {"ms": ".3g", "wall_ms": ".3g", "mb": ",.0f", "to_floor": ".2f", "to_torch": ".2f", "value": ".0e", "gradient": ".0e"}
+
+
+def place(device: str, *, saved: bool) -> Path:
+    "Where a device's table lies: among the facts of the project, or in the build folder. Raises `ValueError` outside a checkout."
+    if saved and files.checkout() is None:
+        raise ValueError("--save: the table is kept in the repository, not in the installed package; say --output PATH here")
+    return (files.shared("data") if saved else files.build()) / "benchmarks" / f"{device}.json"
+
+
+def run(plan: Plan, path: Path) -> tuple[dict, bool]:
+    """Run the plan with a progress bar, keeping what is done in the file after every measurement; the table, and whether it is whole.
+
+    A table that is there already is gone on with. Raises `ValueError` naming a file that is no table, or a device that is not here.
+    """
+    if plan.device == "cuda":
+        devices.pick_device("cuda")
+    before = read(path) if path.exists() else None
+    count = len(plan.names) * len(plan.sizes) * len(plan.dims) * len(plan.threads)
+    from tqdm import tqdm
+
+    with tqdm(total=count, unit="cell", disable=None, dynamic_ncols=True) as bar:
+        try:
+            return compare(plan, table=before, save=lambda table: write(table, path), watch=bar.set_postfix_str, step=bar.update), True
+        except KeyboardInterrupt:
+            if not path.exists():
+                raise ValueError("bench: stopped before anything was measured") from None
+            return read(path), False
+
+
+def text(table: dict, plan: Plan | None = None) -> str:
+    "The summary as lines, of the plan's part of the table or of all of it, and who did not take part."
+    names = list(table["missing"]) + [cell["contestant"] for cell in table["cells"]] if plan is None else plan.names
+    rows = [row for row in summary(table) if row["contestant"] in names]
+    if plan is not None:
+        rows = [row for row in rows if row["rows"] in plan.sizes and row["dims"] in plan.dims and row["threads"] in plan.threads]
+    said = {key: value for key, value in table["facts"].items() if key != "versions"}
+    lines = [", ".join(f"{key} {value}" for key, value in said.items()), "", repr(tables.table(rows, FORMATS))]
+    return "\n".join(lines + [f"{name}: {why}" for name, why in table["missing"].items() if name in names])
