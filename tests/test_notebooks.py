@@ -184,10 +184,13 @@ def test_the_check_of_references_finds_mistakes(bib, keys, wrong):
 # --- outputs and records ----------------------------------------------------------------------------------------------------------------
 
 
-def test_no_output_and_no_record_is_stale():
-    from contrastive_nb.lab import freshness
+def test_what_other_code_made_is_shown_as_stale():
+    "A record that is older than the code behind it stays in the ledger and says so."
+    from contrastive_nb.book import catalogue
 
-    found = freshness.stale()
-    assert not found, "\n\nstale (contrastive-nb run --stale --profile laptop --save makes them again):\n  " + "\n  ".join(
-        f"{what}: {why}" for what, why in found
-    )
+    records = catalogue.recorded()
+    runs = {(record["id"], size) for record in records for size in ("laptop", "gpu") if size in record["runs"]}
+    stale = catalogue.stale()
+    assert stale <= runs
+    for marked in (stale, set(), {min(runs)}, runs):
+        assert catalogue.ledger_html(records, marked).count(">stale</abbr>") == len(marked)
