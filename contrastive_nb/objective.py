@@ -52,7 +52,7 @@ def of_pairs(
     with autocast_off(scores):
         scores, weights, temperature = widen(scores), widen(weights), widen(temperature)
         losses, counted = formula(scores, positives, negatives, weights, temperature, **options)
-        return reduce(losses.to(scores.dtype), counted, reduction)
+        return reduce(losses, counted, reduction).to(scores.dtype)  # a sum may be too large for the dtype whose mean fits
 
 
 def of_lists(

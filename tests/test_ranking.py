@@ -1,10 +1,11 @@
-"RankNet's chunks and derivatives, and what the checks of all methods do not ask of graded lists."
+"RankNet's blocks and derivatives, and what the checks of all methods do not ask of graded lists."
 
 import pytest
 import torch
 from harness import normal
 
-from contrastive_nb.objectives import list_mle, ranking, ranklist, ranknet, ranknet_graded
+from contrastive_nb.kernels import pairwise
+from contrastive_nb.objectives import list_mle, ranklist, ranknet, ranknet_graded
 from contrastive_nb.pairs import from_labels
 
 LABELS = torch.tensor([0, 1, 0, 1, 2, 0, 1])
@@ -14,10 +15,10 @@ def pairs():
     return from_labels(normal(7, 3), LABELS)
 
 
-def test_chunks_change_nothing(monkeypatch):
+def test_blocks_change_nothing(monkeypatch):
     results = []
     for at_once in (2**22, 20, 1):
-        monkeypatch.setattr(ranking, "PAIRS_AT_ONCE", at_once)
+        monkeypatch.setattr(pairwise, "AT_ONCE", at_once)
         scores = pairs().scores.requires_grad_()
         loss = ranknet(scores, *pairs()[1:], temperature=0.3)
         results.append((loss, *torch.autograd.grad(loss, scores)))
@@ -26,7 +27,7 @@ def test_chunks_change_nothing(monkeypatch):
 
 
 def test_no_tensor_grows_with_the_number_of_pairs(monkeypatch):
-    monkeypatch.setattr(ranking, "PAIRS_AT_ONCE", 2**12)
+    monkeypatch.setattr(pairwise, "AT_ONCE", 2**12)
     scores, positives, negatives, _ = from_labels(normal(256, 8), torch.arange(256) % 2)
     largest, scores = [], scores.requires_grad_()
 

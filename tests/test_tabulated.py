@@ -8,9 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from contrastive_nb.kernels import tabulated
+from contrastive_nb.kernels.pairwise import pooled_losses
 from contrastive_nb.objectives import mw
 from contrastive_nb.pairs import Pairs, flip, from_labels, in_batch, two_views
-from contrastive_nb.scaling import all_pairs_square, tabulated
+from contrastive_nb.scaling import all_pairs_square
 
 TEMPERATURES = (1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005)
 KINDS = ("spread", "anti-aligned", "aligned", "dot products", "equal", "few values")
@@ -131,12 +133,10 @@ def test_ignored_scores_do_not_matter(other, in_table):
     assert in_table == [1, 1]
 
 
-def test_above_the_threshold_by_itself_and_below_it_bit_for_bit_as_before():
-    from contrastive_nb.objectives.mw import _pairwise_logistic
-
+def test_above_the_threshold_by_itself_and_below_it_pair_by_pair():
     small, large = pairs_of("spread", 60), pairs_of("spread", 70)
     for pairs, exact in ((small, True), (large, False)):
-        by_pairs = _pairwise_logistic(pairs.scores[pairs.positives], pairs.scores[pairs.negatives], None, None, 0.05)
+        by_pairs = pooled_losses(*pairs, 0.05)
         got = mw(*pairs, temperature=0.05, reduction="none")
         assert torch.equal(got, by_pairs.float()) == exact
         torch.testing.assert_close(got, by_pairs.float(), rtol=2e-6, atol=0)

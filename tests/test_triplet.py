@@ -1,16 +1,13 @@
-"""Batch hard as a narrower, and the triplet loss in chunks: what the walk over the registry does not ask."""
-
-import sys
+"""Batch hard as a narrower, and the triplet loss in blocks: what the walk over the registry does not ask."""
 
 import pytest
 import torch
 from harness import masks, normal
 
+from contrastive_nb.kernels import pairwise
 from contrastive_nb.negatives import batch_hard
 from contrastive_nb.objectives import triplet
 from contrastive_nb.pairs import Pairs, from_labels
-
-MODULE = sys.modules["contrastive_nb.objectives.triplet"]
 
 
 def ragged(weights: bool = False) -> Pairs:
@@ -83,7 +80,7 @@ def test_a_margin_must_be_finite_and_not_below_0(margin):
 
 
 @pytest.mark.parametrize("margin", [None, 1.0])
-def test_chunks_of_one_positive_change_nothing(margin, monkeypatch):
+def test_blocks_of_one_query_change_nothing(margin, monkeypatch):
     def found():
         pairs = ragged(weights=True)
         inputs = [pairs.scores.requires_grad_(), pairs.weights.requires_grad_()]
@@ -91,7 +88,7 @@ def test_chunks_of_one_positive_change_nothing(margin, monkeypatch):
         return [loss.detach(), *torch.autograd.grad(loss, inputs)]
 
     whole = found()
-    monkeypatch.setattr(MODULE, "TRIPLETS_AT_ONCE", 1)
+    monkeypatch.setattr(pairwise, "AT_ONCE", 1)
     for a, b in zip(whole, found(), strict=True):
         assert torch.allclose(a, b, rtol=1e-12, atol=1e-15)
 

@@ -15,9 +15,10 @@ from torch import Tensor
 
 from .. import objective
 from ..checks import REDUCTIONS, check_choice, check_temperature
+from ..kernels import tabulated
+from ..kernels.pairwise import pooled_losses
 from ..pairs import _check_columns, _check_target, _same_rows, exclude, in_batch
 from ..rows import autocast_off, to_float64, widen
-from . import tabulated
 
 # %% ../../nbs/9_scaling/04_several_gpus.ipynb #781ff9f4
 def _place(group) -> tuple[int, int]:
@@ -375,14 +376,12 @@ class _RingMW(torch.autograd.Function):
 # %% ../../nbs/9_scaling/04_several_gpus.ipynb #83a12bf5
 def _gathered_mw(query, key, temperature, target, exclude_self, group):
     "MW loss of everything, on every rank."
-    from contrastive_nb.objectives import mw
-
     target = gather_with_grad(target + own_rows(key, group)[0], group, check=False)
     pairs = in_batch(*(gather_with_grad(x, group, check=False) for x in (query, key)), target=target)
-    return mw(
-        *(exclude(pairs, torch.eye(len(target), dtype=torch.bool, device=target.device)) if exclude_self else pairs),
-        temperature=temperature,
-    )
+    if exclude_self:
+        pairs = exclude(pairs, torch.eye(len(target), dtype=torch.bool, device=target.device))
+    losses = pooled_losses(*pairs, temperature)
+    return objective.reduce(losses, torch.ones_like(losses, dtype=torch.bool), "mean")
 
 # %% ../../nbs/9_scaling/04_several_gpus.ipynb #7d94daf3
 def ring_mw(

@@ -19,8 +19,7 @@ from torch import Tensor
 
 from .. import objective
 from ..checks import REDUCTIONS, check_choice, check_floating, check_like, check_number, check_temperature
-from ..rows import autocast_off, to_float64, widen
-from contrastive_nb.scaling.tabulated import (
+from contrastive_nb.kernels.tabulated import (
     Grid,
     bins_to_nodes,
     empty_bins,
@@ -31,7 +30,8 @@ from contrastive_nb.scaling.tabulated import (
     points_to_nodes,
     read,
     slope_table,
-)
+)  # fmt: skip
+from ..rows import autocast_off, to_float64, widen
 
 # %% ../../nbs/9_scaling/02_streaming.ipynb #56e764c9
 SHORTEST = 1e-12  # a row shorter than this is divided by it, as torch.nn.functional.normalize does
