@@ -36,35 +36,62 @@ MOVED: dict[str, dict[str, str | None]] = {
         **dict.fromkeys(("FORMATS", "place", "read", "run", "summary", "text", "write"), "timing.report"),
     },
     "contestants": {"*": "timing.contestants"},
+    "scaling.tabulated": {"*": "kernels.tabulated"},
     "lightly_loader": {"*": "timing.lightly_loader"},
 }  # fmt: skip
+
+# names that left a module which is still there
+LEFT: dict[str, dict[str, str]] = {
+    "objectives.mw": {"ENTRIES_AT_ONCE": "kernels.pairwise:AT_ONCE"},
+    "objectives.ranking": {"PAIRS_AT_ONCE": "kernels.pairwise:AT_ONCE"},
+    "objectives.triplet": {"TRIPLETS_AT_ONCE": "kernels.pairwise:AT_ONCE", "batch_hard": "negatives"},
+}
 
 
 def home(module: str, name: str) -> tuple[str, str]:
     "Where a name of a module of 0.1 is now: module and name."
-    place, _, new = MOVED[module].get(name, MOVED[module]["*"]).partition(":")
+    table = MOVED.get(module) or LEFT[module]
+    place, _, new = (table.get(name) or table["*"]).partition(":")
     return f"contrastive_nb.{place}", new or name
 
 
+def _lead(old: str, name: str):
+    "The value of a moved name, with a warning at the line that asked for it. Raises `AttributeError` for what never was."
+    missing = AttributeError(f"module {old!r} has no attribute {name!r}")
+    if name.startswith("__"):
+        raise missing
+    try:
+        module, new = home(old.partition(".")[2], name)
+        value = getattr(importlib.import_module(module), new)
+    except (AttributeError, KeyError):
+        raise missing from None
+    warnings.warn(f"{old}.{name} is now {module}.{new}", DeprecationWarning, stacklevel=3)
+    return value
+
+
 class _Old(types.ModuleType):
-    "A module of 0.1: it holds nothing, and leads every name to its new place with a warning."
+    "A module of 0.1: it holds nothing, and leads every name to its new place."
 
     def __getattr__(self, name: str):
-        if name.startswith("__"):
-            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
-        module, new = home(self.__name__.partition(".")[2], name)
-        try:
-            value = getattr(importlib.import_module(module), new)
-        except AttributeError:
-            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}") from None
-        warnings.warn(f"{self.__name__}.{name} is now {module}.{new}", DeprecationWarning, stacklevel=2)
-        return value
+        return _lead(self.__name__, name)
 
 
 class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def find_spec(self, fullname, path=None, target=None):
         package, _, name = fullname.partition(".")
-        return importlib.machinery.ModuleSpec(fullname, self) if package == "contrastive_nb" and name in MOVED else None
+        if package != "contrastive_nb" or name not in MOVED | LEFT:
+            return None
+        if name in MOVED:
+            return importlib.machinery.ModuleSpec(fullname, self)
+        spec = importlib.machinery.PathFinder.find_spec(fullname, path)
+        run = spec.loader.exec_module
+
+        def exec_module(module):
+            run(module)
+            module.__getattr__ = lambda name: _lead(fullname, name)
+
+        spec.loader.exec_module = exec_module
+        return spec
 
     def create_module(self, spec):
         return _Old(spec.name, f"Moved: see `contrastive_nb._moved`; {MOVED[spec.name.partition('.')[2]]['*']} has most of it.")
@@ -74,6 +101,6 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 
 def install() -> None:
-    "Let the modules of 0.1 be found, after everything else."
+    "Let the modules of 0.1, and the names that left a module, be found."
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
-        sys.meta_path.append(_Finder())
+        sys.meta_path.insert(0, _Finder())

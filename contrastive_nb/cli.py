@@ -57,7 +57,7 @@ def run(
         outcome = runner.run(request)
     except (ValueError, FileNotFoundError, SyntaxError) as error:
         raise _refuse(error) from None
-    typer.echo(reports.outcome_text(outcome) + (": no notebook is stale" if stale and not outcome.jobs else ""))
+    typer.echo(reports.outcome_text(outcome))
     raise typer.Exit(outcome.code)
 
 

@@ -6,6 +6,7 @@ Plain module. An entry is a literal beside its function, in the list `_METHODS` 
 import ast
 import importlib
 import re
+import warnings
 from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -117,3 +118,10 @@ def register(method: Method) -> Method:
         raise ValueError(f"name: got {method.name!r}, want one that is not taken")
     _added.append(method)
     return method
+
+
+def __getattr__(name: str):
+    if name == "METHODS":  # until 0.3
+        warnings.warn("contrastive_nb.registry.METHODS is now contrastive_nb.registry.methods()", DeprecationWarning, stacklevel=2)
+        return collect()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -46,6 +46,12 @@ class Cell:
         return any(re.match(r"exporti?\b", d) for d in self.directives)
 
     @property
+    def is_entry(self) -> bool:
+        "Whether the cell is the page's literal for the registry and nothing else: a table for the tests, folded on the site."
+        body = self.tree.body
+        return len(body) == 1 and isinstance(body[0], ast.Assign) and ast.unparse(body[0].targets[0]) == "_METHODS"
+
+    @property
     def is_plain(self) -> bool:
         return self.is_code and not self.is_exported and bool(self.lines)
 
@@ -367,12 +373,12 @@ def grain(page):
         if tenth > 15:
             yield f"a tenth of the plain code cells have {tenth} lines or more, want 15 at most"
     for cell in page.code:
-        if cell.length > 30:
+        if cell.length > 30 and not cell.is_entry:
             yield f"cell {cell.number} has {cell.length} lines, want 30 at most"
 
 
 def text_share(page):
-    code = [cell for cell in page.code if cell.lines]
+    code = [cell for cell in page.code if cell.lines and not cell.is_entry]
     if len(page.markdown) < 0.6 * len(code):
         yield f"{len(page.markdown)} text cells for {len(code)} code cells, want 0.6 a code cell at least"
     told = re.sub(r"^\|.*$", "", "\n\n".join(prose(cell.source) for cell in page.markdown).split("\n## References")[0], flags=re.M)

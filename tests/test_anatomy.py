@@ -251,6 +251,14 @@ def test_a_line_of_closing_brackets_is_no_line_of_a_cell(last, lines):
     assert any("lines, want 30" in problem for problem in anatomy.problems(NAME, nb)) is (lines > 30)
 
 
+@pytest.mark.parametrize("tail, wrong", [("", False), ("\n\n\ndef more():\n    return 1", True)])
+def test_a_long_entry_of_the_registry_is_no_long_cell(tail, wrong):
+    rows = "\n".join(f'    "key{i}": {i},' for i in range(40))
+    nb = good()
+    nb["cells"].append(code(f"#| export\n_METHODS = [{{\n{rows}\n}}]{tail}"))
+    assert any("lines, want 30" in problem for problem in anatomy.problems(NAME, nb)) is wrong
+
+
 @pytest.mark.parametrize("seeds, enough", [([0], False), (list(range(7)), False), (list(range(8)), True)])
 def test_an_outcome_needs_eight_seeds(claims, seeds, enough):
     (claims / "X77-outcome-toy.json").write_text(json.dumps({"runs": {"laptop": {"seeds": seeds}}}))

@@ -61,7 +61,7 @@ def ledger_table(records: list[dict]) -> str:
 def outcome_text(outcome: Outcome) -> str:
     "All that a run has to say: a row a notebook, what failed and where it is kept, a row a claim."
     if not outcome.jobs:
-        return "nothing to run"
+        return f"nothing to run{outcome.why_nothing}"
     parts = [notebook_table(outcome.jobs), *outcome.refused]
     for job in outcome.jobs:
         if job.status in ("failed", "timeout"):

@@ -300,6 +300,7 @@ class Outcome:
     claims: Path  # the ledger
     whole: bool = True  # False: interrupted
     refused: list[str] = field(default_factory=list)  # runs that could not be kept, and why
+    why_nothing: str = ""  # where there is no job
 
     @property
     def code(self) -> int:
@@ -323,6 +324,7 @@ def run(request: Request) -> Outcome:
         names = [name for name in names if name in stale]
     options = dict(device=request.device, overrides=overrides, minutes=request.minutes)
     outcome = Outcome(plan(names, request.profile, notebooks=folder, build=build, **options), claims)
+    outcome.why_nothing = ": no notebook is stale" if request.stale else ""
     if outcome.jobs:
         parallel = request.jobs or (1 if request.profile == "gpu" else 2)
         outcome.whole = execute(outcome.jobs, parallel=parallel, resume=request.resume)

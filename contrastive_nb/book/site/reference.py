@@ -12,8 +12,6 @@ import tokenize
 from dataclasses import dataclass, field
 from pathlib import Path
 
-HIDDEN = {"_modidx", "__main__"}
-
 
 @dataclass
 class Argument:
@@ -169,9 +167,14 @@ def module(path: Path, package: Path) -> Module:
     return Module(name, ast.get_docstring(tree) or "", made and made.group(1), definitions, values, gathers)
 
 
+def is_public(path: Path) -> bool:
+    "Whether a module is for users: not one whose name begins with an underscore, a package's own file aside."
+    return path.stem == "__init__" or not path.stem.startswith("_") and "_share" not in path.parts
+
+
 def modules(package: Path) -> list[Module]:
     "Every module of the package that has something public, those that notebooks export first."
-    found = [module(path, package) for path in sorted(package.rglob("*.py")) if path.stem not in HIDDEN and "_share" not in path.parts]
+    found = [module(path, package) for path in sorted(package.rglob("*.py")) if is_public(path)]
     found = [m for m in found if m.definitions or m.gathers]
     return sorted(found, key=lambda m: (m.notebook is None and not m.gathers, m.name))
 
