@@ -1,11 +1,19 @@
 """What every public function asks of its arguments: errors that name the argument, what came and what is wanted. Plain module."""
 
 import math
+import numbers
 
 import torch
 from torch import Tensor
 
 REDUCTIONS = ("none", "mean", "sum")
+
+
+def check_flag(name: str, value) -> bool:
+    "Raise unless `value` is True or False, Python's or numpy's; return it as Python's. Text and numbers are no flags."
+    if not isinstance(value, bool) and (type(value).__module__, type(value).__name__) not in (("numpy", "bool"), ("numpy", "bool_")):
+        raise TypeError(f"{name}: got {type(value).__name__}, want True or False")
+    return bool(value)
 
 
 def check_floating(name: str, x, dims: tuple[int, ...]) -> Tensor:
@@ -27,13 +35,13 @@ def check_like(name: str, x, other: str, y: Tensor, *, dtype: bool = True) -> No
         raise TypeError(f"{name}: got dtype {x.dtype}, want {y.dtype}, as {other} has")
 
 
-def check_mask(name: str, mask, scores: Tensor) -> None:
-    "Raise unless `mask` is a boolean tensor of the scores' shape and device."
+def check_mask(name: str, mask, scores: Tensor, other: str = "scores", part: str = "shape") -> None:
+    "Raise unless `mask` is a boolean tensor of the scores' shape and device; `other` and `part` say in the message what they are of."
     if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
         raise TypeError(f"{name}: got {mask.dtype if isinstance(mask, Tensor) else type(mask).__name__}, want a bool tensor")
     if mask.shape != scores.shape:
-        raise ValueError(f"{name}: got shape {tuple(mask.shape)}, want {tuple(scores.shape)}, the shape of scores")
-    check_like(name, mask, "scores", scores, dtype=False)
+        raise ValueError(f"{name}: got shape {tuple(mask.shape)}, want {tuple(scores.shape)}, the {part} of {other}")
+    check_like(name, mask, other, scores, dtype=False)
 
 
 def check_pairs(scores, positives, negatives, weights=None) -> None:
@@ -80,22 +88,46 @@ def check_temperature(temperature, scores: Tensor, *, check: bool = False):
         if check and not (torch.isfinite(temperature) & (temperature > 0)).all():
             raise ValueError("temperature: got a value that is not finite and above 0")
         return temperature
-    if isinstance(temperature, bool) or not isinstance(temperature, (int, float)):
+    if not _is_number(temperature):
         raise TypeError(f"temperature: got {type(temperature).__name__}, want a number or a tensor")
     if not (math.isfinite(temperature) and temperature > 0):
         raise ValueError(f"temperature: got {temperature}, want a finite number above 0")
-    return temperature
+    return float(temperature)
+
+
+def _is_number(value) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)  # numpy's scalars are real numbers to Python
 
 
 def check_number(name: str, value, low: float, high: float = math.inf, *, open_low: bool = False, open_high: bool = False) -> float:
-    "Raise unless `value` is a number in the range (its ends allowed unless `open_low`, `open_high`); return it."
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    "Raise unless `value` is a number, Python's or numpy's, in the range (its ends allowed unless `open_low`, `open_high`); return it as Python's."
+    if not _is_number(value):
         raise TypeError(f"{name}: got {type(value).__name__}, want a number")
     inside = (value > low if open_low else value >= low) and (value < high if open_high else value <= high)
     if not (math.isfinite(value) and inside):
         ends = f"{'(' if open_low else '['}{low:g}, {high:g}{')' if open_high or high == math.inf else ']'}"
         raise ValueError(f"{name}: got {value}, want a number in {ends}")
-    return value
+    return int(value) if isinstance(value, numbers.Integral) else float(value)
+
+
+def check_count(name: str, value, low: int = 1, high: int | None = None) -> int:
+    "Raise unless `value` is a whole number, Python's or numpy's, from `low` to `high` (None: no end); return it as Python's."
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool):
+        raise TypeError(f"{name}: got {type(value).__name__}, want a whole number")
+    if value < low or (high is not None and value > high):
+        raise ValueError(f"{name}: got {value}, want a whole number {f'from {low} on' if high is None else f'from {low} to {high}'}")
+    return int(value)
+
+
+def check_labels(name: str, labels, other: str, x: Tensor, *, what: str = "label", device: bool = True) -> Tensor:
+    "Raise unless `labels` are integers, one a row of `x`, and (with `device`) lie where it is; return them."
+    if not isinstance(labels, Tensor) or labels.is_floating_point() or labels.is_complex():
+        raise TypeError(f"{name}: got {labels.dtype if isinstance(labels, Tensor) else type(labels).__name__}, want a tensor of integers")
+    if labels.shape != x.shape[:1]:
+        raise ValueError(f"{name}: got shape {tuple(labels.shape)}, want ({len(x)},): one {what} a row of {other}")
+    if device:
+        check_like(name, labels, other, x, dtype=False)
+    return labels
 
 
 def check_choice(name: str, value, choices: tuple) -> None:

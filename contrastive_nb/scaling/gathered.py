@@ -15,7 +15,7 @@ from torch import Tensor
 
 from .. import objective
 from ..checks import REDUCTIONS, check_choice, check_temperature
-from ..pairs import _check_columns, _check_target, _same_rows, exclude, in_batch
+from ..pairs import _check_columns, _check_target, _same_rows, _unit, exclude, in_batch
 from ..rows import autocast_off, to_float64, widen
 from . import tabulated
 
@@ -290,7 +290,7 @@ def _ready(query, key, temperature, target, exclude_self, group, chunk, reductio
 
 
 def _normalised(*embeddings: Tensor):
-    return (F.normalize(x, dim=1) for x in embeddings)
+    return (_unit(x) for x in embeddings)
 
 # %% ../../nbs/9_scaling/04_several_gpus.ipynb #e4185e4a
 def ring_info_nce(
