@@ -114,9 +114,10 @@ def check_count(name: str, value, low: int = 1, high: int | None = None) -> int:
     "Raise unless `value` is a whole number, Python's or numpy's, from `low` to `high` (None: no end); return it as Python's."
     if not isinstance(value, numbers.Integral) or isinstance(value, bool):
         raise TypeError(f"{name}: got {type(value).__name__}, want a whole number")
-    if value < low or (high is not None and value > high):
-        raise ValueError(f"{name}: got {value}, want a whole number {f'from {low} on' if high is None else f'from {low} to {high}'}")
-    return int(value)
+    count = int(value)
+    if count < low or (high is not None and count > high):
+        raise ValueError(f"{name}: got {count}, want a whole number {f'from {low} on' if high is None else f'from {low} to {high}'}")
+    return count
 
 
 def check_labels(name: str, labels, other: str, x: Tensor, *, what: str = "label", device: bool = True) -> Tensor:

@@ -344,9 +344,13 @@ def _joined(name: str, parts: tuple[Pairs, ...], along: int) -> Pairs:
         if part.scores.shape[1 - along] != parts[0].scores.shape[1 - along]:
             got, want = tuple(part.scores.shape), parts[0].scores.shape[1 - along]
             raise ValueError(f"pairs[{i}]: got shape {got}, want {want} {'queries' if along else 'keys'}, as pairs[0] has")
-    weighted = any(part.weights is not None for part in parts)
-    weights = [torch.ones_like(part.scores) if part.weights is None else part.weights for part in parts] if weighted else None
-    return Pairs(*(torch.cat([part[i] for part in parts], along) for i in range(3)), None if weights is None else torch.cat(weights, along))
+    weights = [torch.ones_like(part.scores) if part.weights is None else part.weights for part in parts]
+    return Pairs(
+        torch.cat([part.scores for part in parts], along),
+        torch.cat([part.positives for part in parts], along),
+        torch.cat([part.negatives for part in parts], along),
+        torch.cat(weights, along) if any(part.weights is not None for part in parts) else None,
+    )
 
 
 def join(*pairs: Pairs) -> Pairs:

@@ -18,7 +18,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .. import objective
-from ..checks import REDUCTIONS, check_choice, check_floating, check_like, check_number, check_temperature
+from contrastive_nb.checks import (
+    REDUCTIONS,
+    check_choice,
+    check_count,
+    check_flag,
+    check_floating,
+    check_labels,
+    check_like,
+    check_number,
+    check_temperature,
+)
 from ..rows import autocast_off, to_float64, widen
 from contrastive_nb.scaling.tabulated import (
     Grid,
@@ -34,7 +44,7 @@ from contrastive_nb.scaling.tabulated import (
 )
 
 # %% ../../nbs/9_scaling/02_streaming.ipynb #56e764c9
-SHORTEST = 1e-12  # a row shorter than this is divided by it, as torch.nn.functional.normalize does
+SHORTEST = 1e-12  # a row shorter than this has no direction: it becomes 0, and so does its gradient, as in the builders
 SLICE = 512  # rows that are widened to float64 at one time
 
 
@@ -46,7 +56,8 @@ def _unit(x: Tensor, similarity: str) -> tuple[Tensor, Tensor | None]:
     lengths = to_float64(x.new_empty(len(x), 1, dtype=out.dtype))
     for a in range(0, len(x), SLICE):
         wide = to_float64(x[a : a + SLICE])
-        n = torch.linalg.vector_norm(wide, dim=1, keepdim=True).clamp_min_(SHORTEST)
+        n = torch.linalg.vector_norm(wide, dim=1, keepdim=True)
+        n.masked_fill_(n <= SHORTEST, torch.inf)
         lengths[a : a + SLICE], out[a : a + SLICE] = n, wide / n
     return out, lengths
 
@@ -55,8 +66,7 @@ def _through_unit(slopes: Tensor, unit: Tensor, lengths: Tensor | None) -> Tenso
     "Slopes to the rows as they came from slopes to the unit rows, in place: what points along a row does nothing."
     for a in range(0, len(slopes) if lengths is not None else 0, SLICE):
         g, u, n = (to_float64(x[a : a + SLICE]) for x in (slopes, unit, lengths))
-        along = torch.where(n > SHORTEST, (g * u).sum(1, keepdim=True), 0.0)
-        slopes[a : a + SLICE] = (g - along * u) / n
+        slopes[a : a + SLICE] = (g - (g * u).sum(1, keepdim=True) * u) / n
     return slopes
 
 # %% ../../nbs/9_scaling/02_streaming.ipynb #da620f12
@@ -579,8 +589,15 @@ def _for_pool(way: _Way, dtype) -> _Way:
 CHOICES = {"similarity": ("cosine", "dot"), "reduction": REDUCTIONS, "products": ("float32", "bfloat16")}
 
 
+def _check_flags(exclude_self, compiled) -> None:
+    check_flag("exclude_self", exclude_self)
+    if compiled is not None:
+        check_flag("compiled", compiled)
+
+
 def _check(query, key, temperature, relation, chunk, compiled, choices: dict) -> None:
     "Raise unless the arguments fit together; no value inside a tensor is looked at."
+    _check_flags(relation[2], compiled)
     for name, x in (("query", query), ("key", key)):
         check_floating(name, x, (2,))
     check_like("key", key, "query", query)
@@ -590,24 +607,18 @@ def _check(query, key, temperature, relation, chunk, compiled, choices: dict) ->
         raise ValueError(f"temperature: got shape {tuple(temperature.shape)}, want one number for all scores")
     if not isinstance(temperature, Tensor) or not temperature.is_floating_point():
         check_temperature(temperature, query)
-    if chunk is not None and (isinstance(chunk, bool) or not isinstance(chunk, int) or chunk < 1):
-        raise ValueError(f"chunk: got {chunk!r}, want a whole number of rows above 0, or None")
-    if compiled not in (None, True, False):
-        raise ValueError(f"compiled: got {compiled!r}, want True, False or None")
+    if chunk is not None:
+        check_count("chunk", chunk)
     for name, value in choices.items():
         check_choice(name, value, CHOICES[name])
     _check_relation(query, key, *relation)
 
 # %% ../../nbs/9_scaling/02_streaming.ipynb #c1ff15e3
 def _check_relation(query: Tensor, key: Tensor, ids, key_ids, exclude_self: bool) -> None:
-    for name, x, rows, other in (("ids", ids, len(query), "query"), ("key_ids", key_ids, len(key), "key")):
+    for name, x, rows, other in (("ids", ids, query, "query"), ("key_ids", key_ids, key, "key")):
         if x is None:
             continue
-        if not isinstance(x, Tensor) or x.is_floating_point() or x.is_complex():
-            raise TypeError(f"{name}: got {x.dtype if isinstance(x, Tensor) else type(x).__name__}, want a tensor of integers")
-        if x.shape != (rows,):
-            raise ValueError(f"{name}: got shape {tuple(x.shape)}, want ({rows},): one id a row of {other}")
-        check_like(name, x, "query", query, dtype=False)
+        check_labels(name, x, other, rows, what="id")
     if ids is None and key_ids is not None:
         raise ValueError("key_ids: got ids of keys and none of queries, want ids as well")
     if ids is None and exclude_self:
@@ -684,8 +695,8 @@ def streaming_debiased_nce(
 
     Raises `TypeError` or `ValueError` naming the argument. (Chuang et al. 2020, eq. 6 to 8.)
     """
-    check_number("prior", prior, 0, 1, open_high=True)
-    check_number("lowest", lowest, -math.inf)
+    _check_flags(exclude_self, compiled)
+    prior, lowest = check_number("prior", prior, 0, 1, open_high=True), check_number("lowest", lowest, -math.inf)
     relation = (ids, key_ids, exclude_self)
     return _streamed(
         _by_rows, _debiased, (prior, lowest), query, key, temperature, relation, chunk, similarity, reduction, products, compiled
