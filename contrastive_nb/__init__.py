@@ -18,6 +18,7 @@ bytes). `contrastive-nb --help` lists the commands.
 
 __version__ = "0.2.0"
 
-from contrastive_nb import _moved
+from contrastive_nb._moved import install
 
-_moved.install()
+install()
+del install

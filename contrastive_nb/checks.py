@@ -1,11 +1,19 @@
 """What every public function asks of its arguments: errors that name the argument, what came and what is wanted. Plain module."""
 
 import math
+import numbers
 
 import torch
 from torch import Tensor
 
 REDUCTIONS = ("none", "mean", "sum")
+
+
+def check_flag(name: str, value) -> bool:
+    "Raise unless `value` is True or False, Python's or numpy's; return it as Python's. Text and numbers are no flags."
+    if not isinstance(value, bool) and (type(value).__module__, type(value).__name__) not in (("numpy", "bool"), ("numpy", "bool_")):
+        raise TypeError(f"{name}: got {type(value).__name__}, want True or False")
+    return bool(value)
 
 
 def check_floating(name: str, x, dims: tuple[int, ...]) -> Tensor:
@@ -27,13 +35,13 @@ def check_like(name: str, x, other: str, y: Tensor, *, dtype: bool = True) -> No
         raise TypeError(f"{name}: got dtype {x.dtype}, want {y.dtype}, as {other} has")
 
 
-def check_mask(name: str, mask, scores: Tensor) -> None:
-    "Raise unless `mask` is a boolean tensor of the scores' shape and device."
+def check_mask(name: str, mask, scores: Tensor, other: str = "scores", part: str = "shape") -> None:
+    "Raise unless `mask` is a boolean tensor of the scores' shape and device; `other` and `part` say in the message what they are of."
     if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
         raise TypeError(f"{name}: got {mask.dtype if isinstance(mask, Tensor) else type(mask).__name__}, want a bool tensor")
     if mask.shape != scores.shape:
-        raise ValueError(f"{name}: got shape {tuple(mask.shape)}, want {tuple(scores.shape)}, the shape of scores")
-    check_like(name, mask, "scores", scores, dtype=False)
+        raise ValueError(f"{name}: got shape {tuple(mask.shape)}, want {tuple(scores.shape)}, the {part} of {other}")
+    check_like(name, mask, other, scores, dtype=False)
 
 
 def check_pairs(scores, positives, negatives, weights=None) -> None:
@@ -80,22 +88,47 @@ def check_temperature(temperature, scores: Tensor, *, check: bool = False):
         if check and not (torch.isfinite(temperature) & (temperature > 0)).all():
             raise ValueError("temperature: got a value that is not finite and above 0")
         return temperature
-    if isinstance(temperature, bool) or not isinstance(temperature, (int, float)):
+    if not _is_number(temperature):
         raise TypeError(f"temperature: got {type(temperature).__name__}, want a number or a tensor")
     if not (math.isfinite(temperature) and temperature > 0):
         raise ValueError(f"temperature: got {temperature}, want a finite number above 0")
-    return temperature
+    return float(temperature)
+
+
+def _is_number(value) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)  # numpy's scalars are real numbers to Python
 
 
 def check_number(name: str, value, low: float, high: float = math.inf, *, open_low: bool = False, open_high: bool = False) -> float:
-    "Raise unless `value` is a number in the range (its ends allowed unless `open_low`, `open_high`); return it."
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    "Raise unless `value` is a number, Python's or numpy's, in the range (its ends allowed unless `open_low`, `open_high`); return it as Python's."
+    if not _is_number(value):
         raise TypeError(f"{name}: got {type(value).__name__}, want a number")
     inside = (value > low if open_low else value >= low) and (value < high if open_high else value <= high)
     if not (math.isfinite(value) and inside):
         ends = f"{'(' if open_low else '['}{low:g}, {high:g}{')' if open_high or high == math.inf else ']'}"
         raise ValueError(f"{name}: got {value}, want a number in {ends}")
-    return value
+    return int(value) if isinstance(value, numbers.Integral) else float(value)
+
+
+def check_count(name: str, value, low: int = 1, high: int | None = None) -> int:
+    "Raise unless `value` is a whole number, Python's or numpy's, from `low` to `high` (None: no end); return it as Python's."
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool):
+        raise TypeError(f"{name}: got {type(value).__name__}, want a whole number")
+    count = int(value)
+    if count < low or (high is not None and count > high):
+        raise ValueError(f"{name}: got {count}, want a whole number {f'from {low} on' if high is None else f'from {low} to {high}'}")
+    return count
+
+
+def check_labels(name: str, labels, other: str, x: Tensor, *, what: str = "label", device: bool = True) -> Tensor:
+    "Raise unless `labels` are integers, one a row of `x`, and (with `device`) lie where it is; return them."
+    if not isinstance(labels, Tensor) or labels.is_floating_point() or labels.is_complex():
+        raise TypeError(f"{name}: got {labels.dtype if isinstance(labels, Tensor) else type(labels).__name__}, want a tensor of integers")
+    if labels.shape != x.shape[:1]:
+        raise ValueError(f"{name}: got shape {tuple(labels.shape)}, want ({len(x)},): one {what} a row of {other}")
+    if device:
+        check_like(name, labels, other, x, dtype=False)
+    return labels
 
 
 def check_choice(name: str, value, choices: tuple) -> None:
@@ -123,3 +156,42 @@ def check_list_values(scores: Tensor, relevance: Tensor, there: Tensor) -> None:
         if (wrong := there & ~torch.isfinite(x)).any():
             at = wrong.nonzero()[0].tolist()
             raise ValueError(f"{name}: not finite, first at query {at[0]}, key {at[1]}")
+
+
+def check_width(name: str, x: Tensor, other: str, y: Tensor) -> None:
+    "Raise unless `x` has as many features as `y`, its dtype and its device."
+    check_like(name, x, other, y)
+    if x.shape[-1] != y.shape[-1]:
+        raise ValueError(f"{name}: got {x.shape[-1]} features, want {y.shape[-1]}, as {other} has")
+
+
+def check_rows(name: str, x: Tensor, other: str, y: Tensor) -> None:
+    "Raise unless `x` has as many rows as `y`."
+    if x.shape[0] != y.shape[0]:
+        raise ValueError(f"{name}: got {x.shape[0]} rows, want {y.shape[0]}, as {other} has")
+
+
+def check_columns(query: Tensor, others: dict) -> None:
+    "Raise unless every (tensor, dimensions) of `others` fits the query; one of three dimensions has a row a query."
+    check_floating("query", query, (2,))
+    for name, (x, dims) in others.items():
+        if x is None and name in ("hard", "extra"):  # these may be left out
+            continue
+        check_floating(name, x, dims)
+        check_width(name, x, "query", query)
+        if x.dim() == 3:
+            check_rows(name, x, "query", query)
+
+
+def check_target(target, query: Tensor, keys: int) -> Tensor:
+    "Raise unless `target` is one int64 index a query, among the keys (looked at on the CPU alone: elsewhere it would wait); return it."
+    if not isinstance(target, Tensor) or target.dtype != torch.long:
+        raise TypeError(
+            f"target: got {target.dtype if isinstance(target, Tensor) else type(target).__name__}, want a tensor of int64 indices"
+        )
+    if target.shape != (len(query),):
+        raise ValueError(f"target: got shape {tuple(target.shape)}, want ({len(query)},): one index a query")
+    check_like("target", target, "query", query, dtype=False)
+    if target.device.type == "cpu" and len(target) and not (0 <= target.min() and target.max() < keys):
+        raise ValueError(f"target: got indices from {target.min()} to {target.max()}, want 0 to {keys - 1}, the keys there are")
+    return target

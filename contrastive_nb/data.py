@@ -6,8 +6,8 @@
 __all__ = ['READERS', 'MIRROR', 'BUILT_IN', 'Images', 'Splits', 'digits', 'Halves', 'halves', 'digits_halves', 'LatentSample',
            'LatentClasses', 'latent_classes', 'ShiftedQueries', 'shifted_queries', 'read_idx', 'read_jsonl',
            'read_qrels', 'read_scored_pairs', 'read_svmlight', 'read_numbers', 'DataUnavailable', 'Store',
-           'inspect_file', 'load', 'fetch', 'verify', 'available', 'listing', 'fashion_mnist', 'Retrieval', 'retrieval',
-           'bm25', 'Lists', 'lists']
+           'inspect_file', 'answers', 'load', 'fetch', 'verify', 'available', 'listing', 'fashion_mnist', 'Retrieval',
+           'retrieval', 'bm25', 'Lists', 'lists']
 
 # %% ../nbs/0_foundations/02_data.ipynb #e7608d52
 import csv
@@ -36,7 +36,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from . import files
-from .checks import check_choice, check_number
+from .checks import check_choice, check_count, check_number
 
 # %% ../nbs/0_foundations/02_data.ipynb #b8d7e07e
 class Images(NamedTuple):
@@ -54,21 +54,13 @@ class Splits(NamedTuple):
     test: Any  # what a claim is judged on
 
 # %% ../nbs/0_foundations/02_data.ipynb #095cd40d
-def _count(name: str, value, low: int = 1) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name}: got {type(value).__name__}, want a whole number")
-    if value < low:
-        raise ValueError(f"{name}: got {value}, want a whole number of at least {low}")
-    return value
-
-
 def _generator(seed) -> torch.Generator:
-    return torch.Generator().manual_seed(_count("seed", seed, 0))
+    return torch.Generator().manual_seed(check_count("seed", seed, 0))
 
 
 def _parts(total: int, generator: torch.Generator, what: str = "images", **sizes: int) -> list[Tensor]:
     "Disjoint random row numbers out of `total`, one tensor a size."
-    wanted = sum(_count(name, size, 0) for name, size in sizes.items())
+    wanted = sum(check_count(name, size, 0) for name, size in sizes.items())
     if wanted > total:
         raise ValueError(f"{' + '.join(sizes)}: got {wanted} {what}, want at most {total}, as many as there are")
     return list(torch.randperm(total, generator=generator)[:wanted].split(list(sizes.values())))
@@ -151,7 +143,7 @@ class LatentClasses(NamedTuple):
     def sample(self, generator: torch.Generator, anchors: int = 256, positives: int = 1, candidates: int = 64) -> LatentSample:
         "Fresh anchors (B), positives (M an anchor) and candidates (N an anchor), on the generator's device, with the truth."
         for name, value in (("anchors", anchors), ("positives", positives), ("candidates", candidates)):
-            _count(name, value)
+            check_count(name, value)
         prior = self.prior.to(generator.device)
         drawn = torch.multinomial(prior, anchors * (1 + candidates), replacement=True, generator=generator).view(anchors, -1)
         own, others = drawn[:, 0], drawn[:, 1:]
@@ -171,12 +163,12 @@ def latent_classes(
 
     Raises `TypeError` or `ValueError` naming the argument. (The setting of Chuang et al. 2020, section 3.)
     """
-    _count("classes", classes, 2)
+    check_count("classes", classes, 2)
     share = torch.ones(classes) if prior is None else torch.as_tensor(prior, dtype=torch.float32)
     if share.shape != (classes,) or not (torch.isfinite(share) & (share > 0)).all():
         raise ValueError(f"prior: got {prior}, want {classes} numbers above 0, one a class")
     check_number("spread", spread, 0)
-    centres = torch.randn(classes, _count("dim", dim, 2), generator=_generator(seed))
+    centres = torch.randn(classes, check_count("dim", dim, 2), generator=_generator(seed))
     return LatentClasses(F.normalize(centres, dim=-1), share / share.sum(), spread)
 
 # %% ../nbs/0_foundations/02_data.ipynb #5d625cd6
@@ -210,12 +202,15 @@ def shifted_queries(
     The `relevant` documents of a query have the highest affinity + noise. The same seed with another shift is the same
     world otherwise. Raises `TypeError` or `ValueError` naming the argument.
     """
-    if _count("relevant", relevant) >= _count("documents", documents):
+    if check_count("relevant", relevant) >= check_count("documents", documents):
         raise ValueError(f"relevant: got {relevant}, want fewer than the {documents} documents")
     for name, value in (("noise", noise), ("shift", shift)):
         check_number(name, value, 0)
     generator = _generator(seed)
-    u, d = (F.normalize(torch.randn(n, _count("dim", dim), generator=generator), dim=1) for n in (_count("queries", queries), documents))
+    u, d = (
+        F.normalize(torch.randn(n, check_count("dim", dim), generator=generator), dim=1)
+        for n in (check_count("queries", queries), documents)
+    )
     u = u * dim**0.5  # now a dot product with a document has standard deviation 1
     merit = u @ d.T + noise * torch.randn(queries, documents, generator=generator)
     relevance = torch.zeros_like(merit, dtype=torch.bool).scatter(1, merit.topk(relevant).indices, True)
@@ -366,7 +361,7 @@ def inspect_file(
     return ("intact", contents) if hashlib.sha256(contents).hexdigest() == sha256 else ("damaged", b"")
 
 # %% ../nbs/0_foundations/02_data.ipynb #9c9682ba
-def _answers(url: str, seconds: float = 4.0) -> bool:
+def answers(url: str, seconds: float = 4.0) -> bool:
     "Whether a server answers at all; asked in a thread, because looking up its name has no time limit."
     heard = []
 
@@ -388,7 +383,7 @@ def _transfer(url: str, target: Path) -> None:
     if url.startswith("file:"):
         shutil.copyfile(urllib.request.url2pathname(urllib.parse.urlsplit(url).path), target)
         return
-    if not _answers(url):
+    if not answers(url):
         raise OSError("no answer")
     _pooch().HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=(5, 60))(url, str(target), None)
 

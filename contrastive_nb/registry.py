@@ -48,6 +48,8 @@ class Method:
     oracles: tuple = ()  # names of outside implementations in tests/oracles.py that it must equal
 
     def __post_init__(self):
+        if not isinstance(self.temperature, bool):  # by hand: an entry is read without torch, which the checks import
+            raise TypeError(f"temperature: got {type(self.temperature).__name__}, want True or False")
         if not re.fullmatch(r"[a-z][a-z0-9_]*", self.name):
             raise ValueError(f"name: got {self.name!r}, want small letters, digits and underscores")
         if not re.fullmatch(r"[\w.]+:\w+", self.function):

@@ -76,3 +76,9 @@ def target_shares(positives: Tensor, weights: Tensor | None, rows: Tensor, colum
     "(P,) share of each listed positive in its query's target: the weights, or ones, normalised over the row."
     weight = to_float64(torch.ones_like(rows, dtype=torch.float32) if weights is None else weights[rows, columns])
     return weight / sum_rows(weight, rows, positives)[rows]
+
+
+def unit(x: Tensor) -> Tensor:
+    "Vectors of length 1 along the last dimension; one that is shorter than 1e-12 has no direction: it becomes 0, and so does its gradient."
+    length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+    return x / torch.where(length > 1e-12, length, torch.inf)

@@ -24,9 +24,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .checks import check_choice, check_number
+from .checks import check_choice, check_count, check_flag, check_number
 from .devices import pick_device
-from .encoders import _whole
 from .pairs import Pairs
 from .rows import widen
 
@@ -358,9 +357,8 @@ def _same_everywhere(state: _State, tensors) -> None:
 
 # %% ../nbs/0_foundations/04_training.ipynb #9101f2cc
 def _checked(steps, lr, weight_decay, schedule, seed, precision, save_every) -> dict:
-    _whole("steps", steps), _whole("seed", seed, 0), _whole("save_every", save_every)
-    check_number("lr", lr, 0, open_low=True)
-    check_number("weight_decay", weight_decay, 0)
+    steps, seed, _ = check_count("steps", steps), check_count("seed", seed, 0), check_count("save_every", save_every)
+    lr, weight_decay = check_number("lr", lr, 0, open_low=True), check_number("weight_decay", weight_decay, 0)
     check_choice("schedule", schedule, SCHEDULES)
     check_choice("precision", precision, PRECISIONS)
     return {"steps": steps, "lr": lr, "weight_decay": weight_decay, "schedule": schedule, "seed": seed, "precision": precision}
@@ -413,6 +411,8 @@ def fit(
     CPU ends in the same bits. Raises `FloatingPointError` at a loss that is not finite, `ValueError` or `TypeError` for a
     wrong argument, a checkpoint of other settings, or pairs of the first step that do not pass their `check`.
     """
+    if progress is not None:
+        check_flag("progress", progress)
     settings = _checked(steps, lr, weight_decay, schedule, seed, precision, save_every)
     device, path = pick_device(device), None if checkpoint is None else Path(checkpoint)
     with accelerating(device, precision) as accelerator, _own_dice(device):

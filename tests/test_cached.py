@@ -176,6 +176,44 @@ def test_nested_inputs_are_cut_alike(inputs, encoder):
     assert all(torch.allclose(a, b, rtol=1e-12, atol=1e-12) for a, b in zip(want[:-1], ours[:-1], strict=True))
 
 
+@pytest.mark.parametrize("wrap", [
+    lambda t, x: (t,),
+    lambda t, x: (tuple(t),),
+    lambda t, x: ({"texts": t, "style": "plain"},),
+    lambda t, x: (t, x),
+    lambda t, x: ({"texts": t, "more": [x]},),
+])  # fmt: skip
+def test_texts_are_cut_like_tensors(wrap):
+    "An encoder of texts: each mini-batch brings its own texts, as many as it has rows, in lists and tuples alike."
+    sentences = [f"{'word ' * (i % 4)}number {i}" for i in range(N)]
+    model, x, seen = made(mlp).eval(), points(), []
+
+    def encode(texts, rows=None):
+        if isinstance(texts, dict):
+            assert texts.get("style", "plain") == "plain"
+            texts, rows = texts["texts"], texts.get("more", [None])[0]
+        assert rows is None or len(rows) == len(texts)
+        seen.append(list(texts))
+        return model(torch.tensor([[float(len(t)), *(t.count(c) for c in "wo 1")] for t in texts], dtype=torch.float64))
+
+    want = outcome(lambda: encode(sentences).square().sum(), [*model.parameters()])
+    seen.clear()
+    ours = outcome(lambda: cached(encode, *wrap(sentences, x), mini_batch=6).square().sum(), [*model.parameters()])
+    assert all(torch.allclose(a, b, rtol=1e-12, atol=1e-12) for a, b in zip(want[:-1], ours[:-1], strict=True))
+    first = [sentences[i : i + 6] for i in range(0, N, 6)]
+    assert seen[: len(first)] == first and sorted(seen[len(first) :]) == sorted(first)  # each once, and once more for the gradient
+
+
+def test_what_becomes_of_the_list_of_texts_does_not_matter():
+    model, sentences = made(mlp).eval(), [f"number {i}" for i in range(N)]
+    encode = lambda texts: model(torch.tensor([[float(len(t)), *(t.count(c) for c in "nu1 ")] for t in texts], dtype=torch.float64))
+    want = torch.autograd.grad(encode(sentences).square().sum(), [*model.parameters()])
+    loss = cached(encode, sentences, mini_batch=6).square().sum()
+    sentences[:] = ["other"] * N
+    ours = torch.autograd.grad(loss, [*model.parameters()])
+    assert all(torch.allclose(a, b, rtol=1e-12, atol=1e-14) for a, b in zip(want, ours, strict=True))
+
+
 def test_methods_and_partials_are_encoders():
     model, x = made(mlp).eval(), points()
     for encoder in (model.forward, partial(model), partial(lambda m, x: m(x), model)):
@@ -416,10 +454,13 @@ def test_random_numbers_that_cannot_be_replayed_are_refused():
     (mlp(), (points(),), dict(mini_batch=True), TypeError, "mini_batch: got bool"),
     (3, (points(),), {}, TypeError, "encoder: got int"),
     (mlp(), (), {}, TypeError, "inputs: got none"),
-    (mlp(), (["a", "b"],), {}, TypeError, "inputs: got list"),
+    (mlp(), ([1, 2],), {}, TypeError, "inputs: got list, want a tensor with a row an item, a list of texts"),
+    (mlp(), ("a text",), {}, TypeError, "inputs: got str"),
+    (mlp(), (points(), ["a", "b"]), {}, ValueError, "inputs: got 2 and 20 rows"),
+    (mlp(), ({"texts": ["a", "b"], "more": ["c"]},), {}, ValueError, "inputs: got 1 and 2 rows"),
     (mlp(), (torch.tensor(1.0),), {}, TypeError, "inputs: got Tensor"),
-    (mlp(), (points(), points(rows=3)), {}, ValueError, "inputs: got tensors of 3 and 20 rows"),
-    (mlp(), ({"a": points(), "b": (points(rows=4),)},), {}, ValueError, "inputs: got tensors of 4 and 20 rows"),
+    (mlp(), (points(), points(rows=3)), {}, ValueError, "inputs: got 3 and 20 rows"),
+    (mlp(), ({"a": points(), "b": (points(rows=4),)},), {}, ValueError, "inputs: got 4 and 20 rows"),
     (lambda x: x.sum(1), (points(),), {}, ValueError, r"encoder: gave shape \(20,\)"),
     (lambda x: x.sum(), (points(),), {}, ValueError, r"encoder: gave shape \(\)"),
     (lambda x: x[:-1], (points(),), {}, ValueError, r"encoder: gave shape \(19, 5\) for a mini-batch of 20"),

@@ -72,7 +72,7 @@ def test_a_part_may_be_empty():
     "arguments, error, message",
     [
         (dict(train=1001), ValueError, r"train \+ valid \+ test: got 1798 images, want at most 1797"),
-        (dict(valid=-1), ValueError, "valid: got -1, want a whole number of at least 0"),
+        (dict(valid=-1), ValueError, "valid: got -1, want a whole number from 0 on"),
         (dict(test=2.0), TypeError, "test: got float, want a whole number"),
         (dict(seed=True), TypeError, "seed: got bool"),
         (dict(seed=-1), ValueError, "seed: got -1"),
@@ -161,7 +161,7 @@ def test_the_mixture_identity_holds_in_standard_errors(seed):
 @pytest.mark.parametrize(
     "arguments, error, message",
     [
-        (dict(classes=1), ValueError, "classes: got 1, want a whole number of at least 2"),
+        (dict(classes=1), ValueError, "classes: got 1, want a whole number from 2 on"),
         (dict(classes=3, prior=[1, 1]), ValueError, r"prior: got \[1, 1\], want 3 numbers above 0"),
         (dict(classes=2, prior=[1, 0]), ValueError, "prior: got"),
         (dict(classes=2, prior=[1, float("nan")]), ValueError, "prior: got"),
@@ -476,7 +476,7 @@ def test_a_name_server_that_never_answers_is_not_waited_for(make, monkeypatch):
 
     gone = threading.Event()
     monkeypatch.setattr(requests, "head", lambda *_, **__: gone.wait(30))
-    monkeypatch.setattr(data, "_answers", functools.partial(data._answers, seconds=0.2))
+    monkeypatch.setattr(data, "answers", functools.partial(data.answers, seconds=0.2))
     with pytest.raises(data.DataUnavailable, match="no answer"):
         data.load("tiny", store=make())
     gone.set()

@@ -8,15 +8,19 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from contrastive_nb.objectives import info_nce
 from contrastive_nb.pairs import (
     SIMILARITIES,
     Pairs,
+    cross,
     exclude,
     flip,
     from_labels,
     from_relevance,
     in_batch,
+    join,
     similarity_matrix,
+    stack,
     two_views,
     views,
     with_queue,
@@ -31,6 +35,10 @@ A, B, C = normal(4, 3), normal(4, 3, seed=1), normal(4, 3, seed=2)
 QUEUE, OWN = normal(5, 3, seed=3), normal(4, 2, 3, seed=4)
 LABELS = torch.tensor([0, 1, 0, 2])
 TARGET = torch.tensor([2, 0, 0, 1])
+HARD_MASK = torch.tensor([[True, True], [True, False], [False, False], [False, True]])
+QUEUE_MASK = torch.tensor([True, False, True, True, False])
+JUDGED, REFUSED = torch.rand(4, 5, generator=torch.Generator().manual_seed(5)) < 0.3, torch.zeros(4, 5, dtype=torch.bool)
+REFUSED[:, 2:] = ~JUDGED[:, 2:]
 RELEVANCE = torch.tensor([[2, 0, 1], [0, 0, 0], [1, 3, 1]])
 
 
@@ -40,7 +48,7 @@ def similar(a, b, similarity: str) -> float:
     dot, length = sum(x * y for x, y in zip(a, b, strict=True)), lambda v: math.sqrt(sum(x * x for x in v))
     return {
         "dot": lambda: dot,
-        "cosine": lambda: dot / (length(a) * length(b)),
+        "cosine": lambda: dot / (length(a) * length(b)) if length(a) * length(b) else 0.0,
         "neg_euclidean": lambda: -length([x - y for x, y in zip(a, b, strict=True)]),
     }[similarity]()
 
@@ -50,6 +58,10 @@ def looped(queries, keys, positive, negative, similarity: str) -> Pairs:
     scores = [[similar(q, k, similarity) for k in keys[i]] for i, q in enumerate(queries)]
     kinds = [torch.tensor([[bool(kind(i, j)) for j in range(len(row))] for i, row in enumerate(scores)]) for kind in (positive, negative)]
     return Pairs(torch.tensor(scores, dtype=torch.float64), *kinds)
+
+
+def zeroed(keys, mask):
+    return torch.stack([torch.where(there, key, 0.0) for key, there in zip(keys.flatten(0, -2), mask.flatten(), strict=True)]).view_as(keys)
 
 
 def definitions(similarity: str) -> dict:
@@ -76,6 +88,50 @@ def definitions(similarity: str) -> dict:
         "in_batch, target": (
             in_batch(A, B[:3], QUEUE, target=TARGET, **s),
             looped([*A], [[*B[:3], *QUEUE]] * 4, lambda i, j: j == [2, 0, 0, 1][i], lambda i, j: j != [2, 0, 0, 1][i], similarity),
+        ),
+        "in_batch, shared hard, some missing": (
+            in_batch(A, B, QUEUE, hard_mask=QUEUE_MASK, **s),
+            looped(
+                [*A], [[*B, *zeroed(QUEUE, QUEUE_MASK)]] * 4, diagonal, lambda i, j: i != j and (j < 4 or QUEUE_MASK[j - 4]), similarity
+            ),
+        ),
+        "in_batch, own hard, some missing": (
+            in_batch(A, B, OWN, hard_mask=HARD_MASK, **s),
+            looped(
+                [*A],
+                [[*B, *zeroed(OWN, HARD_MASK)[i]] for i in range(4)],
+                diagonal,
+                lambda i, j: i != j and (j < 4 or HARD_MASK[i, j - 4]),
+                similarity,
+            ),
+        ),
+        "with_queue, extra, some missing": (
+            with_queue(A, B, QUEUE, extra=OWN, extra_mask=HARD_MASK, **s),
+            looped(
+                [*A],
+                [[B[i], *QUEUE, *zeroed(OWN, HARD_MASK)[i]] for i in range(4)],
+                first,
+                lambda i, j: j > 0 and (j < 6 or HARD_MASK[i, j - 6]),
+                similarity,
+            ),
+        ),
+        "cross": (
+            cross(A, QUEUE, JUDGED, **s),
+            looped([*A], [[*QUEUE]] * 4, lambda i, j: JUDGED[i, j], lambda i, j: not JUDGED[i, j], similarity),
+        ),
+        "cross, three kinds": (
+            cross(A, QUEUE, JUDGED, REFUSED, **s),
+            looped([*A], [[*QUEUE]] * 4, lambda i, j: JUDGED[i, j], lambda i, j: REFUSED[i, j], similarity),
+        ),
+        "from_labels, ignore": (
+            from_labels(A, LABELS, ignore=2, **s),
+            looped(
+                [*A],
+                [[*A]] * 4,
+                lambda i, j: i != j and 2 not in (LABELS[i], LABELS[j]) and LABELS[i] == LABELS[j],
+                lambda i, j: 2 not in (LABELS[i], LABELS[j]) and LABELS[i] != LABELS[j],
+                similarity,
+            ),
         ),
         "with_queue": (with_queue(A, B, QUEUE, **s), looped([*A], queued, first, later, similarity)),
         "with_queue, extra": (with_queue(A, B, QUEUE, extra=OWN, **s), looped([*A], mixed, first, later, similarity)),
@@ -191,6 +247,28 @@ ERRORS = [
     (lambda: with_queue(A, B, QUEUE, extra=QUEUE), ValueError, r"extra: got shape \(5, 3\), want 3 dimensions"),
     (lambda: with_queue(A, B, QUEUE, extra=OWN[:2]), ValueError, "extra: got 2 rows, want 4, as query has"),
     (lambda: with_queue(A, B, QUEUE, similarity="cos"), ValueError, "similarity: got 'cos'"),
+    (lambda: in_batch(A, B, OWN, hard_mask=HARD_MASK.double()), TypeError, "hard_mask: got torch.float64, want a bool tensor"),
+    (lambda: in_batch(A, B, OWN, hard_mask=HARD_MASK[:3]), ValueError, r"hard_mask: got shape \(3, 2\), want \(4, 2\), the rows of hard"),
+    (lambda: in_batch(A, B, QUEUE, hard_mask=HARD_MASK), ValueError, r"hard_mask: got shape \(4, 2\), want \(5,\), the rows of hard"),
+    (lambda: in_batch(A, B, hard_mask=HARD_MASK), ValueError, "hard_mask: got a mask and no hard"),
+    (lambda: in_batch(A, B, OWN, hard_mask=HARD_MASK.to("meta")), ValueError, "hard_mask: got device meta, want cpu, where hard is"),
+    (lambda: with_queue(A, B, QUEUE, extra_mask=HARD_MASK), ValueError, "extra_mask: got a mask and no extra"),
+    (lambda: with_queue(A, B, QUEUE, extra=OWN, extra_mask=HARD_MASK[0]), ValueError, r"extra_mask: got shape \(2,\), want \(4, 2\)"),
+    (lambda: cross(A, NARROW, JUDGED), ValueError, "key: got 2 features, want 3, as query has"),
+    (lambda: cross(A, QUEUE, JUDGED[:3]), ValueError, r"positives: got shape \(3, 5\), want \(4, 5\), the shape of scores"),
+    (lambda: cross(A, QUEUE, JUDGED.int()), TypeError, "positives: got torch.int32, want a bool tensor"),
+    (lambda: cross(A, QUEUE, JUDGED, [1]), TypeError, "negatives: got list, want a bool tensor"),
+    (lambda: cross(A, QUEUE, JUDGED, weights=JUDGED), TypeError, "weights: got dtype torch.bool"),
+    (lambda: join(), ValueError, "pairs: got none, want one or more to join"),
+    (lambda: join(in_batch(A, B), A), TypeError, r"pairs\[1\]: got Tensor, want Pairs"),
+    (
+        lambda: join(in_batch(A, B), in_batch(SHORT, SHORT)),
+        ValueError,
+        r"pairs\[1\]: got shape \(3, 3\), want 4 queries, as pairs\[0\] has",
+    ),
+    (lambda: stack(in_batch(A, B), in_batch(SHORT, SHORT)), ValueError, r"pairs\[1\]: got shape \(3, 3\), want 4 keys, as pairs\[0\] has"),
+    (lambda: stack(in_batch(A, B), in_batch(SINGLE, SINGLE)), TypeError, r"pairs\[1\].scores: got dtype torch.float32, want torch.float64"),
+    (lambda: from_labels(A, LABELS, ignore=1.5), TypeError, "ignore: got float, want a whole number"),
     (lambda: from_labels(WHOLE, LABELS), TypeError, "z: got dtype torch.int64"),
     (lambda: from_labels(A, [0, 1, 0, 2]), TypeError, "labels: got list, want a tensor of integers"),
     (lambda: from_labels(A, LABELS.double()), TypeError, "labels: got torch.float64"),
@@ -226,6 +304,7 @@ BUILDERS = {
     "in_batch, own hard": (lambda a, b, c, **k: in_batch(a, b, c[:, None], **k)),
     "with_queue": (lambda a, b, c, **k: with_queue(a, b, c, **k)),
     "with_queue, extra": (lambda a, b, c, **k: with_queue(a, b, c, extra=c[:, None], **k)),
+    "cross": (lambda a, b, c, **k: cross(a, b, JUDGED[:, :4], **k)),
     "from_labels": (lambda a, b, c, **k: from_labels(a, LABELS, **k)),
 }
 one_builder = pytest.mark.parametrize("build", BUILDERS.values(), ids=BUILDERS)
@@ -242,7 +321,7 @@ def test_gradcheck(build, similarity):
     assert torch.autograd.gradcheck(scores, [x.clone().requires_grad_() for x in (A, B, C)])
 
 
-@pytest.mark.parametrize("name", ["in_batch", "in_batch, hard", "in_batch, own hard", "with_queue", "with_queue, extra"])
+@pytest.mark.parametrize("name", ["in_batch", "in_batch, hard", "in_batch, own hard", "with_queue", "with_queue, extra", "cross"])
 @one_similarity
 def test_detach_key_sends_nothing_into_keys(name, similarity):
     weight = normal(4, 9, seed=8)
@@ -253,7 +332,7 @@ def test_detach_key_sends_nothing_into_keys(name, similarity):
         return torch.autograd.grad((scores * weight[:, : scores.shape[1]]).sum(), z, allow_unused=True)
 
     (query, key, other), detached = slopes(False), slopes(True)
-    assert key.abs().sum() > 0 and (other is None) == (name == "in_batch")
+    assert key.abs().sum() > 0 and (other is None) == (name in ("in_batch", "cross"))
     assert torch.equal(detached[0], query) and detached[1:] == (None, None)
 
 
@@ -331,6 +410,95 @@ def test_no_items_give_empty_pairs():
     none = A[:0]
     for pairs in (two_views(none, none), in_batch(none, none), with_queue(none, none, QUEUE), from_labels(none, LABELS[:0])):
         assert pairs.scores.shape[0] == 0 and pairs.check() is pairs
+
+
+# ---- missing keys, empty vectors, more keys, more queries --------------------------------------------------------------------------
+
+
+@one_similarity
+@pytest.mark.parametrize("fill", [math.nan, math.inf, -math.inf, 1e30])
+@pytest.mark.parametrize("where", ["own", "shared", "extra"])
+def test_a_key_that_a_mask_takes_out_reaches_neither_loss_nor_gradient(where, fill, similarity):
+    "Queries with 2, 1, 0 and 1 keys of their own: the loss and the slopes are those without the padding, whatever stands there."
+
+    def loss_and_slopes(value):
+        keys, mask = (QUEUE, QUEUE_MASK) if where == "shared" else (OWN, HARD_MASK)
+        z = [x.clone().requires_grad_() for x in (A, B, torch.where(mask[..., None], keys, value))]
+        if where == "extra":
+            pairs = with_queue(*z[:2], QUEUE, extra=z[2], extra_mask=mask, similarity=similarity)
+        else:
+            pairs = in_batch(*z, hard_mask=mask, similarity=similarity)
+        loss = info_nce(*pairs.check(), temperature=0.5)
+        return loss, torch.autograd.grad(loss, z)
+
+    loss, slopes = loss_and_slopes(fill)
+    assert torch.isfinite(loss) and all(torch.isfinite(slope).all() for slope in slopes)
+    same, want = loss_and_slopes(1.0)
+    assert loss == same and all(torch.equal(*pair) for pair in zip(slopes, want, strict=True))
+    assert (slopes[2][~(QUEUE_MASK if where == "shared" else HARD_MASK)] == 0).all() and slopes[2].abs().sum() > 0
+
+
+def test_queries_with_two_one_and_no_hard_negatives_have_the_losses_of_their_own_lists():
+    got = info_nce(*in_batch(A, B, OWN, hard_mask=HARD_MASK), temperature=0.5, reduction="none")
+    for i, there in enumerate(HARD_MASK):
+        alone = in_batch(A[i : i + 1], B, OWN[i : i + 1, there], target=torch.tensor([i]))
+        assert torch.allclose(info_nce(*alone, temperature=0.5), got[i], rtol=1e-13)
+
+
+def test_exclude_cannot_undo_a_key_that_is_nan():
+    query, key = A.clone().requires_grad_(), torch.where(torch.arange(4)[:, None] == 2, math.nan, B)
+    pairs = in_batch(query[:2], key, target=torch.tensor([0, 1]))
+    loss = info_nce(*exclude(pairs, ~torch.isfinite(pairs.scores)), temperature=0.5)
+    assert torch.isfinite(loss) and torch.autograd.grad(loss, query)[0][:2].isnan().all()
+    assert "cannot undo a key that is NaN" in exclude.__doc__
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+@pytest.mark.parametrize("length", [0.0, 1e-30])
+def test_an_embedding_without_a_direction_has_cosine_0_and_no_gradient(dtype, length):
+    z = A.to(dtype, copy=True)
+    z[1] = length
+    z.requires_grad_()
+    pairs = two_views(z, B.to(dtype))
+    (slope,) = torch.autograd.grad(info_nce(*pairs, temperature=0.1), z)
+    assert (pairs.scores[1] == 0).all() and (slope[1] == 0).all()
+    assert torch.isfinite(slope).all() and 0 < slope.abs().max() < 100
+
+
+def test_a_short_embedding_keeps_its_direction_and_a_nan_shows():
+    z = A * 1e-9
+    assert torch.allclose(in_batch(z, B).scores, in_batch(A, B).scores, rtol=1e-12)
+    assert in_batch(A * math.nan, B).scores.isnan().all()
+    torch.testing.assert_close(similarity_matrix(A, B), torch.nn.functional.normalize(A) @ torch.nn.functional.normalize(B).T)
+
+
+def test_labels_of_minus_one_are_a_class_unless_they_are_ignored():
+    labels = torch.tensor([0, -1, 0, -1])
+    assert from_labels(A, labels).positives[1].tolist() == [False, False, False, True]
+    pairs = from_labels(A, labels, ignore=-1)
+    assert torch.equal(pairs.positives | pairs.negatives, torch.tensor([[0, 0, 1, 0], [0] * 4, [1, 0, 0, 0], [0] * 4]).bool())
+    assert not from_labels(A, torch.full((4,), -1), ignore=-1).negatives.any()
+
+
+def test_join_puts_keys_side_by_side():
+    plain, more = in_batch(A, B), cross(A, QUEUE, JUDGED, REFUSED, normal(4, 5).abs())
+    got = join(plain, more, plain)
+    for part, a, b in zip(got[:3], plain, more, strict=False):
+        assert torch.equal(part, torch.cat([a, b, a], 1))
+    assert torch.equal(got.weights, torch.cat([torch.ones(4, 4), more.weights, torch.ones(4, 4)], 1)) and got.check() is got
+    shared = join(plain, cross(A, QUEUE, torch.zeros(4, 5, dtype=torch.bool)))
+    assert shared.weights is None and all(torch.allclose(a, b) for a, b in zip(shared[:3], in_batch(A, B, QUEUE)[:3], strict=True))
+
+
+def test_stack_asks_more_queries():
+    plain = in_batch(A, B)
+    got = stack(plain, flip(plain))
+    one, other = (info_nce(*pairs, temperature=0.5) for pairs in (plain, flip(plain)))
+    assert got.weights is None and got.scores.shape == (8, 4)
+    assert torch.allclose(info_nce(*got, temperature=0.5), (one + other) / 2, rtol=1e-14)
+    weighted = stack(plain, plain._replace(weights=plain.scores.abs()))
+    assert torch.equal(weighted.weights, torch.cat([torch.ones(4, 4), plain.scores.abs()]))
+    assert all(part is None or torch.equal(part, other) for part, other in zip(stack(plain), plain, strict=True))
 
 
 # ---- exclude, flip, check ----------------------------------------------------------------------------------------------------------

@@ -449,7 +449,7 @@ BAD = [
     (dict(ids=LABELS, key_ids=LABELS[:3]), ValueError, "key_ids: got shape"),
     (dict(exclude_self=True), ValueError, "exclude_self: got no ids"),
     (dict(chunk=0), ValueError, "chunk: got 0"),
-    (dict(chunk=2.0), ValueError, "chunk: got 2.0"),
+    (dict(chunk=2.0), TypeError, "chunk: got float, want a whole number"),
     (dict(similarity="neg_euclidean"), ValueError, "similarity: got"),
     (dict(reduction="average"), ValueError, "reduction: got"),
     (dict(products="float16"), ValueError, "products: got"),

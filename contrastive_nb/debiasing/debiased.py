@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .. import objective
-from ..checks import check_number
+from ..checks import check_flag, check_number
 from ..rows import list_pairs, present, row_logsumexp, sum_rows, target_shares, to_float64
 
 # %% ../../nbs/3_debiasing/01_debiased.ipynb #fe05942d
@@ -58,8 +58,8 @@ def debiased_nce(
     Where the estimate falls below N e^(lowest / t) it is held there and passes no gradient to the negatives.
     Raises `TypeError` or `ValueError` naming the argument. (Chuang et al. 2020, eq. 6 to 8.)
     """
-    check_number("prior", prior, 0, 1, open_high=True)
-    check_number("lowest", lowest, -math.inf)
+    check_flag("check", check)
+    prior, lowest = check_number("prior", prior, 0, 1, open_high=True), check_number("lowest", lowest, -math.inf)
     return objective.of_pairs(
         _debiased,
         scores,

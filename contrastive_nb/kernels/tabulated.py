@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .. import objective
-from ..checks import check_choice, check_number
+from ..checks import check_flag, check_number
 from ..rows import list_pairs, present, to_float64
 
 # %% ../../nbs/9_scaling/01_fast_mw.ipynb #48336120
@@ -226,6 +226,7 @@ def meet(
     below: bool = True,  # True: those scores are the ones subtracted (positives); False: the ones subtracted from (negatives)
 ) -> Tensor:  # (nodes, 3) value, slope and curvature by cells
     "The function x -> sum_i w_i softplus((x - p_i)/t), tabulated at the nodes; with `below=False`, p -> sum_j w_j softplus((x_j - p)/t)."
+    check_flag("below", below)
     mirror = weights.new_tensor([1.0, -1.0, 1.0])
     if not below:  # the same on the mirrored axis
         return meet((weights * mirror).flip(0), grid).flip(0) * mirror
@@ -452,6 +453,6 @@ def all_pairs_square(
     With `hinge=False` the mean of (margin + s_n - s_p)^2 in O(n). Pools over all rows as `mw` does. Without any positive or any
     negative the loss is 0. Raises `TypeError` or `ValueError` naming the argument. (Rust & Hocking 2023, section 3, as means.)
     """
-    check_number("margin", margin, 0)
-    check_choice("hinge", hinge, (True, False))
+    check_flag("hinge", hinge)
+    margin = check_number("margin", margin, 0)
     return objective.of_pairs(_squared, scores, positives, negatives, weights, reduction=reduction, check=check, margin=margin, hinge=hinge)

@@ -12,8 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..checks import check_floating, check_like, check_number
-from ..encoders import _whole
+from ..checks import check_count, check_floating, check_like, check_number
 from ..rows import autocast_off, widen
 
 # %% ../../nbs/2_hard_negatives/01_mochi.ipynb #aa3109af
@@ -23,8 +22,8 @@ def _check_mix(query, queue, hardest, mixed, query_mixed, generator) -> None:
     check_like("queue", queue, "query", query)
     if queue.shape[1] != query.shape[1]:
         raise ValueError(f"queue: got {queue.shape[1]} features, want {query.shape[1]}, as query has")
-    _whole("mixed", mixed, 0), _whole("query_mixed", query_mixed, 0)
-    if _whole("hardest", hardest) > len(queue):
+    check_count("mixed", mixed, 0), check_count("query_mixed", query_mixed, 0)
+    if check_count("hardest", hardest) > len(queue):
         raise ValueError(f"hardest: got {hardest}, want at most {len(queue)}, the keys in the queue")
     if mixed and hardest < 2:
         raise ValueError(f"hardest: got {hardest}, want 2 or more where pairs are mixed")
@@ -93,7 +92,7 @@ class Queue(nn.Module):
         dim: int,  # numbers a key
     ):
         super().__init__()
-        self.register_buffer("store", torch.zeros(_whole("size", size), _whole("dim", dim)))
+        self.register_buffer("store", torch.zeros(check_count("size", size), check_count("dim", dim)))
         self.register_buffer("pushed", torch.zeros((), dtype=torch.int64))  # all keys that ever came
 
     @property

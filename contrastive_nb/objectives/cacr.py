@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .. import objective
-from ..checks import check_choice, check_number
+from ..checks import check_flag, check_number
 from ..rows import present
 
 # %% ../../nbs/1_objectives/07_cacr.ipynb #eb613cc3
@@ -51,9 +51,8 @@ def cacr(
     Raises `TypeError` or `ValueError` naming the argument. (Zheng et al. 2023; official code, small_scale_experiments.)
     """
     strengths = {"alpha": alpha, "beta": beta, "tau_pos": tau_pos, "tau_neg": tau_neg}
-    for name, value in strengths.items():
-        check_number(name, value, 0)
-    check_choice("detach_weights", detach_weights, (False, True))
+    strengths = {name: check_number(name, value, 0) for name, value in strengths.items()}
+    check_flag("detach_weights", detach_weights)
     options = strengths | {"detach": detach_weights}
     return objective.of_pairs(_attract_and_repel, scores, positives, negatives, weights, reduction=reduction, check=check, **options)
 

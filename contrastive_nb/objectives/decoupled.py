@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from .. import objective
-from ..checks import check_floating, check_like, check_number, check_pairs
+from ..checks import check_flag, check_floating, check_like, check_number, check_pairs
 from ..rows import autocast_off, list_pairs, present, row_logsumexp, sum_rows, target_shares, to_float64, widen
 
 # %% ../../nbs/1_objectives/04_decoupled.ipynb #793280d3
@@ -59,6 +59,7 @@ def decoupled_nce(
     Not bounded below. A query without a positive or without a negative is left out.
     Raises `TypeError` or `ValueError` naming the argument. (Yeh et al. 2022; the official code, loss/dcl.py.)
     """
+    check_flag("check", check)
     check_floating("scores", scores, (2,))
     _check_pull(pull, scores)
     return objective.of_pairs(

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .. import objective
-from ..checks import check_number
+from ..checks import check_count, check_number
 from ..rows import present, to_float64
 
 # %% ../../nbs/1_objectives/08_groco.ipynb #55607dfc
@@ -86,10 +86,7 @@ def groco(
     a negative is left out. Waits for the device. Raises `TypeError` or `ValueError` naming the argument.
     (Shvetsova et al. 2023; Petersen et al. 2022.)
     """
-    if isinstance(top_k, bool) or not isinstance(top_k, int):
-        raise TypeError(f"top_k: got {type(top_k).__name__}, want a whole number")
-    check_number("top_k", top_k, 1)
-    check_number("steepness", steepness, 0, open_low=True)
+    top_k, steepness = check_count("top_k", top_k), check_number("steepness", steepness, 0, open_low=True)
     return objective.of_pairs(
         _group_order, scores, positives, negatives, weights, reduction=reduction, check=check, top_k=top_k, steepness=steepness
     )

@@ -12,12 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..checks import REDUCTIONS, check_choice, check_floating, check_like, check_number
+from ..checks import REDUCTIONS, check_choice, check_flag, check_floating, check_like, check_number
 from ..rows import autocast_off, widen
 
 # %% ../../nbs/1_objectives/03_noise_contrast.ipynb #4dcfd488
 def _log_ratios(data_log_ratio, noise_log_ratio, check: bool) -> None:
     "Raise unless both are lists of log-ratios that fit together; the values are looked at only with `check`."
+    check_flag("check", check)
     for name, x in (("data_log_ratio", data_log_ratio), ("noise_log_ratio", noise_log_ratio)):
         check_floating(name, x, (1,))
         if not len(x):

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .. import objective
-from ..checks import check_choice, check_number
+from ..checks import check_choice, check_count, check_number
 from ..kernels.pairwise import row_losses
 
 # %% ../../nbs/1_objectives/09_ranknet_ranklist.ipynb #43f7c97b
@@ -98,10 +98,8 @@ def ranklist(
     (After Naini, Diaz & Busso 2025; their equations were not seen.)
     """
     check_choice("form", form, ("softmax", "pairs"))
-    if skips is not None and (isinstance(skips, bool) or not isinstance(skips, int) or skips < 1):
-        raise ValueError(f"skips: got {skips!r}, want a whole number from 1 on, or None")
-    check_number("margin", margin, 0)
-    check_number("decay", decay, 0, 1, open_low=True)
+    skips = None if skips is None else check_count("skips", skips)
+    margin, decay = check_number("margin", margin, 0), check_number("decay", decay, 0, 1, open_low=True)
     options = {"form": form, "skips": skips, "margin": margin, "decay": decay}
     return objective.of_lists(_ranklist, scores, relevance, mask, reduction=reduction, check=check, **options)
 

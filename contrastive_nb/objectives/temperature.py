@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..checks import check_floating, check_pairs, check_temperature, check_values
+from ..checks import check_flag, check_floating, check_labels, check_pairs, check_temperature, check_values
 from ..rows import autocast_off, present, row_logsumexp, to_float64, widen
 
 # %% ../../nbs/1_objectives/02_temperature.ipynb #2228ca38
@@ -27,8 +27,9 @@ def relative_penalty(
 
     Raises `TypeError` or `ValueError` naming the argument. (Wang & Liu 2021, eq. 5.)
     """
+    check_flag("check", check)
     check_pairs(scores, positives, negatives, weights)
-    check_temperature(temperature, scores, check=check)
+    temperature = check_temperature(temperature, scores, check=check)
     if check:
         check_values(scores, positives, negatives, weights)
     with autocast_off(scores):
@@ -67,10 +68,7 @@ def tolerance(
     Raises `TypeError` or `ValueError` naming the argument. (Wang & Liu 2021, eq. 11.)
     """
     check_floating("z", z, (2,))
-    if not isinstance(labels, Tensor) or labels.is_floating_point() or labels.is_complex():
-        raise TypeError(f"labels: got {labels.dtype if isinstance(labels, Tensor) else type(labels).__name__}, want a tensor of integers")
-    if labels.shape != z.shape[:1]:
-        raise ValueError(f"labels: got shape {tuple(labels.shape)}, want ({len(z)},): one label a row of z")
+    check_labels("labels", labels, "z", z, device=False)
     z, which = F.normalize(to_float64(z.detach())), labels.unique(return_inverse=True)[1].to(z.device)
     sizes = torch.bincount(which)
     sums = z.new_zeros(len(sizes), z.shape[1]).index_add(0, which, z)

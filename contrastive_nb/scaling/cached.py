@@ -15,36 +15,48 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ..checks import check_number
+from ..checks import check_count, check_flag
 
 # %% ../../nbs/9_scaling/03_cached.ipynb #70d645d1
+def _are_texts(x) -> bool:
+    "A list or tuple of texts, which has a row an item as a tensor has; a named tuple is a nest, whatever it holds."
+    return isinstance(x, (tuple, list)) and not hasattr(x, "_fields") and len(x) > 0 and all(isinstance(text, str) for text in x)
+
+
+def _has_rows(x) -> bool:
+    return isinstance(x, Tensor) and x.dim() > 0 or _are_texts(x)
+
+
 def _leaves(nest) -> list:
-    "Everything in nested dicts, tuples and lists, one after the other."
+    "Everything in nested dicts, tuples and lists, one after the other; texts stay together."
     if isinstance(nest, Mapping):
         nest = nest.values()
-    elif not isinstance(nest, (tuple, list)):
+    elif not isinstance(nest, (tuple, list)) or _are_texts(nest):
         return [nest]
     return [leaf for part in nest for leaf in _leaves(part)]
 
 
 def _rows(nest, start: int, stop: int):
-    "The same nest, made anew, with these rows of each tensor; numbers, texts and tensors without dimensions stay as they are."
+    "The same nest, made anew, with these rows of all that has rows; numbers, one text and tensors without dimensions stay as they are."
+    if _has_rows(nest):
+        return nest[start:stop]
     if isinstance(nest, Mapping):
         return {key: _rows(part, start, stop) for key, part in nest.items()}
     if isinstance(nest, (tuple, list)):
         parts = [_rows(part, start, stop) for part in nest]
         return type(nest)(*parts) if hasattr(nest, "_fields") else type(nest)(parts)
-    return nest[start:stop] if isinstance(nest, Tensor) and nest.dim() else nest
+    return nest
 
 
 def _count(inputs: tuple) -> int:
-    rows = {len(x) for x in _leaves(inputs) if isinstance(x, Tensor) and x.dim()}
+    rows = {len(x) for each in inputs for x in _leaves(each) if _has_rows(x)}
     if not rows:
-        raise TypeError(
-            f"inputs: got {', '.join(type(x).__name__ for x in inputs) or 'none'}, want a tensor with a row an item, or a nest of them"
-        )
+        got = ", ".join(type(x).__name__ for x in inputs) or "none"
+        raise TypeError(f"inputs: got {got}, want a tensor with a row an item, a list of texts, or a nest of them")
     if len(rows) > 1:
-        raise ValueError(f"inputs: got tensors of {' and '.join(map(str, sorted(rows)))} rows, want as many in each, one an item")
+        raise ValueError(
+            f"inputs: got {' and '.join(map(str, sorted(rows)))} rows, want as many in each tensor and list of texts, one an item"
+        )
     return rows.pop()
 
 # %% ../../nbs/9_scaling/03_cached.ipynb #f9957aa3
@@ -125,9 +137,7 @@ def _marks(modules: nn.ModuleList, inputs: tuple) -> list[Tensor]:
 def _check(encoder, mini_batch) -> None:
     if not callable(encoder):
         raise TypeError(f"encoder: got {type(encoder).__name__}, want a module or a function")
-    if isinstance(mini_batch, bool) or not isinstance(mini_batch, int):
-        raise TypeError(f"mini_batch: got {type(mini_batch).__name__}, want a whole number")
-    check_number("mini_batch", mini_batch, 1)
+    check_count("mini_batch", mini_batch)
 
 
 def _embeddings(z, rows: int) -> Tensor:
@@ -140,7 +150,7 @@ def _embeddings(z, rows: int) -> Tensor:
 # %% ../../nbs/9_scaling/03_cached.ipynb #bdafdf7e
 def cached(
     encoder: Callable,  # a module, or a function around some: one or more inputs of n rows -> embeddings (n, d)
-    *inputs,  # tensors with a row an item, or dicts, tuples and lists of them; what has no rows goes along as it is
+    *inputs,  # tensors with a row an item, lists of texts, or dicts, tuples and lists of them; what has no rows goes along as it is
     mini_batch: int = 64,  # rows whose activations are in memory at one time
     mini_batch_statistics: bool = False,  # let BatchNorm in training see a mini-batch in place of the batch
 ) -> Tensor:  # (N, d), with its place in the graph
@@ -151,13 +161,17 @@ def cached(
     of a `torch.Generator` that the encoder holds. Raises `TypeError` or `ValueError` naming the argument; `RuntimeError` if weights,
     buffers, inputs or modes are not in the backward pass what they were. (Gao et al. 2021, section 3; Chen et al. 2016.)
     """
+    check_flag("mini_batch_statistics", mini_batch_statistics)
     _check(encoder, mini_batch)
     count, modules = _count(inputs), _modules(encoder)
+    inputs = tuple(
+        _rows(x, 0, count) for x in inputs
+    )  # lists of its own: what becomes of the caller's until the backward pass does not matter
     again = _Again(modules, inputs, _norms(modules, mini_batch_statistics))
     marks = _marks(modules, inputs)
 
     def one(marks, start, stop):
-        return _embeddings(encoder(*_rows(inputs, start, stop)), stop - start)
+        return _embeddings(encoder(*(_rows(x, start, stop) for x in inputs)), stop - start)
 
     spans = [(start, min(start + mini_batch, count)) for start in range(0, max(count, 1), mini_batch)]
     parts = [checkpoint(one, marks, *span, use_reentrant=False, context_fn=lambda: (nullcontext(), again)) for span in spans]

@@ -14,11 +14,20 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .. import objective
-from ..checks import REDUCTIONS, check_choice, check_temperature
+from contrastive_nb.checks import (
+    REDUCTIONS,
+    check_choice,
+    check_columns,
+    check_count,
+    check_flag,
+    check_rows,
+    check_target,
+    check_temperature,
+)
 from ..kernels import tabulated
 from ..kernels.pairwise import pooled_losses
-from ..pairs import _check_columns, _check_target, _same_rows, exclude, in_batch
-from ..rows import autocast_off, to_float64, widen
+from ..pairs import exclude, in_batch
+from ..rows import autocast_off, to_float64, unit, widen
 
 # %% ../../nbs/9_scaling/04_several_gpus.ipynb #781ff9f4
 def _place(group) -> tuple[int, int]:
@@ -129,6 +138,7 @@ def gather_with_grad(
     rank compute the same loss of everything, or the mean over its own rows. Every rank must run the backward pass, or none.
     Raises `TypeError` for what is no tensor of numbers, `ValueError` for no rows or unequal shapes, naming the argument.
     """
+    check_flag("check", check)
     if not isinstance(x, Tensor):
         raise TypeError(f"x: got {type(x).__name__}, want a tensor")
     if x.dtype not in _DTYPES:
@@ -273,16 +283,17 @@ class _Ring(torch.autograd.Function):
 # %% ../../nbs/9_scaling/04_several_gpus.ipynb #b460e640
 def _ready(query, key, temperature, target, exclude_self, group, chunk, reduction, check) -> tuple:
     "The checks of both rings; query and key in float32 at least, the temperature a number or a tensor of no dimensions, the targets."
-    _check_columns(query, {"key": (key, (2,))})
+    check_flag("exclude_self", exclude_self), check_flag("check", check)
+    check_columns(query, {"key": (key, (2,))})
     if target is None or exclude_self:
-        _same_rows("key", key, "query", query)
+        check_rows("key", key, "query", query)
     check_choice("reduction", reduction, REDUCTIONS)
-    check_temperature(temperature, query)
+    temperature = check_temperature(temperature, query)
     if isinstance(temperature, Tensor) and temperature.numel() != 1:
         raise ValueError(f"temperature: got shape {tuple(temperature.shape)}, want one number for all pairs")
-    if chunk is not None and (isinstance(chunk, bool) or not isinstance(chunk, int) or chunk < 1):
-        raise ValueError(f"chunk: got {chunk!r}, want a whole number of queries, 1 or more, or None")
-    target = torch.arange(len(query), device=query.device) if target is None else _check_target(target, query, len(key))
+    if chunk is not None:
+        check_count("chunk", chunk)
+    target = torch.arange(len(query), device=query.device) if target is None else check_target(target, query, len(key))
     if check and _place(group)[1] > 1:
         _check_alike("query", query, group)
         _check_alike("key", key, group)
@@ -291,7 +302,7 @@ def _ready(query, key, temperature, target, exclude_self, group, chunk, reductio
 
 
 def _normalised(*embeddings: Tensor):
-    return (F.normalize(x, dim=1) for x in embeddings)
+    return (unit(x) for x in embeddings)
 
 # %% ../../nbs/9_scaling/04_several_gpus.ipynb #e4185e4a
 def ring_info_nce(

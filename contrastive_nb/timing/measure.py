@@ -41,8 +41,9 @@ def measure(
     """
     if not isinstance(contestants, dict) or not contestants:
         raise ValueError(f"contestants: got {contestants!r}, want a dict of one or more, name -> function that makes a step")
-    if not isinstance(repetitions, int) or isinstance(repetitions, bool) or repetitions < 1:
-        raise ValueError(f"repetitions: got {repetitions!r}, want a whole number above 0")
+    from contrastive_nb.checks import check_count  # here: the process that measures memory loads no more than it measures
+
+    check_count("repetitions", repetitions)
     steps = {name: make() for name, make in contestants.items()}
     times = {}
     for name, step in steps.items():
