@@ -42,6 +42,7 @@ MOVED: dict[str, dict[str, str | None]] = {
 
 # names that left a module which is still there
 LEFT: dict[str, dict[str, str]] = {
+    "data": dict.fromkeys(("LatentSample", "LatentClasses", "latent_classes", "ShiftedQueries", "shifted_queries"), "worlds"),
     "objectives.mw": {"ENTRIES_AT_ONCE": "kernels.pairwise:AT_ONCE"},
     "objectives.ranking": {"PAIRS_AT_ONCE": "kernels.pairwise:AT_ONCE"},
     "objectives.triplet": {"TRIPLETS_AT_ONCE": "kernels.pairwise:AT_ONCE", "batch_hard": "negatives"},

@@ -259,6 +259,12 @@ def test_a_long_entry_of_the_registry_is_no_long_cell(tail, wrong):
     assert any("lines, want 30" in problem for problem in anatomy.problems(NAME, nb)) is wrong
 
 
+def test_a_list_of_imports_is_no_long_cell():
+    nb = good()
+    nb["cells"].append(code("from math import (\n" + "".join(f"    pi as p{i},\n" for i in range(40)) + ")"))
+    assert not any("lines, want 30" in problem for problem in anatomy.problems(NAME, nb))
+
+
 @pytest.mark.parametrize("seeds, enough", [([0], False), (list(range(7)), False), (list(range(8)), True)])
 def test_an_outcome_needs_eight_seeds(claims, seeds, enough):
     (claims / "X77-outcome-toy.json").write_text(json.dumps({"runs": {"laptop": {"seeds": seeds}}}))

@@ -18,7 +18,7 @@ import pytest
 import torch
 from scipy import stats
 
-from contrastive_nb import data, files
+from contrastive_nb import data, files, worlds
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -60,7 +60,7 @@ def test_a_seed_is_a_split():
     assert all(torch.equal(a.x, b.x) and torch.equal(a.y, b.y) for a, b in zip(one, again, strict=True))
     assert not torch.equal(one.train.x, other.train.x)
     state = torch.get_rng_state()
-    data.digits(1), data.latent_classes(1), data.shifted_queries(1)
+    data.digits(1), worlds.latent_classes(1), worlds.shifted_queries(1)
     assert torch.equal(state, torch.get_rng_state())  # the global generator is left alone
 
 
@@ -99,7 +99,7 @@ def test_pictures_of_odd_width_have_no_halves():
 
 
 def test_latent_classes_have_the_promised_form():
-    sample = data.latent_classes(dim=5).sample(seeded(), anchors=7, positives=3, candidates=11)
+    sample = worlds.latent_classes(dim=5).sample(seeded(), anchors=7, positives=3, candidates=11)
     shapes = [(7, 5), (7, 3, 5), (7, 11, 5), (7,), (7, 11), (7, 11), (7,)]
     assert [tuple(part.shape) for part in sample] == shapes
     for points in sample[:3]:
@@ -109,7 +109,7 @@ def test_latent_classes_have_the_promised_form():
 @pytest.mark.parametrize("prior", [None, [5, 3, 1, 1]])
 @pytest.mark.parametrize("seed", range(3))
 def test_the_measured_rate_is_the_known_one(prior, seed):
-    world = data.latent_classes(seed, classes=4, prior=prior)
+    world = worlds.latent_classes(seed, classes=4, prior=prior)
     sample = world.sample(seeded(seed), anchors=2000, candidates=50)
     assert torch.equal(sample.false_negatives, sample.anchor_class[:, None] == sample.candidate_class)
     assert torch.equal(sample.rate, world.prior[sample.anchor_class])
@@ -122,25 +122,25 @@ def test_the_measured_rate_is_the_known_one(prior, seed):
 
 
 def test_the_prior_is_normalised():
-    torch.testing.assert_close(data.latent_classes(classes=3, prior=[6, 3, 1]).prior, torch.tensor([0.6, 0.3, 0.1]))
+    torch.testing.assert_close(worlds.latent_classes(classes=3, prior=[6, 3, 1]).prior, torch.tensor([0.6, 0.3, 0.1]))
 
 
 def test_without_spread_a_class_is_its_centre():
-    world = data.latent_classes(spread=0)
+    world = worlds.latent_classes(spread=0)
     sample = world.sample(seeded())
     torch.testing.assert_close(sample.positives[:, 0], sample.anchors)
     torch.testing.assert_close(sample.candidates, world.centres[sample.candidate_class])
 
 
 def test_the_spread_is_the_length_of_the_noise():
-    world = data.latent_classes(dim=400, spread=0.5)
+    world = worlds.latent_classes(dim=400, spread=0.5)
     classes = torch.zeros(500, dtype=torch.long)
     along = world.draw(classes, seeded()) @ world.centres[0]
     assert abs(along.mean().item() - 1 / 1.25**0.5) < 0.01  # cosine of the angle: centre 1, noise 0.5 across it
 
 
 def test_the_same_generator_draws_the_same_sample_and_goes_on():
-    world, generator = data.latent_classes(), seeded(3)
+    world, generator = worlds.latent_classes(), seeded(3)
     first, second = world.sample(generator), world.sample(generator)
     assert torch.equal(first.candidates, world.sample(seeded(3)).candidates)
     assert not torch.equal(first.candidates, second.candidates)
@@ -148,7 +148,7 @@ def test_the_same_generator_draws_the_same_sample_and_goes_on():
 
 @pytest.mark.parametrize("seed", range(4))
 def test_the_mixture_identity_holds_in_standard_errors(seed):
-    sample = data.latent_classes(seed, classes=5).sample(seeded(seed), anchors=3000, positives=4, candidates=64)
+    sample = worlds.latent_classes(seed, classes=5).sample(seeded(seed), anchors=3000, positives=4, candidates=64)
     h = torch.einsum("bd,bnd->bn", sample.anchors, sample.candidates).mul(2).exp().double()
     h_positive = torch.einsum("bd,bmd->bm", sample.anchors, sample.positives).mul(2).exp().mean(1).double()
     true = ~sample.false_negatives
@@ -172,20 +172,20 @@ def test_the_mixture_identity_holds_in_standard_errors(seed):
 )
 def test_a_world_that_cannot_be_is_refused_by_name(arguments, error, message):
     with pytest.raises(error, match=message):
-        data.latent_classes(**arguments)
+        worlds.latent_classes(**arguments)
 
 
 @pytest.mark.parametrize("name", ["anchors", "positives", "candidates"])
 def test_a_sample_of_nothing_is_refused_by_name(name):
     with pytest.raises(ValueError, match=f"{name}: got 0"):
-        data.latent_classes().sample(seeded(), **{name: 0})
+        worlds.latent_classes().sample(seeded(), **{name: 0})
 
 
 # --- shifted queries --------------------------------------------------------------------------------------------------------------
 
 
 def test_shifted_queries_have_the_promised_form():
-    world = data.shifted_queries(queries=6, documents=30, relevant=4, dim=5)
+    world = worlds.shifted_queries(queries=6, documents=30, relevant=4, dim=5)
     assert [tuple(part.shape) for part in world] == [(6, 6), (30, 6), (6, 30), (6, 30), (6,)]
     assert (world.relevance.sum(1) == 4).all() and world.relevance.dtype == torch.bool
     torch.testing.assert_close(world.queries @ world.documents.T, world.scores)
@@ -193,12 +193,12 @@ def test_shifted_queries_have_the_promised_form():
 
 
 def test_the_units_are_standard_deviations_of_the_affinity():
-    world = data.shifted_queries(queries=2000, documents=300, shift=2.0)
+    world = worlds.shifted_queries(queries=2000, documents=300, shift=2.0)
     assert abs(world.clean.std().item() - 1) < 0.05 and abs(world.shift.std().item() - 2) < 0.15
 
 
 def test_without_noise_the_relevant_are_the_highest():
-    world = data.shifted_queries(noise=0)
+    world = worlds.shifted_queries(noise=0)
     for scores, relevant in zip(world.clean, world.relevance, strict=True):
         assert scores[relevant].min() > scores[~relevant].max()
 
@@ -207,7 +207,7 @@ def test_without_noise_the_relevant_are_the_highest():
 def test_a_shift_lowers_the_pooled_auc_and_no_other(seed):
     from sklearn.metrics import roc_auc_score
 
-    plain, shifted = (data.shifted_queries(seed, shift=size) for size in (0.0, 2.0))
+    plain, shifted = (worlds.shifted_queries(seed, shift=size) for size in (0.0, 2.0))
     assert torch.equal(plain.relevance, shifted.relevance)
     torch.testing.assert_close(plain.clean, shifted.clean)
     each = [[roc_auc_score(r, s) for r, s in zip(w.relevance.numpy(), w.scores.numpy(), strict=True)] for w in (plain, shifted)]
@@ -228,7 +228,7 @@ def test_a_shift_lowers_the_pooled_auc_and_no_other(seed):
 )
 def test_a_retrieval_world_that_cannot_be_is_refused_by_name(arguments, error, message):
     with pytest.raises(error, match=message):
-        data.shifted_queries(**arguments)
+        worlds.shifted_queries(**arguments)
 
 
 # --- IDX --------------------------------------------------------------------------------------------------------------------------
@@ -583,7 +583,7 @@ def test_listing_says_where_a_set_lies(make, mirror, cache, state):
 
 
 def test_what_is_listed_as_built_in_is_there():
-    assert all(callable(getattr(data, name)) for name in data.BUILT_IN)
+    assert all(callable(vars(data).get(name) or vars(worlds).get(name)) for name in data.BUILT_IN)
 
 
 def test_the_default_store_reads_the_variable_when_asked(monkeypatch, tmp_path):

@@ -47,7 +47,7 @@ def _rows(nest, start: int, stop: int):
         return type(nest)(*parts) if hasattr(nest, "_fields") else type(nest)(parts)
     return nest
 
-
+# %% ../../nbs/9_scaling/03_cached.ipynb #67959e65
 def _count(inputs: tuple) -> int:
     rows = {len(x) for each in inputs for x in _leaves(each) if _has_rows(x)}
     if not rows:
