@@ -8,8 +8,6 @@ import torch
 from torch import Tensor
 
 HALF = (torch.float16, torch.bfloat16)
-
-
 T = TypeVar("T")
 
 

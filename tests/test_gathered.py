@@ -235,7 +235,7 @@ SCRIPT = textwrap.dedent("""
     found["left"] = [name for name in names if "gloo" in name]
     with open(f"{{sys.argv[1]}}.{{rank}}", "w") as file:
         json.dump(found, file)
-""").format(tests=Path(__file__).parent)
+""").format(tests=str(Path(__file__).parent))
 
 
 @pytest.fixture(scope="module")

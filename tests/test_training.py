@@ -426,7 +426,7 @@ SCRIPT = textwrap.dedent("""
     digest = hashlib.sha256(b"".join(v.numpy().tobytes() for v in model.state_dict().values())).hexdigest()
     said = json.dumps({{"rank": int(os.environ.get("RANK", 0)), "digest": digest, "from": history.resumed_from, "losses": history.losses}})
     os.write(1, (said + "\\n").encode())  # one write: two processes share this pipe, and print sends the end of its line apart
-""").format(tests=Path(__file__).parent)
+""").format(tests=str(Path(__file__).parent))
 
 
 @pytest.fixture

@@ -5,17 +5,9 @@ import re
 from collections import Counter
 
 _NOTE_OR_TAG = re.compile(r"<!--.*?-->|<[^>]*>", re.S)
-
-
 _PLACE = re.compile(r'(?<=\s)((?:d|[xy][12]?|c[xy]|r[xy]?|width|height|viewBox|points)=")([^"]*)')
-
-
 _SHIFT = re.compile(r"((?:translate\(|rotate\([^\s)]+ |matrix\((?:[^\s)]+ ){4}))([^)]*)")  # an angle and a scale keep their digits
-
-
 _DECIMAL = re.compile(r"(?<![^\s,])(?:-0|-?\d*\.\d+)(?![^\s,p])")
-
-
 _NAMED = re.compile(r'<(?:path|clipPath) id="([mp]|C[0-9a-f]+_[0-9a-f]+_)([0-9a-f]{10})"(.*?)/>', re.S)
 
 

@@ -17,11 +17,7 @@ from contrastive_nb.lab import profiles
 from contrastive_nb.lab.jobs import Job
 
 STARTUP = 180  # seconds that a kernel may need to start; a notebook's own minutes begin with its first cell
-
-
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
-
-
 TAG = "CONTRASTIVE_NB_JOB"
 
 

@@ -10,14 +10,8 @@ from contrastive_nb import files
 from contrastive_nb.devices import is_device
 
 PROFILES = ("ci", "laptop", "gpu")
-
-
 PRECISIONS = ("no", "bf16", "fp16")
-
-
 OVERRIDES, RESUME = "CONTRASTIVE_NB_OVERRIDES", "CONTRASTIVE_NB_RESUME"
-
-
 _NEEDED = ("seeds", "search_seeds", "steps", "batch_size", "train_size", "test_size", "device", "precision", "minutes")
 
 

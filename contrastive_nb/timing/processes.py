@@ -17,17 +17,9 @@ from contrastive_nb.timing.contestants import CONTESTANTS
 from contrastive_nb.timing.measure import GIGA, embeddings, environment, seconds_of, under_watch
 
 PROBE = dict(rows=16, dims=8, noise=2.0)  # small inputs on which values and gradients are compared
-
-
 AGREE = dict(value=1e-5, gradient=1e-4)  # relative distance from float64 up to which float32 counts as the same value
-
-
 FIXED = 8 * 10**6  # bytes that a first step may take whatever its size
-
-
 SLOW = 1.0  # seconds: the first step of such length is the one that counts, shorter ones are repeated
-
-
 IMPORTS = {
     "torch": (),
     "contrastive_nb": ("contrastive_nb.objectives", "contrastive_nb.pairs", "contrastive_nb.scaling"),
