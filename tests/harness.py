@@ -5,6 +5,7 @@ A check asks only what the entry's shape, options, temperature and promises say.
 
 import ast
 import functools
+import inspect
 import itertools
 import json
 import math
@@ -17,6 +18,7 @@ import pytest
 import torch
 from oracles import ARRANGEMENTS, ORACLES, draw
 from torch import Tensor
+from torch.autograd.gradcheck import GradcheckError
 
 from contrastive_nb.pairs import Pairs, exclude, flip, from_labels, from_relevance, in_batch, two_views, views, with_queue
 
@@ -348,7 +350,7 @@ def check_gradcheck(method) -> None:
 
             try:
                 torch.autograd.gradcheck(loss, inputs)
-            except torch.autograd.gradcheck.GradcheckError as error:
+            except GradcheckError as error:
                 raise AssertionError(f"gradcheck, temperature of shape {shape}, reduction {reduction}: {error}") from error
 
 
@@ -453,6 +455,37 @@ def check_weights(method) -> None:
     if "one-place" in method.promises:  # a copy would take a place of its own; the weight of the term is the double loop's to check
         return
     close(doubled, call(method, *twice), "a negative of weight 2", tolerance=1e-12)
+
+
+@check(shapes=("pairs",))
+def check_weight_gradient(method) -> None:
+    "Derivatives in the weights against finite differences, and of a batch so large that a faster path may take over against float64."
+    case = next(c for c in cases("pairs") if c.name == "ragged")
+    weights = (0.5 + torch.rand(case.scores.shape, generator=numbers(8), dtype=FLOAT64)).requires_grad_()
+    scores = case.scores.detach().clone().requires_grad_()
+    try:
+        torch.autograd.gradcheck(lambda s, w: call(method, s, *case.rest[:2], w), (scores, weights))
+    except GradcheckError as error:
+        raise AssertionError(f"weights: gradcheck: {error}") from error
+    z = torch.nn.functional.normalize(normal(96, 8, seed=1), dim=1).float()
+    pairs = from_labels(z, torch.arange(96) // 4)
+    weights = 0.5 + torch.rand(pairs.scores.shape, generator=numbers(9))
+    against_float64(lambda s, w: call(method, s, *pairs[1:3], w, temperature=0.1), (pairs.scores.float(), weights), 1e-6, 2e-5)
+
+
+def switches(method) -> list[str]:
+    "The yes-or-no options of a method's function, `check` aside."
+    parameters = inspect.signature(method.load()).parameters.values()
+    return [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and isinstance(p.default, bool) and p.name != "check"]
+
+
+@check(shapes=("pairs", "lists"))
+def check_switches(method) -> None:
+    "A yes-or-no option changes the value or the gradient somewhere: one that is ignored is found."
+    for name in switches(method):
+        default = method.options.get(name, inspect.signature(method.load()).parameters[name].default)
+        found = [[method_on(method, case, **{name: value}) for value in (default, not default)] for case in cases(method.shape)]
+        assert any(not torch.equal(a, b) for pair in found for a, b in zip(*pair, strict=True)), f"{name}: True and False are the same"
 
 
 def pointed(direction: str, dtype=torch.float32) -> tuple[Tensor, Tensor]:

@@ -17,7 +17,7 @@ from oracles import ORACLES
 from contrastive_nb import objective, registry
 from contrastive_nb.checks import check_list_values
 from contrastive_nb.negatives import mochi
-from contrastive_nb.objectives import info_nce
+from contrastive_nb.objectives import cacr, info_nce, mw
 from contrastive_nb.registry import Method
 from contrastive_nb.rows import list_pairs, present
 from contrastive_nb.timing.lightly_loader import load
@@ -107,6 +107,10 @@ def other_bits_each_time(scores, *rest, **keywords):
     return info_nce(scores, *rest, **keywords) * (1 + 1e-13 * torch.rand(()).item())
 
 
+def weights_detached(scores, positives, negatives, weights=None, **keywords):
+    return info_nce(scores, positives, negatives, None if weights is None else weights.detach(), **keywords)
+
+
 def _by(loss_of_logits, scores, positives, negatives, weights, temperature, denominator, reduction):
     "A loss of one positive a row by a formula of its logits; anything else as ours has it."
     if weights is not None or (positives.sum(1) != 1).any() or not negatives.any(1).all() or isinstance(temperature, torch.Tensor):
@@ -153,9 +157,30 @@ WRONG = [
     (bound_in_half, "half precision"),
     (written_into, "same bits"),
     (other_bits_each_time, "same bits"),
+    (weights_detached, "weight gradient"),
     (by_cross_entropy, "float32 scores, aligned, 0.02", "float32 scores, aligned, 0.005"),
     (by_plain_exp, "float32 scores, away, 0.005", "float32 scores, aligned, 0.005"),
 ]
+
+
+def cacr_deaf_to_its_switch(*pairs, detach_weights=False, **keywords):
+    return cacr(*pairs, **keywords)
+
+
+def mw_without_the_weights(scores, positives, negatives, weights=None, **keywords):
+    return mw(scores, positives, negatives, None if weights is None else weights.detach(), **keywords)
+
+
+@pytest.mark.parametrize(("name", "function", "found"), [
+    ("cacr", cacr_deaf_to_its_switch, "switches"),
+    ("mw", mw_without_the_weights, "weight gradient"),
+])  # fmt: skip
+def test_an_option_and_a_gradient_that_are_dropped_are_found(name, function, found):
+    right = registry.get(name)
+    wrong = dataclasses.replace(right, name="wrong", function=f"{__name__}:{function.__name__}")
+    CHECKS[found](right)
+    with pytest.raises(AssertionError, match="detach_weights: True and False are the same|weights: gradcheck"):
+        CHECKS[found](wrong)
 
 
 OUTSIDE = (wrong_sign, negated, no_self_mask, detached_positive, detached_denominator, factor_two, temperature_multiplied)

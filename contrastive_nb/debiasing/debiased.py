@@ -24,7 +24,7 @@ def _crowd(scores, positives, negatives, weights, temperature, prior, lowest):
     ones = to_float64(torch.ones_like(scores) if weights is None else weights)
     total = torch.where(negatives, ones, 0.0).sum(1)
     share = torch.where(positives, ones, 0.0).sum(1)
-    ratio = torch.where(share > 0, total / torch.where(share > 0, share, 1.0), 1.0)
+    ratio = torch.where((share > 0) & (total > 0), total / torch.where(share > 0, share, 1.0), 1.0)
     excess = friends + ratio.log() - candidates + (math.log(prior) if prior else -math.inf)
     floor = row_logsumexp(torch.full_like(scores, lowest), negatives, weights, temperature)
     estimate = candidates + torch.log1p(-torch.exp(torch.where(excess < 0, excess, -1.0))) - math.log1p(-prior)

@@ -42,6 +42,7 @@ class Grid(NamedTuple):
 
     @property
     def nodes(self) -> int:
+        "Both ends of every cell."
         return self.cells + 1
 
     @property
@@ -99,8 +100,8 @@ def _tally(into: Tensor, index: Tensor, weights: Tensor | None) -> None:
         into.index_add_(0, index, torch.ones_like(index, dtype=into.dtype) if weights is None else weights)
 
 
-def empty_bins(grid: Grid, device) -> Bins:
-    "Bins without a score in them."
+def empty_bins(grid: Grid, device: torch.device | str) -> Bins:
+    "Bins without a score in them, on that device."
     return Bins(*torch.zeros(2, grid.bins + 1, dtype=torch.float64, device=device))
 
 # %% ../../nbs/9_scaling/01_fast_mw.ipynb #0037cbe3
