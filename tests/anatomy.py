@@ -378,7 +378,7 @@ def grain(page):
 
 
 def text_share(page):
-    code = [cell for cell in page.code if cell.lines and not cell.is_entry and not (cell.is_exported and cell.imports_alone)]
+    code = [cell for cell in page.code if cell.lines and not cell.is_entry]
     if len(page.markdown) < 0.6 * len(code):
         yield f"{len(page.markdown)} text cells for {len(code)} code cells, want 0.6 a code cell at least"
     told = re.sub(r"^\|.*$", "", "\n\n".join(prose(cell.source) for cell in page.markdown).split("\n## References")[0], flags=re.M)
