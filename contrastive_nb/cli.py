@@ -77,8 +77,9 @@ def claims(as_json: Annotated[bool, typer.Option("--json", help="The records the
         typer.echo(reports.ledger_table(records) if records else "the ledger is empty: no claim has been recorded")
 
 
+@app.command("bench", hidden=True)  # its name in 0.1, until 0.3
 @app.command()
-def bench(
+def timing(
     contestants: Annotated[list[str] | None, typer.Argument(metavar="CONTESTANT", help="Parts of names; everyone, if left out.")] = None,
     sizes: Annotated[str, typer.Option(help="Batch sizes.")] = "256,1024,4096,8192,16384",
     dims: Annotated[str, typer.Option(help="Widths of the embeddings.")] = "128,768",

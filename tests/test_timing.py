@@ -367,7 +367,7 @@ def test_medians_and_quartiles_of_a_cell():
 
 
 def call(*arguments):
-    return CliRunner().invoke(app, ["bench", *arguments])
+    return CliRunner().invoke(app, ["timing", *arguments])
 
 
 @pytest.mark.parametrize("arguments, said", [
