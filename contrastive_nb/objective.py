@@ -46,7 +46,7 @@ def of_pairs(
     check: bool = False,
     **options,
 ) -> Tensor:
-    """Run an objective's formula with the house's manners: checks, float32 inside, autocast off, one reduction.
+    """Run an objective's formula with what every objective shares: checks, float32 inside, autocast off, one reduction.
 
     Raises `TypeError` or `ValueError` naming the argument; with `check` also for values inside the tensors.
     """
@@ -75,7 +75,7 @@ def of_lists(
     check: bool = False,
     **options,
 ) -> Tensor:
-    """The same manners for graded lists; what stands at padding is replaced by 0 before the formula sees it.
+    """The same for graded lists; what stands at padding is replaced by 0 before the formula sees it.
 
     A grade in use that is NaN makes its list's loss NaN. Raises as `objective` does.
     """

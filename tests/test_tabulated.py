@@ -408,7 +408,7 @@ def test_square_gradcheck(hinge):
 
 
 @pytest.mark.parametrize("hinge", [True, False])
-def test_square_manners(hinge):
+def test_square_checks(hinge):
     pairs = pairs_of("spread", 12)
     loss = lambda p, **k: all_pairs_square(*p, hinge=hinge, **k)
     assert loss(pairs).dtype == torch.float32 and loss(pairs._replace(scores=pairs.scores.half())).dtype == torch.float32
