@@ -17,10 +17,11 @@ import pytest
 import torch
 from torch import nn
 
+from contrastive_nb.checkpoints import differences
 from contrastive_nb.encoders import Encoder, mlp_encoder, projector, seeded
 from contrastive_nb.objectives import info_nce
 from contrastive_nb.pairs import Pairs, two_views
-from contrastive_nb.training import History, accelerating, differences, fit, interrupts, learning_rate, parameter_groups, write_whole
+from contrastive_nb.training import History, accelerating, fit, interrupts, learning_rate, parameter_groups
 
 ITEMS = torch.rand(200, 12, generator=torch.Generator().manual_seed(0))
 LOSS = partial(info_nce, temperature=0.5)
@@ -370,14 +371,6 @@ def test_parameter_groups_leave_out_what_does_not_learn():
     assert many["weight_decay"] == 0.1 and few["weight_decay"] == 0.0
     assert all(p.dim() > 1 for p in many["params"]) and all(p.dim() == 1 for p in few["params"])
     assert len(many["params"]) + len(few["params"]) == len(list(model.parameters())) - 1
-
-
-def test_write_whole_leaves_the_old_file_when_it_fails(tmp_path):
-    path = tmp_path / "x.pt"
-    write_whole(path, {"a": 1})
-    with pytest.raises(TypeError, match="pickle"):
-        write_whole(path, (x for x in ()))  # a generator cannot be pickled
-    assert torch.load(path) == {"a": 1} and [p.name for p in tmp_path.iterdir()] == ["x.pt"]
 
 
 def test_differences():
