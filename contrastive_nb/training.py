@@ -688,7 +688,9 @@ def _turns(states: dict, rounds: int, save: Callable, save_every: int, log: Call
 
 # %% ../nbs/0_foundations/04_training.ipynb #1b94d3f7
 def _settings_of(states: dict) -> dict:
-    return states[None].settings if None in states else {name: state.settings for name, state in states.items()}
+    if None in states:
+        return states[None].settings
+    return {f"{key} of {name}": value for name, state in states.items() for key, value in state.settings.items()}
 
 
 def _save(path: Path | None, states: dict) -> None:
