@@ -288,7 +288,7 @@ def _keep(target: Path, sha256: str, bring: Callable[[Path], Any]) -> bytes:
         state, contents = inspect_file(part, sha256)
         if state != "intact":
             raise OSError("not the contents in the registry")
-        part.replace(target)
+        files.write_whole(target, part.read_bytes())
     return contents
 
 

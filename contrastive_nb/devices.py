@@ -1,23 +1,10 @@
 """Where tensors live: the device that a name means on this machine. Plain module."""
 
-import importlib.util
-import os
-
 
 def is_device(value) -> bool:
     "Whether a value is a device's name, be the device here or not."
     name, _, index = value.partition(":") if isinstance(value, str) else ("", "", "")
     return value in ("auto", "cpu", "mps", "cuda") or (name == "cuda" and index.isdigit())
-
-
-def _before_a_group() -> None:
-    """One process of several loads torch's compiler before it joins a group.
-
-    Loaded later, as optimisers do, the compiler keeps the group as the default of its functions: given up, the group's threads
-    go on, and one that is at work when Python has gone aborts the process.
-    """
-    if os.environ.get("WORLD_SIZE", "1") != "1":
-        importlib.import_module("torch._dynamo")
 
 
 def pick_device(device: str) -> str:
@@ -27,7 +14,6 @@ def pick_device(device: str) -> str:
     """
     if not is_device(device):
         raise ValueError(f"device: got {device!r}, want auto, cpu, cuda, cuda:N or mps")
-    _before_a_group()
     if device == "cpu":
         return device
     import torch

@@ -1,5 +1,7 @@
 """The training loop: same bits after an interruption of any kind, clear stops, clean global state, several processes."""
 
+import copy
+import importlib.util
 import math
 import os
 import random
@@ -17,10 +19,24 @@ import pytest
 import torch
 from torch import nn
 
+from contrastive_nb import checkpoints
+from contrastive_nb.checkpoints import differences
 from contrastive_nb.encoders import Encoder, mlp_encoder, projector, seeded
 from contrastive_nb.objectives import info_nce
-from contrastive_nb.pairs import Pairs, two_views
-from contrastive_nb.training import History, accelerating, differences, fit, interrupts, learning_rate, parameter_groups, write_whole
+from contrastive_nb.pairs import Pairs, two_views, with_queue
+from contrastive_nb.training import (
+    Clock,
+    History,
+    Momentum,
+    Queue,
+    accelerating,
+    fit,
+    interrupts,
+    learning_rate,
+    momentum_update,
+    parameter_groups,
+    slow_copy,
+)
 
 ITEMS = torch.rand(200, 12, generator=torch.Generator().manual_seed(0))
 LOSS = partial(info_nce, temperature=0.5)
@@ -281,6 +297,520 @@ def test_accelerating_gives_back_after_an_error():
         pass
 
 
+# --- how the weights move -------------------------------------------------------------------------------------------------------
+
+
+def in_plain_torch(model, optimizer, steps, rate, clip=None, seed=3):
+    generator, losses = torch.Generator().manual_seed(seed), []
+    for step in range(steps):
+        for group in optimizer.param_groups:
+            group["lr"] = rate(step) * group.get("share", 1)
+        loss = LOSS(*build(model.train(), *sample(generator)))
+        optimizer.zero_grad()
+        loss.backward()
+        if clip is not None:
+            torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
+def test_sgd_warmup_and_clip_equal_a_loop_in_plain_torch():
+    ours, plain = make(0.0), make(0.0)
+    kinds = dict(optimizer="sgd", warmup=4, clip=0.2, weight_decay=0.1)
+    history = fit(ours, sample, build, LOSS, steps=10, lr=0.3, seed=3, **kinds)
+    optimizer = torch.optim.SGD(parameter_groups(plain, 0.1), lr=1.0, momentum=0.9)
+    rate = lambda step: 0.3 * (step + 1) / 4 if step < 4 else 0.3 * (1 + math.cos(math.pi * (step - 4) / 6)) / 2  # noqa: E731
+    assert history.losses == in_plain_torch(plain, optimizer, 10, rate, clip=0.2) and same(ours, plain)
+    unclipped = fit(make(0.0), sample, build, LOSS, steps=10, lr=0.3, seed=3, **(kinds | {"clip": None}))
+    assert unclipped.losses != history.losses
+
+
+def test_an_optimizer_of_ones_own_and_groups_of_a_function_equal_a_loop_in_plain_torch():
+    ours, plain = make(0.0), make(0.0)
+    by_depth = lambda model: [  # noqa: E731
+        {"params": model.backbone.parameters(), "lr": 0.01, "weight_decay": 0.0},
+        {"params": model.head.parameters(), "lr": 0.02, "weight_decay": 0.0},
+    ]
+    adam = lambda groups: torch.optim.Adam(groups, betas=(0.5, 0.9))  # noqa: E731
+    history = fit(ours, sample, build, LOSS, steps=6, seed=3, optimizer=adam, groups=lambda parts: by_depth(parts["model"]))
+    slow, fast = by_depth(plain)
+    optimizer = adam([slow, fast | {"share": 2}])
+    assert history.losses == in_plain_torch(plain, optimizer, 6, lambda step: learning_rate(step, 6, 0.01)) and same(ours, plain)
+
+
+class Warm(nn.Module):
+    "An objective with a temperature that is learned, two numbers of it, so that it may be decayed."
+
+    def __init__(self):
+        super().__init__()
+        self.log_temperature = nn.Parameter(torch.full((1, 1), -0.7))
+        self.register_buffer("calls", torch.zeros((), dtype=torch.long))
+
+    def forward(self, *pairs):
+        self.calls += 1
+        return info_nce(*pairs, temperature=self.log_temperature.exp())
+
+
+def test_groups_by_part():
+    model, warm = make(), Warm()
+    before, start = {name: x.clone() for name, x in model.named_parameters()}, warm.log_temperature.item()
+    fit(model, sample, build, warm, steps=3, groups={"model": {"lr": 0.0}})
+    assert all(torch.equal(before[name], x) for name, x in model.named_parameters()) and warm.log_temperature.item() != start
+    model, warm = make(), Warm()
+    fit(model, sample, build, warm, steps=1, lr=0.1, schedule="constant", optimizer="sgd", groups={"objective": {"weight_decay": 1e4}})
+    assert abs(warm.log_temperature.item()) > 100  # decayed far beyond zero
+    assert all((x - before[name]).abs().max() < 10 for name, x in model.named_parameters())
+
+
+def test_what_two_parts_share_is_in_one_group():
+    class Holds(nn.Module):
+        def __init__(self, model):
+            super().__init__()
+            self.model, self.scale = model, nn.Parameter(torch.ones(()))
+
+        def forward(self, model, a, b):
+            return two_views(self.scale * self.model(a), model(b))
+
+    model, seen = make(), []
+
+    def optimizer(groups):
+        seen.extend(groups)
+        return torch.optim.SGD(groups)
+
+    fit(model, sample, Holds(model), LOSS, steps=1, optimizer=optimizer, groups={"build": {"lr": 0.5}})
+    assert [len(group["params"]) for group in seen if group["lr"] == 0.5] == [1]
+    assert sum(len(group["params"]) for group in seen) == len(list(model.parameters())) + 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "told"),
+    [
+        ({"optimizer": "lion"}, ValueError, "optimizer: got 'lion', want one of 'adamw', 'sgd'"),
+        ({"optimizer": lambda groups: groups}, TypeError, "optimizer: gave list, want a torch.optim.Optimizer"),
+        ({"groups": {"modle": {}}}, ValueError, "groups: got 'modle', want parts that learn, here 'model'"),
+        ({"groups": {"objective": {}}}, ValueError, "groups: got 'objective', want parts that learn"),
+        ({"groups": {"model": {"lr": -1.0}}}, ValueError, "lr in groups: got -1.0"),
+        ({"groups": 3}, TypeError, "groups: got int"),
+        (
+            {"groups": lambda parts: [{"params": parts["model"].head.parameters()}]},
+            ValueError,
+            "groups: model.backbone.0.1.weight is in none",
+        ),
+        ({"warmup": -1}, ValueError, "warmup: got -1"),
+        ({"warmup": 3}, ValueError, "warmup: got 3, want at most 2, all steps"),
+        ({"clip": 0.0}, ValueError, "clip: got 0.0"),
+        ({"refresh": print}, ValueError, "refresh, refresh_every: got one of them"),
+        ({"refresh_every": 3}, ValueError, "refresh, refresh_every: got one of them"),
+        ({"refresh": 3, "refresh_every": 3}, TypeError, "refresh: got int, want a function"),
+        ({"refresh": print, "refresh_every": 0}, ValueError, "refresh_every: got 0"),
+        ({"model": "m"}, TypeError, "model: got str, want a torch.nn.Module"),
+        ({"sample": [1]}, TypeError, "sample: got list, want a function"),
+        ({"build": None}, TypeError, "build: got NoneType, want a function"),
+        ({"objective": 0.5}, TypeError, "objective: got float, want a function"),
+        ({"checkpoint": 3}, TypeError, "checkpoint: got int, want the path of a file"),
+        ({"tracker": 3}, TypeError, "tracker: got int"),
+        ({"tracker": "blackboard"}, ValueError, "tracker: got 'blackboard', want one of .*'tensorboard'"),
+    ],
+)
+def test_wrong_keywords_are_named(wrong, error, told):
+    with pytest.raises(error, match=told):
+        fit(**({"model": make(), "sample": sample, "build": build, "objective": LOSS, "steps": 2} | wrong))
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"optimizer": "sgd"}, "optimizer: the checkpoint has 'adamw', this call 'sgd'"),
+        ({"optimizer": torch.optim.Adam}, "optimizer: the checkpoint has 'adamw', this call {'class': 'Adam'"),
+        ({"warmup": 1}, "warmup: the checkpoint has 0, this call 1"),
+        ({"clip": 1.0}, "clip: the checkpoint has None, this call 1.0"),
+        ({"groups": {"model": {"lr": 0.1}}}, "groups: the checkpoint has None"),
+        ({"refresh": lambda model, step: None, "refresh_every": 2}, "refresh_every: the checkpoint has None, this call 2"),
+    ],
+)
+def test_refuses_a_checkpoint_of_another_way(tmp_path, change, told):
+    path = tmp_path / "run.pt"
+    fit(make(), sample, build, LOSS, steps=4, checkpoint=path)
+    with pytest.raises(ValueError, match=told):
+        fit(make(), sample, build, LOSS, steps=4, checkpoint=path, **change)
+
+
+def test_refuses_a_checkpoint_of_the_same_optimizer_set_otherwise(tmp_path):
+    adam = lambda first: lambda groups: torch.optim.Adam(groups, betas=(first, 0.9))  # noqa: E731
+    fit(make(), sample, build, LOSS, steps=2, checkpoint=tmp_path / "run.pt", optimizer=adam(0.5))
+    with pytest.raises(ValueError, match=r"optimizer of betas: the checkpoint has \(0.5, 0.9\), this call \(0.8, 0.9\)"):
+        fit(make(), sample, build, LOSS, steps=2, checkpoint=tmp_path / "run.pt", optimizer=adam(0.8))
+
+
+# --- gradients that are none ----------------------------------------------------------------------------------------------------
+
+
+class Rooted(Warm):
+    "From its call number `bad` on the loss is as before and its gradient is not: the slope of the root is infinite at 0."
+
+    def __init__(self, bad, through="scores"):
+        super().__init__()
+        self.bad, self.through = bad, through
+
+    def forward(self, *pairs):
+        loss = super().forward(*pairs)
+        source = pairs[0].sum() if self.through == "scores" else self.log_temperature.sum()
+        return loss + (source * 0.0).sqrt() if self.calls > self.bad else loss
+
+
+@pytest.mark.parametrize(("through", "named"), [("scores", "model.backbone.0.1.weight"), ("temperature", "objective.log_temperature")])
+@pytest.mark.parametrize("clip", [None, 1.0])
+def test_stops_at_the_step_whose_gradient_is_not_finite(tmp_path, through, named, clip):
+    path, other = tmp_path / "run.pt", tmp_path / "other.pt"
+    model, rooted = make(), Rooted(5, through)
+    kinds = dict(steps=9, lr=0.01, clip=clip, save_every=2)
+    with pytest.raises(FloatingPointError, match=f"step 5: the gradient of {named} is not finite, the loss is [0-9.]+; the weights are"):
+        fit(model, sample, build, rooted, **kinds, checkpoint=path)
+    until, warm = make(), Warm()
+    with pytest.raises(KeyboardInterrupt):
+        fit(until, stopping(5, KeyboardInterrupt), build, warm, **kinds, checkpoint=other)
+    assert same(model, until) and same(rooted, warm) and warm.calls == 5  # weights, averages and the objective's own
+    assert all(p.grad is None for p in [*model.parameters(), *rooted.parameters()])
+    one, two = checkpoints.read(path), checkpoints.read(other)
+    del one["seconds"], two["seconds"]
+    assert alike(one, two)  # parts, moments, dice
+    whole, resumed = make(), make()
+    straight = fit(whole, sample, build, Warm(), **kinds)
+    history = fit(resumed, sample, build, Warm(), **kinds, checkpoint=path)
+    assert history.resumed_from == 5 and history.losses == straight.losses and same(whole, resumed)
+
+
+def alike(one, two) -> bool:
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, two)
+    if isinstance(one, dict):
+        return one.keys() == two.keys() and all(alike(one[key], two[key]) for key in one)
+    if isinstance(one, (list, tuple)):
+        return len(one) == len(two) and all(map(alike, one, two))
+    return one == two
+
+
+def test_a_gradient_whose_norm_alone_is_too_large_for_float32_is_no_reason_to_stop():
+    scaled = lambda *pairs: LOSS(*pairs) * 1e30  # noqa: E731
+    history = fit(make(), sample, build, scaled, steps=3, optimizer="sgd", lr=1e-9, clip=1.0)
+    plain = make()
+    fit(plain, sample, build, scaled, steps=3, optimizer="sgd", lr=1e-9, clip=1.0)
+    assert len(history.losses) == 3 and all(p.isfinite().all() for p in plain.parameters())
+    assert not same(plain, make())  # and it moved: its length was not taken for infinite
+
+
+@pytest.mark.parametrize("clip", [None, 1.0])
+def test_the_scaler_of_half_precision_skips_what_overflows(monkeypatch, clip):
+    "The scale overflows at first; the scaler lowers it at each step that it leaves out."
+    import contextlib
+
+    from contrastive_nb import training
+
+    scaler, usual = torch.amp.GradScaler("cpu", init_scale=2.0**127, backoff_factor=0.0625), training.accelerating
+
+    @contextlib.contextmanager
+    def scaling(*arguments):
+        with usual(*arguments) as accelerator:
+            accelerator.scaler = scaler
+            yield accelerator
+
+    monkeypatch.setattr(training, "accelerating", scaling)
+    model, moved = make(), []
+    before = model.backbone[0][1].weight.clone()
+
+    def watched(generator):
+        moved.append(not torch.equal(before, model.backbone[0][1].weight))
+        return sample(generator)
+
+    history = fit(model, watched, build, lambda *pairs: LOSS(*pairs) * 1e3, steps=8, clip=clip)
+    assert not moved[1] and moved[-1] and scaler.get_scale() < 2.0**127
+    assert all(map(math.isfinite, history.losses)) and all(x.isfinite().all() for x in model.parameters())
+
+
+# --- checkpoints ----------------------------------------------------------------------------------------------------------------
+
+
+def never(generator):
+    raise AssertionError("a step was begun")
+
+
+@pytest.mark.parametrize("wrong", ["folder", "file above", "no such device"])
+def test_a_checkpoint_that_cannot_be_written_is_told_before_the_first_step(tmp_path, wrong):
+    (tmp_path / "file").write_text("x")
+    path = {"folder": tmp_path, "file above": tmp_path / "file" / "run.pt", "no such device": "/proc/1/nothing/run.pt"}[wrong]
+    with pytest.raises(ValueError, match="^checkpoint: .* cannot be (read|written) ") as caught:
+        fit(make(), never, build, LOSS, steps=2, checkpoint=path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="nothing is closed to this user")
+def test_a_closed_folder_is_told_before_the_first_step(tmp_path):
+    (tmp_path / "closed").mkdir(mode=0o500)
+    with pytest.raises(ValueError, match="^checkpoint: .* cannot be written .Permission denied"):
+        fit(make(), never, build, LOSS, steps=2, checkpoint=tmp_path / "closed" / "run.pt")
+
+
+def test_a_done_training_in_a_folder_that_cannot_be_written_is_found(tmp_path, monkeypatch):
+    path = tmp_path / "run.pt"
+    fit(make(), sample, build, LOSS, steps=2, checkpoint=path)
+
+    def closed(path):
+        raise ValueError("checkpoint: closed")
+
+    monkeypatch.setattr(checkpoints, "try_place", closed)
+    assert fit(make(), never, build, LOSS, steps=2, checkpoint=path).resumed_from == 2
+
+
+def test_every_flipped_byte_is_found(tmp_path):
+    path = tmp_path / "run.pt"
+    linear = lambda: seeded(0, lambda: nn.Linear(12, 3))  # noqa: E731
+    fit(linear(), sample, build, LOSS, steps=2, checkpoint=path)
+    content = path.read_bytes()
+    assert len(torch.load(path, weights_only=True)["losses"]) == 2  # it is torch's own file, with a line behind
+    for place in [*range(0, len(content), len(content) // 60), *range(len(content) - 80, len(content) - 1)]:
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        with pytest.raises(ValueError, match="^checkpoint: .*run.pt (was damaged|is not one of fit's)"):
+            fit(linear(), never, build, LOSS, steps=2, checkpoint=path)
+
+
+def within(saved, path, value):
+    "The saved dictionary with one entry, somewhere inside, that is another one; or without it."
+    *above, last = path
+    inside = saved
+    for key in above:
+        inside = inside[key]
+    if value is None:
+        del inside[last]
+    else:
+        inside[last] = value
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        *(((key,), None) for key in ("settings", "parts", "optimizer", "scaler", "dice", "own", "losses", "seconds")),
+        (("settings",), "other"), (("parts",), {}), (("parts",), [1]), (("losses",), 3), (("dice",), []), (("own",), []),
+        (("dice", 0, "torch"), None), (("dice", 0, "generator"), torch.zeros(3)), (("optimizer", "param_groups"), []),
+        (("optimizer", "state"), None), (("parts", "model.backbone.0.1.weight"), None),
+        (("parts", "model.backbone.0.1.weight"), torch.zeros(2)), (("parts", "model.more"), torch.zeros(2)),
+    ],
+)  # fmt: skip
+def test_what_lacks_inside_is_told_and_nothing_is_half_taken_up(tmp_path, path, value):
+    file, model = tmp_path / "run.pt", make()
+    fit(make(), sample, build, LOSS, steps=2, checkpoint=file)
+    saved = checkpoints.read(file)
+    within(saved, path, value)
+    checkpoints.write(file, saved)
+    with pytest.raises(ValueError, match="^checkpoint: .*run.pt .*move it away to start anew$"):
+        fit(model, never, build, LOSS, steps=2, checkpoint=file)
+    if path[0] == "parts":
+        assert same(model, make())
+
+
+def test_a_file_of_torch_alone_is_none_of_ours(tmp_path):
+    torch.save({"losses": []}, tmp_path / "run.pt")
+    with pytest.raises(ValueError, match="checkpoint: .*run.pt is not one of fit's"):
+        fit(make(), never, build, LOSS, steps=2, checkpoint=tmp_path / "run.pt")
+
+
+def test_extra_state_that_no_checkpoint_takes_in_is_told_before_the_first_step(tmp_path):
+    class Odd(nn.Module):
+        def get_extra_state(self):
+            return np.float64(3.0).__class__
+
+        def set_extra_state(self, state):
+            pass
+
+        def forward(self, generator):
+            never(generator)
+
+    with pytest.raises(TypeError, match="checkpoint: sample._extra_state is type, want tensors, numbers, text"):
+        fit(make(), Odd(), build, LOSS, steps=2, checkpoint=tmp_path / "run.pt")
+
+
+def test_what_a_killed_training_left_is_removed_by_the_next(tmp_path):
+    for name in ("run.pt.12.part", "run.pt.345.part", "other.pt.12.part"):
+        (tmp_path / name).write_bytes(b"half")
+    fit(make(), sample, build, LOSS, steps=1, checkpoint=tmp_path / "run.pt")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["other.pt.12.part", "run.pt"]
+
+
+# --- clocks and trackers --------------------------------------------------------------------------------------------------------
+
+
+def test_a_clock_in_any_part_is_right_in_every_step(tmp_path):
+    class Timed(nn.Module):
+        def __init__(self, inside):
+            super().__init__()
+            self.clock, self.inside, self.seen = Clock(), inside, []
+
+        def forward(self, *arguments):
+            self.seen.append(self.clock.share)
+            return self.inside(*arguments)
+
+    def parts():
+        return [Timed(inside) for inside in (sample, build, LOSS)]
+
+    first = parts()
+    with pytest.raises(KeyboardInterrupt):
+        fit(make(), first[0], first[1], Timed(stopping_objective(4)), steps=8, checkpoint=tmp_path / "run.pt")
+    again = parts()
+    fit(make(), *again, steps=8, checkpoint=tmp_path / "run.pt")
+    assert first[1].seen == [k / 8 for k in range(5)] and first[1].clock.step == 4
+    assert all(part.seen == [k / 8 for k in range(4, 8)] and part.clock.share == 1 for part in again)
+    assert Clock().share == 0
+
+
+def stopping_objective(at):
+    calls = iter(range(10**6))
+
+    def objective(*pairs):
+        if next(calls) == at:
+            raise KeyboardInterrupt
+        return LOSS(*pairs)
+
+    return objective
+
+
+def test_a_clock_refuses_by_name():
+    with pytest.raises(ValueError, match="step: got -1"):
+        Clock().set(-1, 2)
+    with pytest.raises(ValueError, match="steps: got 0"):
+        Clock().set(0, 0)
+
+
+class Notes:
+    def __init__(self):
+        self.rows = []
+
+    def log(self, values, step):
+        self.rows.append((step, values))
+
+
+@pytest.mark.parametrize("kind", ["object", "function", "accelerate's"])
+def test_a_tracker_hears_of_every_step(tmp_path, kind):
+    from accelerate.tracking import GeneralTracker
+
+    class Own(GeneralTracker):
+        name, requires_logging_directory, tracker = "own", False, None
+
+        def __init__(self):
+            super().__init__()
+            self.rows = []
+
+        def log(self, values, step=None, **more):
+            self.rows.append((step, values))
+
+    notes = Own() if kind == "accelerate's" else Notes()
+    tracker = notes.log if kind == "function" else notes
+    with pytest.raises(KeyboardInterrupt):
+        fit(make(), stopping(3, KeyboardInterrupt), build, LOSS, steps=6, checkpoint=tmp_path / "run.pt", tracker=tracker)
+    history = fit(make(), sample, build, LOSS, steps=6, checkpoint=tmp_path / "run.pt", tracker=tracker)
+    assert [step for step, _ in notes.rows] == list(range(6)) and all(set(row) == {"loss", "lr", "seconds"} for _, row in notes.rows)
+    assert [row["loss"] for _, row in notes.rows] == history.losses
+    assert [row["lr"] for _, row in notes.rows] == [learning_rate(step, 6, 1e-3) for step in range(6)]
+    seconds = [row["seconds"] for _, row in notes.rows]
+    assert seconds == sorted(seconds) and seconds[-1] == history.seconds
+
+
+def test_a_tracker_by_its_name_is_opened_and_closed(tmp_path, monkeypatch):
+    from accelerate import tracking
+
+    told = []
+
+    class Written(tracking.GeneralTracker):
+        name, requires_logging_directory, tracker = "written", True, None
+
+        def __init__(self, run_name, logging_dir):
+            super().__init__()
+            told.append((run_name, logging_dir))
+
+        def store_init_configuration(self, values):
+            told.append({key: values[key] for key in ("steps", "lr", "optimizer")})
+
+        def log(self, values, step=None, **more):
+            told.append(step)
+
+        def finish(self):
+            told.append("closed")
+
+    monkeypatch.setitem(tracking.LOGGER_TYPE_TO_CLASS, "written", Written)
+    with pytest.raises(Stop):
+        fit(make(), stopping(2, Stop), build, LOSS, steps=3, tracker="written", checkpoint=tmp_path / "run.pt")
+    assert told == [("run", str(tmp_path / "logs")), {"steps": 3, "lr": 1e-3, "optimizer": "adamw"}, 0, 1, "closed"]
+
+
+@pytest.mark.skipif(any(map(importlib.util.find_spec, ("tensorboard", "tensorboardX"))), reason="tensorboard is installed")
+def test_a_tracker_that_is_not_installed_is_named(tmp_path):
+    with pytest.raises(ImportError, match="tracker: 'tensorboard' is not installed here"):
+        fit(make(), never, build, LOSS, steps=3, tracker="tensorboard", checkpoint=tmp_path / "run.pt")
+
+
+@pytest.mark.skipif(not any(map(importlib.util.find_spec, ("tensorboard", "tensorboardX"))), reason="needs tensorboard")
+def test_tensorboard_writes_beside_the_checkpoint(tmp_path):
+    fit(make(), sample, build, LOSS, steps=3, tracker="tensorboard", checkpoint=tmp_path / "run.pt")
+    assert list((tmp_path / "logs" / "run").rglob("events*"))
+
+
+# --- memory ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_momentum_is_a_queue_and_a_slow_encoder():
+    model = make(0.0)
+    memory = Momentum(model, with_queue, 0.9, Queue(64, 8))
+    a, b = sample(torch.Generator().manual_seed(0))
+    old, slow = copy.deepcopy(memory.slow), slow_copy(model)
+    first, second = memory(model, a, b), memory(model, a, b)
+    assert first.scores.shape == (32, 1) and second.scores.shape == (32, 33)
+    key = slow(b)
+    torch.testing.assert_close(memory.queue.keys()[:32], key)
+    torch.testing.assert_close(second.scores, with_queue(model(a), key, key).scores)
+    with torch.no_grad():
+        for p in model.parameters():
+            p += 1
+    memory(model, a, b)
+    weight, before = memory.slow.state_dict()["head.0.weight"], old.state_dict()["head.0.weight"]
+    torch.testing.assert_close(weight, before + 0.1)
+
+
+def test_momentum_without_a_queue_and_with_a_clock():
+    model, given = make(0.0), []
+    memory = Momentum(model, lambda *z: given.append(len(z)) or two_views(*z[:2]), lambda share: share, None)
+    memory.clock.set(1, 1)
+    weight = memory.slow.state_dict()["head.0.weight"].clone()
+    with torch.no_grad():
+        for p in model.parameters():
+            p += 1
+    a, b = sample(torch.Generator().manual_seed(0))
+    memory(model, a, b)
+    assert torch.equal(memory.slow.state_dict()["head.0.weight"], weight) and given == [2]  # a momentum of 1 stands still
+    memory(model, a, b, torch.arange(3))
+    assert given == [2, 3]
+    memory.clock.set(0, 1)
+    memory(model, a, b)
+    assert torch.equal(memory.slow.state_dict()["head.0.weight"], model.state_dict()["head.0.weight"])
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "told"),
+    [
+        ({"queue": 64}, TypeError, "queue: got int, want a Queue"),
+        ({"momentum": 1.5}, ValueError, "momentum: got 1.5"),
+        ({"momentum": "m"}, TypeError, "momentum: got str"),
+    ],
+)
+def test_momentum_refuses_by_name(change, error, told):
+    with pytest.raises(error, match=told):
+        Momentum(make(), with_queue, **({"momentum": 0.9} | change))
+
+
+def test_the_old_names_are_the_new_ones():
+    from contrastive_nb import negatives
+
+    assert (negatives.Queue, negatives.slow_copy, negatives.momentum_update) == (Queue, slow_copy, momentum_update)
+
+
 # --- interrupts -----------------------------------------------------------------------------------------------------------------
 
 
@@ -370,14 +900,6 @@ def test_parameter_groups_leave_out_what_does_not_learn():
     assert many["weight_decay"] == 0.1 and few["weight_decay"] == 0.0
     assert all(p.dim() > 1 for p in many["params"]) and all(p.dim() == 1 for p in few["params"])
     assert len(many["params"]) + len(few["params"]) == len(list(model.parameters())) - 1
-
-
-def test_write_whole_leaves_the_old_file_when_it_fails(tmp_path):
-    path = tmp_path / "x.pt"
-    write_whole(path, {"a": 1})
-    with pytest.raises(TypeError, match="pickle"):
-        write_whole(path, (x for x in ()))  # a generator cannot be pickled
-    assert torch.load(path) == {"a": 1} and [p.name for p in tmp_path.iterdir()] == ["x.pt"]
 
 
 def test_differences():

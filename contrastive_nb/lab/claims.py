@@ -9,7 +9,6 @@ __all__ = ['KINDS', 'FORMULAS', 'DIRECTIONS', 'VERDICTS', 'DEFINITION', 'RUN', '
 # %% ../../nbs/0_foundations/06_claims.ipynb #a0d096e5
 import json
 import math
-import os
 import platform
 import re
 import subprocess
@@ -268,12 +267,8 @@ def _code(notebook: str, profile: str) -> str | None:
 # %% ../../nbs/0_foundations/06_claims.ipynb #97f6be9b
 def _write(record: dict, folder: Path) -> Path:
     "The record in its file, whole or not at all."
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{record['id']}.json"
-    part = path.with_suffix(f".{os.getpid()}.part")
-    part.write_text(json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-    part.replace(path)
-    return path
+    text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return files.write_whole(folder / f"{record['id']}.json", text)
 
 # %% ../../nbs/0_foundations/06_claims.ipynb #8c038de1
 def record(

@@ -32,10 +32,7 @@ def kernel_home(build: Path) -> Path:
     argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--HistoryManager.enabled=False"]
     text = json.dumps({"argv": argv, "display_name": "python3", "language": "python"}, indent=1)
     if not spec.is_file() or spec.read_text(encoding="utf-8") != text:
-        spec.parent.mkdir(parents=True, exist_ok=True)
-        part = spec.with_suffix(f".{os.getpid()}.part")
-        part.write_text(text, encoding="utf-8")
-        part.replace(spec)
+        files.write_whole(spec, text)
     return home
 
 

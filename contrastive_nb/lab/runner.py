@@ -36,10 +36,7 @@ def _tidy(book: dict, keep_injected: bool = True) -> dict:
 
 
 def _write(book: dict, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    part.write_text(json.dumps(book, indent=1, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
-    part.replace(path)
+    files.write_whole(path, json.dumps(book, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
 
 
 def _stamp(path: Path, job: Job) -> str:
@@ -47,9 +44,7 @@ def _stamp(path: Path, job: Job) -> str:
     record = json.loads(path.read_text(encoding="utf-8"))
     if record["runs"][job.profile].get("code") != job.code:
         record["runs"][job.profile]["code"] = job.code
-        part = path.with_suffix(".part")
-        part.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        part.replace(path)
+        files.write_whole(path, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
     return path.stem
 
 

@@ -82,10 +82,7 @@ class Run:
                 text = json.dumps(function(), allow_nan=True)
             except TypeError as error:
                 raise TypeError(f"once({key!r}): {error}; want numbers, text, lists and dicts") from error
-            self.folder.mkdir(parents=True, exist_ok=True)
-            part = kept.with_suffix(f".{os.getpid()}.part")
-            part.write_text(text, encoding="utf-8")
-            part.replace(kept)
+            files.write_whole(kept, text)
         return json.loads(kept.read_text(encoding="utf-8"))
 
     def progress(self, iterable: Iterable, label: str = ""):

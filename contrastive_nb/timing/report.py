@@ -1,7 +1,6 @@
 """The table of a tournament: kept in a file, summed up, printed. Plain module."""
 
 import json
-import os
 import statistics
 from pathlib import Path
 
@@ -54,10 +53,7 @@ def write(table: dict, path: Path) -> None:
     "The table in its file, whole or not at all: a line a cell, so that two of them can be compared."
     cells = ",\n".join("  " + json.dumps(cell) for cell in table["cells"])
     head = json.dumps({key: value for key, value in table.items() if key != "cells"}, indent=1)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(f".{os.getpid()}.part")
-    part.write_text(head[:-2] + f',\n "cells": [\n{cells}\n ]\n}}\n', encoding="utf-8")
-    part.replace(path)
+    files.write_whole(path, head[:-2] + f',\n "cells": [\n{cells}\n ]\n}}\n')
 
 
 FORMATS = {"ms": ".3g", "wall_ms": ".3g", "mb": ",.0f", "to_floor": ".2f", "to_torch": ".2f", "value": ".0e", "gradient": ".0e"}
