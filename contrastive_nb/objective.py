@@ -62,7 +62,7 @@ def of_pairs(
     with autocast_off(scores):
         scores, weights, temperature = widen(scores), widen(weights), widen(temperature)
         losses, counted = formula(scores, positives, negatives, weights, temperature, **options)
-        return reduce(losses.to(scores.dtype), counted, reduction)
+        return reduce(to_float64(losses), counted, reduction).to(scores.dtype)  # a sum may not fit where its mean does
 
 
 def of_lists(
@@ -93,4 +93,4 @@ def of_lists(
         losses, counted = formula(to_float64(torch.where(there, scores, 0.0)), grades, there, **options)
         unknown = (there & relevance.isnan()).any(1)
         losses = torch.where(unknown, losses.new_tensor(math.nan), losses)
-        return reduce(losses.to(scores.dtype), counted | unknown, reduction)
+        return reduce(to_float64(losses), counted | unknown, reduction).to(scores.dtype)

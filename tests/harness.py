@@ -623,6 +623,33 @@ def check_edge_lists(method) -> None:
             close(gradient, slope, f"gradient ({case.name})", tolerance=1e-10)
 
 
+def _huge(method, scale: float) -> dict[str, Case]:
+    "Scores of that size: random ones, and all of one size with either sign; padding of NaN among the lists."
+    scores = {"random": normal(24, 12, seed=1).clamp(-1, 1) * scale, "signs": normal(24, 12, seed=2).sign() * scale}
+    if method.shape == "pairs":
+        return {name: Case(name, (s, *masks(24, 12, seed=3))) for name, s in scores.items()}
+    grades, there = torch.randint(0, 4, (24, 12), generator=numbers(1)).to(FLOAT64), torch.rand(24, 12, generator=numbers(2)) < 0.7
+    return {name: Case(name, (torch.where(there, s, math.nan), torch.where(there, grades, math.nan), there)) for name, s in scores.items()}
+
+
+@check(shapes=("pairs", "lists"))
+def check_huge_scores(method) -> None:
+    "Scores to 3e37: a finite gradient, and in float32 the float64 value wherever it fits; one query and no query too."
+    for scale in (1e10, 1e17, 3e37):
+        for name, case in _huge(method, scale).items():
+            for rows in (24, 1, 0):
+                narrow = [x[:rows].float() if x.is_floating_point() else x[:rows] for x in case.arguments]
+                (got, slope), (want, exact) = (
+                    method_on(method, Case(name, tuple(x.to(d) if x.is_floating_point() else x for x in narrow)))
+                    for d in (torch.float32, FLOAT64)
+                )
+                where = f"huge scores: {name}, {scale:g}, {rows} queries"
+                assert torch.isfinite(want) and torch.isfinite(exact).all(), f"{where}: not finite in float64"
+                assert torch.isfinite(slope).all(), f"{where}: the gradient is not finite in float32"
+                if want.abs() < torch.finfo(torch.float32).max:
+                    close(got / scale, want / scale, where, tolerance=1e-5)
+
+
 @check(shapes=("lists",))
 def check_kinds_of_grades(method) -> None:
     "Grades may be whole numbers or real ones; NaN at padding, among scores and grades alike, does not matter."
