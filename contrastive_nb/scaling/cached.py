@@ -164,7 +164,9 @@ def cached(
     check_flag("mini_batch_statistics", mini_batch_statistics)
     _check(encoder, mini_batch)
     count, modules = _count(inputs), _modules(encoder)
-    inputs = tuple(_rows(x, 0, count) for x in inputs)  # lists of its own: what becomes of the caller's until the backward pass does not matter
+    inputs = tuple(
+        _rows(x, 0, count) for x in inputs
+    )  # lists of its own: what becomes of the caller's until the backward pass does not matter
     again = _Again(modules, inputs, _norms(modules, mini_batch_statistics))
     marks = _marks(modules, inputs)
 
