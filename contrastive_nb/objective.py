@@ -71,6 +71,9 @@ def of_lists(
     relevance: Tensor,
     mask: Tensor | None,
     *,
+    temperature=ABSENT,  # left out by an objective that has none
+    name: str = "relevance",  # what the objective calls the grades
+    lowest: float = -math.inf,  # grades below it are found by `check`
     reduction: str = "mean",
     check: bool = False,
     **options,
@@ -80,11 +83,13 @@ def of_lists(
     A grade in use that is NaN makes its list's loss NaN. Raises as `objective` does.
     """
     check = check_flag("check", check)
-    check_lists(scores, relevance, mask)
+    check_lists(scores, relevance, mask, name)
     check_choice("reduction", reduction, REDUCTIONS)
     there = torch.ones_like(scores, dtype=torch.bool) if mask is None else mask
+    if temperature is not ABSENT:
+        options["temperature"] = widen(check_temperature(temperature, scores, check=check))
     if check:
-        check_list_values(scores, relevance, there)
+        check_list_values(scores, relevance, there, name, lowest)
     with autocast_off(scores):
         scores = widen(scores)
         if scores.shape[1] == 0:

@@ -5,6 +5,7 @@ A check asks only what the entry's shape, options, temperature and promises say.
 
 import ast
 import functools
+import inspect
 import itertools
 import json
 import math
@@ -739,11 +740,12 @@ def check_bad_input(method) -> None:
 
 @check(shapes=("lists",))
 def check_bad_lists(method) -> None:
-    "The same for graded lists."
+    "The same for graded lists, whatever the grades are called."
     scores, grades = plain(method).arguments[:2]
+    called = list(inspect.signature(method.load()).parameters)[1]
     table = {
         "scores": [(scores.tolist(), grades), (scores.long(), grades), (scores[0], grades[0])],
-        "relevance": [(scores, grades.tolist()), (scores, grades[:, 1:]), (scores, grades.to("meta"))],
+        called: [(scores, grades.tolist()), (scores, grades[:, 1:]), (scores, grades.to("meta"))],
         "mask": [(scores, grades, grades), (scores, grades, grades[:, 1:] > 0), (scores, grades, (grades > 0).to("meta"))],
     }
     for word, arguments in [(word, arguments) for word, calls in table.items() for arguments in calls]:
@@ -755,7 +757,7 @@ def check_bad_lists(method) -> None:
         with pytest.raises(ValueError, match=option):
             call(method, scores, grades, **{option: "nonsense"})
     poisoned = torch.where(grades == grades.amax(1, keepdim=True), math.nan, scores)
-    for word, arguments in {"scores": (poisoned, grades), "relevance": (scores, torch.where(scores > 0, math.nan, grades))}.items():
+    for word, arguments in {"scores": (poisoned, grades), called: (scores, torch.where(scores > 0, math.nan, grades))}.items():
         with pytest.raises(ValueError, match=f"{word}: not finite"):
             call(method, *arguments, check=True)
     assert call(method, scores, grades, check=True) == call(method, scores, grades), "check=True changes the value of good input"
