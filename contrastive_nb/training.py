@@ -356,7 +356,9 @@ def _same_everywhere(state: _State, tensors) -> None:
             tensor.data.copy_(broadcast(tensor.data.contiguous()))
 
 # %% ../nbs/0_foundations/04_training.ipynb #9101f2cc
-def _checked(steps, lr, weight_decay, schedule, seed, precision, save_every) -> dict:
+def _checked(steps, lr, weight_decay, schedule, seed, precision, save_every, progress) -> dict:
+    if progress is not None:
+        check_flag("progress", progress)
     steps, seed, _ = check_count("steps", steps), check_count("seed", seed, 0), check_count("save_every", save_every)
     lr, weight_decay = check_number("lr", lr, 0, open_low=True), check_number("weight_decay", weight_decay, 0)
     check_choice("schedule", schedule, SCHEDULES)
@@ -411,9 +413,7 @@ def fit(
     CPU ends in the same bits. Raises `FloatingPointError` at a loss that is not finite, `ValueError` or `TypeError` for a
     wrong argument, a checkpoint of other settings, or pairs of the first step that do not pass their `check`.
     """
-    if progress is not None:
-        check_flag("progress", progress)
-    settings = _checked(steps, lr, weight_decay, schedule, seed, precision, save_every)
+    settings = _checked(steps, lr, weight_decay, schedule, seed, precision, save_every, progress)
     device, path = pick_device(device), None if checkpoint is None else Path(checkpoint)
     with accelerating(device, precision) as accelerator, _own_dice(device):
         state = _start(accelerator, device, settings, model=model, build=build, objective=objective)

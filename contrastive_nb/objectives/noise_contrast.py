@@ -79,7 +79,7 @@ class _Push(torch.autograd.Function):
     def jvp(ctx, direction):
         return direction * torch.exp(ctx.saved_tensors[0])
 
-
+# %% ../../nbs/1_objectives/03_noise_contrast.ipynb #4f8b61ce
 def meco_loss(
     data_log_ratio: Tensor,  # (N,) log of model over noise density, log p~(x) - log q(x), at the data
     noise_log_ratio: Tensor,  # (M,) the same at samples of the noise
