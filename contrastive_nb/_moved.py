@@ -43,6 +43,8 @@ MOVED: dict[str, dict[str, str | None]] = {
 # names that left a module which is still there
 LEFT: dict[str, dict[str, str]] = {
     "data": dict.fromkeys(("LatentSample", "LatentClasses", "latent_classes", "ShiftedQueries", "shifted_queries"), "worlds"),
+    "negatives.mochi": dict.fromkeys(("Queue", "slow_copy", "momentum_update"), "training"),
+    "training": {"write_whole": "checkpoints:write", "differences": "checkpoints"},
     "objectives.mw": {"ENTRIES_AT_ONCE": "kernels.pairwise:AT_ONCE"},
     "objectives.ranking": {"PAIRS_AT_ONCE": "kernels.pairwise:AT_ONCE"},
     "objectives.triplet": {"TRIPLETS_AT_ONCE": "kernels.pairwise:AT_ONCE", "batch_hard": "negatives"},

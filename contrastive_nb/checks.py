@@ -137,25 +137,26 @@ def check_choice(name: str, value, choices: tuple) -> None:
         raise ValueError(f"{name}: got {value!r}, want one of {', '.join(map(repr, choices))}")
 
 
-def check_lists(scores, relevance, mask=None) -> None:
+def check_lists(scores, relevance, mask=None, name: str = "relevance") -> None:
     "Raise unless the parts of graded lists fit together (types, shapes, devices; no value is looked at)."
     check_floating("scores", scores, (2,))
     if not isinstance(relevance, Tensor) or relevance.is_complex():
         got = f"dtype {relevance.dtype}" if isinstance(relevance, Tensor) else type(relevance).__name__
-        raise TypeError(f"relevance: got {got}, want a tensor of grades")
+        raise TypeError(f"{name}: got {got}, want a tensor of numbers")
     if relevance.shape != scores.shape:
-        raise ValueError(f"relevance: got shape {tuple(relevance.shape)}, want {tuple(scores.shape)}, the shape of scores")
-    check_like("relevance", relevance, "scores", scores, dtype=False)
+        raise ValueError(f"{name}: got shape {tuple(relevance.shape)}, want {tuple(scores.shape)}, the shape of scores")
+    check_like(name, relevance, "scores", scores, dtype=False)
     if mask is not None:
         check_mask("mask", mask, scores)
 
 
-def check_list_values(scores: Tensor, relevance: Tensor, there: Tensor) -> None:
-    "Raise `ValueError` on a score or a grade in use that is NaN or infinite. Waits for the device."
-    for name, x in (("scores", scores), ("relevance", relevance)):
-        if (wrong := there & ~torch.isfinite(x)).any():
+def check_list_values(scores: Tensor, relevance: Tensor, there: Tensor, name: str = "relevance", lowest: float = -math.inf) -> None:
+    "Raise `ValueError` on a score or a grade in use that is NaN or infinite, or a grade below the lowest. Waits for the device."
+    finite = {"scores": ~torch.isfinite(scores), name: ~torch.isfinite(relevance)}
+    for what, wrong, said in (*((k, x, "not finite") for k, x in finite.items()), (name, relevance < lowest, f"below {lowest}")):
+        if (wrong := there & wrong).any():
             at = wrong.nonzero()[0].tolist()
-            raise ValueError(f"{name}: not finite, first at query {at[0]}, key {at[1]}")
+            raise ValueError(f"{what}: {said}, first at query {at[0]}, key {at[1]}")
 
 
 def check_width(name: str, x: Tensor, other: str, y: Tensor) -> None:

@@ -62,7 +62,7 @@ def of_pairs(
     with autocast_off(scores):
         scores, weights, temperature = widen(scores), widen(weights), widen(temperature)
         losses, counted = formula(scores, positives, negatives, weights, temperature, **options)
-        return reduce(losses, counted, reduction).to(scores.dtype)  # a sum may be too large for the dtype whose mean fits
+        return reduce(to_float64(losses), counted, reduction).to(scores.dtype)  # a sum may not fit where its mean does
 
 
 def of_lists(
@@ -71,6 +71,9 @@ def of_lists(
     relevance: Tensor,
     mask: Tensor | None,
     *,
+    temperature=ABSENT,  # left out by an objective that has none
+    name: str = "relevance",  # what the objective calls the grades
+    lowest: float = -math.inf,  # grades below it are found by `check`
     reduction: str = "mean",
     check: bool = False,
     **options,
@@ -80,11 +83,13 @@ def of_lists(
     A grade in use that is NaN makes its list's loss NaN. Raises as `objective` does.
     """
     check = check_flag("check", check)
-    check_lists(scores, relevance, mask)
+    check_lists(scores, relevance, mask, name)
     check_choice("reduction", reduction, REDUCTIONS)
     there = torch.ones_like(scores, dtype=torch.bool) if mask is None else mask
+    if temperature is not ABSENT:
+        options["temperature"] = widen(check_temperature(temperature, scores, check=check))
     if check:
-        check_list_values(scores, relevance, there)
+        check_list_values(scores, relevance, there, name, lowest)
     with autocast_off(scores):
         scores = widen(scores)
         if scores.shape[1] == 0:
@@ -93,4 +98,4 @@ def of_lists(
         losses, counted = formula(to_float64(torch.where(there, scores, 0.0)), grades, there, **options)
         unknown = (there & relevance.isnan()).any(1)
         losses = torch.where(unknown, losses.new_tensor(math.nan), losses)
-        return reduce(losses.to(scores.dtype), counted | unknown, reduction)
+        return reduce(to_float64(losses), counted | unknown, reduction).to(scores.dtype)

@@ -656,6 +656,33 @@ def check_edge_lists(method) -> None:
             close(gradient, slope, f"gradient ({case.name})", tolerance=1e-10)
 
 
+def _huge(method, scale: float) -> dict[str, Case]:
+    "Scores of that size: random ones, and all of one size with either sign; padding of NaN among the lists."
+    scores = {"random": normal(24, 12, seed=1).clamp(-1, 1) * scale, "signs": normal(24, 12, seed=2).sign() * scale}
+    if method.shape == "pairs":
+        return {name: Case(name, (s, *masks(24, 12, seed=3))) for name, s in scores.items()}
+    grades, there = torch.randint(0, 4, (24, 12), generator=numbers(1)).to(FLOAT64), torch.rand(24, 12, generator=numbers(2)) < 0.7
+    return {name: Case(name, (torch.where(there, s, math.nan), torch.where(there, grades, math.nan), there)) for name, s in scores.items()}
+
+
+@check(shapes=("pairs", "lists"))
+def check_huge_scores(method) -> None:
+    "Scores to 3e37: a finite gradient, and in float32 the float64 value wherever it fits; one query and no query too."
+    for scale in (1e10, 1e17, 3e37):
+        for name, case in _huge(method, scale).items():
+            for rows in (24, 1, 0):
+                narrow = [x[:rows].float() if x.is_floating_point() else x[:rows] for x in case.arguments]
+                (got, slope), (want, exact) = (
+                    method_on(method, Case(name, tuple(x.to(d) if x.is_floating_point() else x for x in narrow)))
+                    for d in (torch.float32, FLOAT64)
+                )
+                where = f"huge scores: {name}, {scale:g}, {rows} queries"
+                assert torch.isfinite(want) and torch.isfinite(exact).all(), f"{where}: not finite in float64"
+                assert torch.isfinite(slope).all(), f"{where}: the gradient is not finite in float32"
+                if want.abs() < torch.finfo(torch.float32).max:
+                    close(got / scale, want / scale, where, tolerance=1e-5)
+
+
 @check(shapes=("lists",))
 def check_kinds_of_grades(method) -> None:
     "Grades may be whole numbers or real ones; NaN at padding, among scores and grades alike, does not matter."
@@ -745,11 +772,12 @@ def check_bad_input(method) -> None:
 
 @check(shapes=("lists",))
 def check_bad_lists(method) -> None:
-    "The same for graded lists."
+    "The same for graded lists, whatever the grades are called."
     scores, grades = plain(method).arguments[:2]
+    called = list(inspect.signature(method.load()).parameters)[1]
     table = {
         "scores": [(scores.tolist(), grades), (scores.long(), grades), (scores[0], grades[0])],
-        "relevance": [(scores, grades.tolist()), (scores, grades[:, 1:]), (scores, grades.to("meta"))],
+        called: [(scores, grades.tolist()), (scores, grades[:, 1:]), (scores, grades.to("meta"))],
         "mask": [(scores, grades, grades), (scores, grades, grades[:, 1:] > 0), (scores, grades, (grades > 0).to("meta"))],
     }
     for word, arguments in [(word, arguments) for word, calls in table.items() for arguments in calls]:
@@ -761,7 +789,7 @@ def check_bad_lists(method) -> None:
         with pytest.raises(ValueError, match=option):
             call(method, scores, grades, **{option: "nonsense"})
     poisoned = torch.where(grades == grades.amax(1, keepdim=True), math.nan, scores)
-    for word, arguments in {"scores": (poisoned, grades), "relevance": (scores, torch.where(scores > 0, math.nan, grades))}.items():
+    for word, arguments in {"scores": (poisoned, grades), called: (scores, torch.where(scores > 0, math.nan, grades))}.items():
         with pytest.raises(ValueError, match=f"{word}: not finite"):
             call(method, *arguments, check=True)
     assert call(method, scores, grades, check=True) == call(method, scores, grades), "check=True changes the value of good input"

@@ -245,6 +245,11 @@ def _(scores, temperature):
     return _sentence_lists("RankNetLoss", scores, GRADES, eps=0.0, reduction_log="natural")
 
 
+@oracle("torch cross_entropy of probabilities", builder="grades", package="torch")
+def _(scores, temperature):
+    return F.cross_entropy(scores / temperature, GRADES / GRADES.sum(1, keepdim=True).double())
+
+
 @oracle("sentence-transformers ListMLELoss", builder="distinct grades", package="sentence_transformers")
 def _(scores, temperature):
     return _sentence_lists("ListMLELoss", scores, DISTINCT, respect_input_order=False)

@@ -111,6 +111,14 @@ def weights_detached(scores, positives, negatives, weights=None, **keywords):
     return info_nce(scores, positives, negatives, None if weights is None else weights.detach(), **keywords)
 
 
+def averaged_in_float32(scores, positives, negatives, weights=None, *, reduction="mean", **keywords):
+    "Right, but for a sum of losses that does not fit where their mean does."
+    losses = info_nce(scores, positives, negatives, weights, reduction="none", **keywords)
+    if reduction != "mean" or weights is not None:
+        return info_nce(scores, positives, negatives, weights, reduction=reduction, **keywords)
+    return losses.sum() / (positives.any(1) & negatives.any(1)).sum().clamp(min=1)
+
+
 def _by(loss_of_logits, scores, positives, negatives, weights, temperature, denominator, reduction):
     "A loss of one positive a row by a formula of its logits; anything else as ours has it."
     if weights is not None or (positives.sum(1) != 1).any() or not negatives.any(1).all() or isinstance(temperature, torch.Tensor):
@@ -158,6 +166,7 @@ WRONG = [
     (written_into, "same bits"),
     (other_bits_each_time, "same bits"),
     (weights_detached, "weight gradient"),
+    (averaged_in_float32, "huge scores"),
     (by_cross_entropy, "float32 scores, aligned, 0.02", "float32 scores, aligned, 0.005"),
     (by_plain_exp, "float32 scores, away, 0.005", "float32 scores, aligned, 0.005"),
 ]
@@ -265,8 +274,8 @@ def listwise(scores, relevance, mask=None, *, reduction="mean", check=False):
     logits = torch.where(there, scores, torch.where(counted[:, None], -torch.inf, 0.0))
     target = torch.softmax(torch.where(rows, relevance, -torch.inf), 1)
     losses = -torch.where(there, target * torch.log_softmax(logits, 1), 0.0).sum(1)
-    losses = losses.to(given if given in (torch.float32, torch.float64) else torch.float32)
-    return losses if reduction == "none" else losses.sum() / (1 if reduction == "sum" else counted.sum().clamp(min=1))
+    losses = losses if reduction == "none" else losses.sum() / (1 if reduction == "sum" else counted.sum().clamp(min=1))
+    return losses.to(given if given in (torch.float32, torch.float64) else torch.float32)
 
 
 def listwise_by_hand(scores, relevance, mask=None):

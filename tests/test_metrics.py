@@ -17,16 +17,22 @@ from contrastive_nb import metrics
 from contrastive_nb.metrics import (
     alignment,
     auc,
+    average_precision,
     calibration_bins,
     calibration_error,
+    cluster_accuracy,
     few_label_accuracy,
+    kendall,
     knn_accuracy,
     linear_probe,
+    mask_quality,
     mrr_at,
     ndcg_at,
+    purity,
     rankme,
     recall_at,
     roc,
+    spearman,
     uniformity,
 )
 
@@ -139,6 +145,116 @@ def test_recall_and_mrr_are_the_mean_over_tied_orders(drawn, k):
     assert same(recall_at(*drawn, k=k), over_orders(*drawn, lambda hits: sum(hits[:k]) / sum(hits)))
     first = lambda hits: 1 / (hits.index(True) + 1) if hits.index(True) < k else 0
     assert same(mrr_at(*drawn, k=k), over_orders(*drawn, first))
+    assert same(average_precision(*drawn), over_orders(*drawn, mean_precision))
+
+
+def mean_precision(hits):
+    return sum(sum(hits[: r + 1]) / (r + 1) for r, hit in enumerate(hits) if hit) / sum(hits)
+
+
+def test_average_precision_is_scikit_learns_where_nothing_is_tied():
+    generator = torch.Generator().manual_seed(1)
+    scores, positives = torch.randn(40, 30, generator=generator), torch.rand(40, 30, generator=generator) < 0.2
+    want = [sklearn.metrics.average_precision_score(p, s) for s, p in zip(scores, positives, strict=True) if p.any()]
+    assert close(average_precision(scores, positives, ~positives), np.mean(want))
+
+
+@settings(max_examples=60, deadline=None)
+@given(pairs(queries=3, keys=5, levels=3), st.integers(1, 7), st.data())
+def test_what_was_not_retrieved_is_no_hit_and_still_there_to_be_found(drawn, k, data):
+    "The loop ranks what was retrieved alone, and divides by all positives."
+    scores, positives, negatives = drawn
+    missing = torch.tensor(data.draw(st.lists(st.booleans(), min_size=scores.numel(), max_size=scores.numel()))).view_as(scores)
+    cut = torch.where(missing, -math.inf, scores)
+    wanted = {
+        "recall": lambda hits, all_of_them: sum(hits[:k]) / all_of_them,
+        "mrr": lambda hits, _: max([1 / (r + 1) for r, hit in enumerate(hits[:k]) if hit], default=0),
+        "ap": lambda hits, all_of_them: sum(sum(hits[: r + 1]) / (r + 1) for r, hit in enumerate(hits) if hit) / all_of_them,
+    }
+    got = {
+        "recall": recall_at(cut, positives, negatives, k=k),
+        "mrr": mrr_at(cut, positives, negatives, k=k),
+        "ap": average_precision(cut, positives, negatives),
+    }
+    for name, count in wanted.items():
+        values = []
+        for q in range(len(scores)):
+            if positives[q].any():
+                used = [i for i in range(scores.shape[1]) if (positives | negatives)[q, i] and not missing[q, i]]
+                orders = [o for o in itertools.permutations(used) if all(scores[q, a] >= scores[q, b] for a, b in itertools.pairwise(o))]
+                values.append(np.mean([count([bool(positives[q, i]) for i in o], int(positives[q].sum())) for o in orders]))
+        assert same(got[name], float(np.mean(values)) if values else math.nan), name
+
+
+def test_ndcg_of_what_was_not_retrieved():
+    "As scikit-learn has it when the missing documents stand last and bring nothing; masked away they would be forgiven."
+    generator = torch.Generator().manual_seed(2)
+    scores, grades = torch.rand(20, 12, generator=generator), torch.randint(0, 4, (20, 12), generator=generator)
+    missing = torch.rand(20, 12, generator=generator) < 0.4
+    values, cut = [], torch.where(missing, -math.inf, scores)
+    for s, g, gone in zip(scores, grades, missing, strict=True):
+        if g.max() > 0:
+            order = [i for i in s.argsort(descending=True).tolist() if not gone[i]]
+            discounts = [1 / math.log2(r + 2) for r in range(12)]
+            best = sum(g_ * d for g_, d in zip(sorted(g.tolist(), reverse=True)[:10], discounts, strict=False))
+            values.append(sum(g[i].item() * d for i, d in zip(order[:10], discounts, strict=False)) / best)
+    assert close(ndcg_at(cut, grades, k=10, gain="linear"), np.mean(values))
+    assert ndcg_at(cut, grades, ~missing, k=10, gain="linear") > ndcg_at(cut, grades, k=10, gain="linear")
+    assert close(ndcg_at(cut, grades, ~missing, k=10), ndcg_at(scores, grades, ~missing, k=10))
+
+
+def test_a_query_that_found_nothing_counts_nought():
+    gone, positives = torch.full((1, 3), -math.inf), torch.tensor([[True, False, True]])
+    for value in (
+        recall_at(gone, positives, ~positives, k=3),
+        mrr_at(gone, positives, ~positives, k=3),
+        ndcg_at(gone, positives.int(), k=3),
+    ):
+        assert value == 0
+    assert average_precision(gone, positives, ~positives) == 0
+    half = torch.tensor([[0.9, 0.7, -math.inf]]), torch.tensor([[False, True, True]])
+    assert recall_at(*half, ~half[1], k=3) == 0.5 and close(ndcg_at(half[0], half[1].int(), k=3), 0.38685280723454163)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=12))
+def test_rank_correlations_are_the_loops(items):
+    a, b = (torch.tensor(x) for x in zip(*items, strict=True))
+    mean_rank = lambda x: [sum(v < u for v in x) + (sum(v == u for v in x) + 1) / 2 for u in x.tolist()]
+    signs = [[np.sign(float(x[i] - x[j])) for i, j in itertools.combinations(range(len(x)), 2)] for x in (a, b)]
+    if len(a.unique()) > 1 and len(b.unique()) > 1:
+        assert close(spearman(a.double(), b), np.corrcoef(mean_rank(a), mean_rank(b))[0, 1], 1e-10)
+        assert close(kendall(a.float(), b), np.dot(*signs) / math.sqrt(np.abs(signs[0]).sum() * np.abs(signs[1]).sum()), 1e-10)
+    else:
+        assert math.isnan(spearman(a.double(), b)) and math.isnan(kendall(a.double(), b))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(-1, 3), st.integers(0, 3)), min_size=1, max_size=12))
+def test_clusters_are_named_in_the_best_way(items):
+    clusters, labels = (torch.tensor(x) for x in zip(*items, strict=True))
+    groups, kinds = clusters.unique().tolist(), labels.unique().tolist()
+    names = [*kinds, *[None] * len(groups)]  # a cluster may go without a class
+    best = max(
+        sum(dict(zip(groups, naming, strict=False))[c] == y for c, y in items) for naming in set(itertools.permutations(names, len(groups)))
+    )
+    assert close(cluster_accuracy(clusters, labels), best / len(items))
+    assert close(purity(clusters, labels), sum(max(sum(c == g and y == k for c, y in items) for k in kinds) for g in groups) / len(items))
+    assert cluster_accuracy(labels * 3 - 7, labels) == 1 == purity(torch.arange(len(items)), labels)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.booleans(), st.booleans(), st.booleans()), min_size=1, max_size=12))
+def test_mask_quality_is_the_count(cells):
+    candidates, truth, dropped = torch.tensor(cells)[None].unbind(2)
+    dropped = dropped & candidates
+    among = [(bool(d), bool(t)) for d, t, c in zip(dropped[0], truth[0], candidates[0], strict=True) if c]
+    share = lambda part, whole: sum(map(part, whole)) / len(whole) if whole else math.nan
+    got = mask_quality(dropped, truth, candidates)
+    assert same(got.precision, share(lambda x: x[1], [x for x in among if x[0]]))
+    assert same(got.recall, share(lambda x: x[0], [x for x in among if x[1]]))
+    assert same(got.lost, share(lambda x: x[0], [x for x in among if not x[1]]))
+    assert same(got.prior, share(lambda x: x[1], among))
 
 
 @pytest.mark.parametrize("k", [1, 3, 10, 99])
@@ -307,7 +423,23 @@ BAD = {
     "scores no tensor": (TypeError, "scores", lambda: auc([1.0], P, ~P)),
     "scores of integers": (TypeError, "scores", lambda: roc(S.long(), P, ~P)),
     "scores nan": (ValueError, "scores", lambda: auc(NAN, P, ~P)),
-    "scores infinite": (ValueError, "scores", lambda: mrr_at(S / 0, P, ~P, k=1)),
+    "scores infinite": (ValueError, "scores", lambda: mrr_at(S.abs() / 0, P, ~P, k=1)),
+    "scores nan among the ranked": (ValueError, "scores", lambda: recall_at(NAN, P, ~P, k=1)),
+    "scores nan among documents": (ValueError, "scores", lambda: ndcg_at(NAN, P.int(), k=1)),
+    "scores infinite in ap": (ValueError, "scores", lambda: average_precision(S.abs() / 0, P, ~P)),
+    "scores not retrieved in auc": (ValueError, "scores", lambda: auc(-S.abs() / 0, P, ~P)),
+    "scores of two dimensions": (ValueError, "scores", lambda: spearman(S, S)),
+    "grades of another length": (ValueError, "grades", lambda: kendall(SURE, Y)),
+    "grades no tensor": (TypeError, "grades", lambda: spearman(SURE, [1, 2, 3, 4])),
+    "grades nan": (ValueError, "grades", lambda: spearman(SURE, SURE * math.nan)),
+    "clusters as numbers": (TypeError, "clusters", lambda: cluster_accuracy(Y.float(), Y)),
+    "clusters too few": (ValueError, "clusters", lambda: purity(Y[:3], Y)),
+    "labels no tensor": (TypeError, "labels", lambda: purity(Y, Y.tolist())),
+    "labels none": (ValueError, "labels", lambda: cluster_accuracy(Y[:0], Y[:0])),
+    "dropped no candidate": (ValueError, "dropped", lambda: mask_quality(P, P, ~P)),
+    "dropped of another shape": (ValueError, "dropped", lambda: mask_quality(P[:1], P, P)),
+    "truth of numbers": (TypeError, "truth", lambda: mask_quality(P, P.int(), P)),
+    "candidates of numbers": (TypeError, "candidates", lambda: mask_quality(P, P, P.int())),
     "masks overlap": (ValueError, "overlap", lambda: recall_at(S, P, P, k=1)),
     "mask of numbers": (TypeError, "positives", lambda: auc(S, P.float(), ~P)),
     "mask of another shape": (ValueError, "negatives", lambda: auc(S, P, ~P[:1])),

@@ -289,3 +289,41 @@ def test_a_refused_batch_leaves_the_memory_alone():
     with pytest.raises(TypeError):
         meco(D, N.float())
     assert torch.equal(meco.log_u, before) and meco.batches == 1
+
+
+@pytest.mark.parametrize("high", [100.0, 1e4, 3e37])
+def test_meco_has_the_value_of_its_data_whatever_the_noise_says(high):
+    "The slope of noise that far off fits no float32; the value does not hang on it."
+    data, noise = torch.zeros(4, requires_grad=True), torch.full((4,), high, requires_grad=True)
+    loss = meco_loss(data, noise, torch.tensor(0.0))
+    pull, push = torch.autograd.grad(loss, (data, noise))
+    assert loss == 0 and pull.tolist() == [-0.25] * 4 and (push == math.inf).all()
+
+
+def test_mecos_slope_is_exact_where_it_fits():
+    noise = torch.full((4,), 100.0, dtype=torch.float64, requires_grad=True)
+    loss = meco_loss(torch.zeros(4).double(), noise, torch.tensor(0.0).double())
+    (push,) = torch.autograd.grad(loss, noise)
+    assert loss == 0 and torch.allclose(push, torch.full_like(push, math.exp(100) / 4), rtol=1e-12)
+
+
+@pytest.mark.parametrize("noise", [math.nan, math.inf])
+def test_meco_hides_no_noise_that_is_not_finite(noise):
+    assert meco_loss(torch.zeros(4), torch.full((4,), noise), torch.tensor(0.0)).isnan()
+
+
+def test_meco_takes_second_derivatives_and_transforms():
+    noise, log_u, data = torch.tensor([0.3, -1.0, 0.5]).double(), torch.tensor(0.2).double(), torch.zeros(2).double()
+    loss = lambda x: meco_loss(data, x, log_u)
+    share = torch.exp(torch.logsumexp(noise, 0) - math.log(3) - log_u)
+    assert torch.allclose(torch.func.grad(loss)(noise), share * noise.softmax(0))
+    assert torch.allclose(torch.func.jvp(loss, (noise,), (torch.ones(3).double(),))[1], share)
+    assert torch.allclose(torch.func.vmap(torch.func.grad(loss))(noise.repeat(2, 1)), (share * noise.softmax(0)).repeat(2, 1))
+    curvature = torch.diag(torch.exp(noise - math.log(3) - log_u))  # of the mean of e^x, divided by u
+    assert torch.allclose(torch.func.jacrev(torch.func.grad(loss))(noise), curvature)
+
+
+def test_means_of_large_ratios_fit():
+    data, noise = torch.full((20,), -3e37), torch.full((20,), 3e37)
+    assert meco_loss(data, torch.zeros(20), torch.tensor(0.0)) == pytest.approx(3e37)
+    assert nce_loss(data, noise) == pytest.approx(6e37)

@@ -7,10 +7,11 @@ from contrastive_nb.objectives.infonce import info_nce
 from contrastive_nb.objectives.mw import mw
 from contrastive_nb.objectives.noise_contrast import Meco, meco_loss, nce_loss
 from contrastive_nb.objectives.ranking import list_mle, ranklist, ranknet, ranknet_graded
+from contrastive_nb.objectives.soft_targets import soft_nce
 from contrastive_nb.objectives.supcon import supcon
 from contrastive_nb.objectives.triplet import triplet
 
 __all__ = [
     "Meco", "cacr", "decoupled_nce", "groco", "info_nce", "list_mle", "meco_loss", "mw", "nce_loss", "ranklist", "ranknet", "ranknet_graded",
-    "supcon", "triplet",
+    "soft_nce", "supcon", "triplet",
 ]  # fmt: skip

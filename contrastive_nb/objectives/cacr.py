@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .. import objective
 from ..checks import check_flag, check_number
-from ..rows import present
+from ..rows import present, to_float64
 
 # %% ../../nbs/1_objectives/07_cacr.ipynb #eb613cc3
 def _mean_distance(distance, mask, weights, tau, detach):
@@ -24,7 +24,7 @@ def _mean_distance(distance, mask, weights, tau, detach):
 
 def _attract_and_repel(scores, positives, negatives, weights, temperature, alpha, beta, tau_pos, tau_neg, detach):
     positives, negatives = present(positives, weights), present(negatives, weights)
-    distance = torch.where(positives | negatives, 2 - 2 * scores, 0.0)
+    distance = torch.where(positives | negatives, 2 - 2 * to_float64(scores), 0.0)
     attraction = _mean_distance(distance, positives, weights, tau_pos, detach)
     repulsion = -_mean_distance(distance, negatives, weights, -tau_neg, detach)
     return alpha * attraction + beta * repulsion, positives.any(1) & negatives.any(1)

@@ -32,21 +32,22 @@ def _lists(scores, positives, negatives, top_k):
     return columns, (place >= line - strangers) & (place < line + friends), line
 
 # %% ../../nbs/1_objectives/08_groco.ipynb #05e38df5
-def _mix(x, swap):
-    "Neighbours of (..., n) exchanged as far as `swap` (..., n - 1) says."
-    flow = swap * (x[..., 1:] - x[..., :-1])
-    return x + F.pad(flow, (0, 1)) - F.pad(flow, (1, 0))
+def _mix(x, stay, swap):
+    "Neighbours of (..., n) exchanged: each keeps the share `stay` of its own and takes `swap` of the other's, both (..., n - 1)."
+    own = F.pad(stay, (0, 1), value=1.0) * F.pad(stay, (1, 0), value=1.0)
+    return own * x + F.pad(swap * x[..., 1:], (0, 1)) + F.pad(swap * x[..., :-1], (1, 0))
 
 
 def _swaps(x, there):
-    "For each layer of an odd-even network (Q, n - 1): how far two neighbours change places; 0 where they are not compared."
+    "For each layer of an odd-even network, (Q, n - 1) each: how far two neighbours stay and swap; 1 and 0 where they are not compared."
     place, size, start = torch.arange(x.shape[1] - 1, device=x.device), there.sum(1, keepdim=True), there.int().argmax(1, keepdim=True)
     swaps = []
     for layer in range(x.shape[1]):
         compared = there[:, :-1] & there[:, 1:] & ((place - start - layer) % 2 == 0) & (layer < size)
         gap = x[:, 1:] - x[:, :-1]
-        swaps.append(torch.where(compared, torch.atan2(torch.ones_like(gap), gap) / math.pi, 0.0))
-        x = _mix(x, swaps[-1])
+        stay, swap = (torch.atan2(torch.ones_like(gap), way) / math.pi for way in (-gap, gap))
+        swaps.append((torch.where(compared, stay, 1.0), torch.where(compared, swap, 0.0)))
+        x = _mix(x, *swaps[-1])
     return swaps
 
 # %% ../../nbs/1_objectives/08_groco.ipynb #141f72e7
@@ -60,7 +61,7 @@ def _group_order(scores, positives, negatives, weights, temperature, top_k, stee
     upper = torch.arange(x.shape[1], device=x.device) >= line
     mass = torch.stack([~upper, upper]).to(x)[:, None].expand(2, *x.shape)  # of negative ranks, of positive ranks
     for swap in reversed(_swaps(steepness * x, there)):
-        mass = _mix(mass, swap)
+        mass = _mix(mass, *swap)
     losses = -torch.where(there, torch.where(upper, mass[1], mass[0]), 1.0).log()
     share = there.to(x) if weights is None else torch.where(there, to_float64(weights).gather(1, columns), 0.0)
     friends = torch.where(counted, (share * upper).sum(1), 1.0)

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..checks import REDUCTIONS, check_choice, check_flag, check_floating, check_like, check_number
-from ..rows import autocast_off, widen
+from ..rows import autocast_off, to_float64, widen
 
 # %% ../../nbs/1_objectives/03_noise_contrast.ipynb #4dcfd488
 def _log_ratios(data_log_ratio, noise_log_ratio, check: bool) -> None:
@@ -54,9 +54,32 @@ def nce_loss(
     with autocast_off(data_log_ratio):
         data, noise = widen(data_log_ratio), widen(noise_log_ratio)
         terms = torch.cat([-F.logsigmoid(data - math.log(nu)), -F.logsigmoid(math.log(nu) - noise) * (nu * count / drawn)])
-        return terms if reduction == "none" else terms.sum() / (count if reduction == "mean" else 1)
+        return terms if reduction == "none" else (to_float64(terms).sum() / (count if reduction == "mean" else 1)).to(terms.dtype)
 
 # %% ../../nbs/1_objectives/03_noise_contrast.ipynb #ddb15463
+class _Push(torch.autograd.Function):
+    "0 with the slope e^x, for every x: e^x - e^x would be infinity less infinity once e^x does not fit."
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(log_ratio):
+        return torch.where(log_ratio < math.inf, torch.zeros_like(log_ratio), math.nan)  # NaN and infinity are not hidden
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(*inputs)
+        ctx.save_for_forward(*inputs)
+
+    @staticmethod
+    def backward(ctx, arriving):
+        return arriving * torch.exp(ctx.saved_tensors[0])
+
+    @staticmethod
+    def jvp(ctx, direction):
+        return direction * torch.exp(ctx.saved_tensors[0])
+
+# %% ../../nbs/1_objectives/03_noise_contrast.ipynb #4f8b61ce
 def meco_loss(
     data_log_ratio: Tensor,  # (N,) log of model over noise density, log p~(x) - log q(x), at the data
     noise_log_ratio: Tensor,  # (M,) the same at samples of the noise
@@ -66,15 +89,16 @@ def meco_loss(
 ) -> Tensor:  # a scalar: log u - mean of the data's log-ratios
     """The compositional estimate of the negative log-likelihood; its gradient divides that of the batch's mean ratio by u.
 
-    The value is the likelihood's relative to the noise, so its gradient is not the derivative of its value in u's past.
+    The value is the likelihood's relative to the noise, so its gradient is not the derivative of its value in u's past. It is finite
+    wherever the log-ratios are; a slope that does not fit its type is infinite.
     Half precision is computed in float32. Raises `TypeError` or `ValueError` naming the argument. (Reconstructed from Jiang et al. 2023.)
     """
     _log_ratios(data_log_ratio, noise_log_ratio, check)
     check_floating("log_u", log_u, (0,))
     with autocast_off(data_log_ratio):
         data, noise, log_u = (widen(x) for x in (data_log_ratio, noise_log_ratio, log_u.detach()))
-        share = torch.exp(_log_mean(noise) - log_u)  # g / u, whose gradient is grad g / u
-        return (log_u - data.mean() + (share - share.detach())).to(data.dtype)
+        push = _Push.apply(_log_mean(noise) - log_u)  # nothing, whose gradient is that of g / u
+        return (log_u - to_float64(data).mean() + push).to(data.dtype)
 
 
 def _log_mean(log_ratio: Tensor) -> Tensor:

@@ -35,7 +35,7 @@ def _leaves(nest) -> list:
         return [nest]
     return [leaf for part in nest for leaf in _leaves(part)]
 
-
+# %% ../../nbs/9_scaling/03_cached.ipynb #5c1fd2b9
 def _rows(nest, start: int, stop: int):
     "The same nest, made anew, with these rows of all that has rows; numbers, one text and tensors without dimensions stay as they are."
     if _has_rows(nest):

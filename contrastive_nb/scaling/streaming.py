@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+# %% ../../nbs/9_scaling/02_streaming.ipynb #b2f7c803
 from .. import objective
 from contrastive_nb.checks import (
     REDUCTIONS,
