@@ -21,6 +21,8 @@ METHOD_SECTIONS = (
     "Exercises", "Summary", "References",
 )  # fmt: skip
 COMPARISON_SECTIONS = ("Problem", "Claims", "Experiment", "Exercises", "Summary", "References")  # a chapter's page that exports nothing
+STUDY_SECTIONS = tuple(title for title in METHOD_SECTIONS if title not in ("Claims", "Experiment"))
+SECTIONS = {"method": METHOD_SECTIONS, "comparison": COMPARISON_SECTIONS, "study": STUDY_SECTIONS}
 KINDS = "predict|break|prove|implement|extend"
 LEAST_SEEDS = {"outcome": 8, "mechanism": 5}
 CELL_BYTES, NOTEBOOK_BYTES = 100_000, 400_000
@@ -99,7 +101,10 @@ class Cell:
 
 
 class Page:
-    "A notebook with its place: `name` is folder/name under nbs/, `kind` is index, guide, foundation, method or comparison."
+    """A notebook with its place: `name` is folder/name under nbs/, `kind` is index, guide, foundation, method, study or comparison.
+
+    A study says so in its front table (| Kind | study |): a piece that other pages use, without a claim or an experiment of its own.
+    """
 
     def __init__(self, name: str, nb: dict, claims: Path):
         self.name, self.nb, self.claims = name, nb, claims
@@ -108,7 +113,8 @@ class Page:
         self.markdown = [cell for cell in self.cells if not cell.is_code]
         folder = name.rpartition("/")[0]
         exports = any(line.startswith("default_exp") for cell in self.code for line in cell.directives)
-        in_chapter = "method" if exports else "comparison"
+        says_study = any(re.search(r"^\| *Kind *\| *study\b", cell.source, re.M) for cell in self.markdown[:3])
+        in_chapter = "study" if says_study else "method" if exports else "comparison"
         self.kind = {"": "index", "guides": "guide", "0_foundations": "foundation"}.get(folder, in_chapter)
 
     @cached_property
@@ -457,7 +463,7 @@ def exercises(page):
 def sections(page):
     at = 0
     titles = [h.lower() for _, h in page.headings]
-    for wanted in METHOD_SECTIONS if page.kind == "method" else COMPARISON_SECTIONS:
+    for wanted in SECTIONS[page.kind]:
         places = [i for i, h in enumerate(titles) if re.match(rf"{wanted.lower()}\b", h)]
         later = [i for i in places if i >= at]
         if not places:
@@ -510,6 +516,7 @@ RULES = {
     "guide": ALWAYS + RUNNING,
     "foundation": ALWAYS + RUNNING + (exercises,),
     "method": ALWAYS + RUNNING + (exercises, sections, claims),
+    "study": ALWAYS + RUNNING + (exercises, sections),
     "comparison": ALWAYS + RUNNING + (exercises, sections, claims),  # fewer sections and an outcome claim alone: see there
 }
 

@@ -259,6 +259,18 @@ def test_a_long_entry_of_the_registry_is_no_long_cell(tail, wrong):
     assert any("lines, want 30" in problem for problem in anatomy.problems(NAME, nb)) is wrong
 
 
+def test_a_study_needs_no_claim_and_all_the_rest():
+    nb = good()
+    front = next(cell for cell in nb["cells"] if "| Paper |" in cell["source"])
+    for title in ("## Claims", "## Experiment"):
+        drop(title)(nb)
+    assert {p.split(":")[0] for p in anatomy.problems(NAME, nb)} >= {"sections"}
+    front["source"] = front["source"].replace("| none | nothing | quickly |", "| none | nothing | quickly |\n\n| | |\n|---|---|\n| Kind | study |")
+    assert not any(p.startswith(("sections", "claims")) for p in anatomy.problems(NAME, nb))
+    drop("## Derivation")(nb)
+    assert "sections: no H2 Derivation" in anatomy.problems(NAME, nb)
+
+
 def test_a_list_of_imports_is_no_long_cell():
     nb = good()
     nb["cells"].append(code("from math import (\n" + "".join(f"    pi as p{i},\n" for i in range(40)) + ")"))

@@ -162,7 +162,7 @@ def module(path: Path, package: Path) -> Module:
         ):
             shown = ast.unparse(node.value)
             values.append((node.targets[0].id, shown if len(shown) <= 160 else shown[:150] + " ..."))
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("contrastive_nb.") and path.name == "__init__.py":
+        elif isinstance(node, ast.ImportFrom) and re.match(r"contrastive_nb\.[a-z]", node.module or "") and path.name == "__init__.py":
             gathers |= {alias.asname or alias.name: node.module.removeprefix("contrastive_nb.") for alias in node.names}
     return Module(name, ast.get_docstring(tree) or "", made and made.group(1), definitions, values, gathers)
 
