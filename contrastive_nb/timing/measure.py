@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from contrastive_nb import files
+
 GIGA = 10**9
 
 
@@ -130,7 +132,7 @@ def under_watch(work: Callable[[], dict], limit: float) -> dict:
 
 def environment() -> dict:
     "In which a child finds this package, wherever it starts."
-    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")]))}
+    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [str(files.PACKAGE.parent), os.environ.get("PYTHONPATH")]))}
 
 
 def _peak_here() -> None:

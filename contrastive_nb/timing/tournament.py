@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from contrastive_nb import files
 from contrastive_nb.timing import contestants
 from contrastive_nb.timing.contestants import CONTESTANTS, FLOOR, floor_of, installed, torch_of
 from contrastive_nb.timing.measure import GIGA, embeddings
@@ -96,9 +97,9 @@ def _code_of(name: str) -> str:
     contestant = CONTESTANTS[name]
     parts = [contestant.library, installed(contestant.library), installed("torch"), inspect.getsource(contestant.make)]
     if contestant.library == "contrastive_nb":
-        here = Path(__file__).parent
-        parts += [p.read_text(encoding="utf-8") for f in ("objectives", "scaling") for p in sorted((here / f).glob("*.py"))]
-        parts += [(here / f"{module}.py").read_text(encoding="utf-8") for module in ("checks", "rows", "objective", "pairs")]
+        rooms = [path for room in ("objectives", "scaling", "kernels") for path in sorted((files.PACKAGE / room).glob("*.py"))]
+        modules = [files.PACKAGE / f"{module}.py" for module in ("checks", "rows", "objective", "pairs")]
+        parts += [path.read_text(encoding="utf-8") for path in rooms + modules]
     return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:12]
 
 
