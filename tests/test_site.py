@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 import contrastive_nb
-from contrastive_nb.book.site import reference, sources, stage
+from contrastive_nb.book.site import api, reference, sources, stage
 
 ROOT = anatomy.ROOT
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -130,12 +130,21 @@ def test_names_link_to_the_reference_only_where_they_are_meant():
     )
 
 
+def package_of(folder, modules):
+    "The reference of a package with these modules."
+    for name, text in ({"__init__": ""} | modules).items():
+        path = folder / "pack" / f"{name}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return api.modules(folder / "pack")
+
+
 def test_the_reference_reads_signatures_comments_and_docstrings(tmp_path):
-    (tmp_path / "m.py").write_text(
+    text = (
         '"""What it is."""\n\n\ndef f(\n    x: int,  # (N,) a "#" in it\n    y: str = "a, b",  # a choice\n    *,\n    z=None,\n) -> int:  # the sum\n'
         '    """Adds. Raises `ValueError`."""\n    return x\n\n\ndef _hidden(): ...\n'
     )
-    module = reference.module(tmp_path / "m.py", tmp_path)
+    (module,) = package_of(tmp_path, {"m": text})
     (f,) = module.definitions
     assert (f.signature, f.returns, f.returns_says) == ("def f(x: int, y: str = 'a, b', *, z=None) -> int", "int", "the sum")
     assert [(a.name, a.kind, a.default, a.says) for a in f.arguments] == [
@@ -143,6 +152,44 @@ def test_the_reference_reads_signatures_comments_and_docstrings(tmp_path):
     ]  # fmt: skip
     page = reference.page(module, {}, {}, sources.address)
     assert "## `f` {#f}" in page and "<code>ValueError</code>" in page and "What it is." in page
+
+
+def test_the_reference_reads_classes_constants_and_what_a_package_gathers(tmp_path):
+    text = """
+LIMIT: int = 2**10
+_KEPT = 1
+
+class Pair(tuple):
+    "Two."
+
+    left: int  # the first
+    right: int = 0
+    _own: int = 1
+
+    @property
+    def both(self) -> int:
+        "The sum."
+        return self.left + self.right
+
+    def swapped(self, times: int = 1) -> "Pair": ...
+
+def pair(*parts: int, choice: Annotated[str, Option("--choice", help="a, b")] = "some words that are long enough", **others): ...
+"""
+    gathers = "from . import other\nfrom .pair import Pair, pair\n"
+    package, module = package_of(tmp_path, {"room/__init__": gathers, "room/pair": text, "room/other": "x = 1\n"})
+    assert (package.name, package.gathers) == ("room", {"Pair": "room.pair", "pair": "room.pair"})  # not hidden by the module `pair`
+    assert module.values == [("LIMIT", "2 ** 10")]
+    one, function = module.definitions
+    assert one.is_class and one.signature == "class Pair(tuple)" and one.doc == "Two."
+    assert [(a.name, a.kind, a.default, a.says) for a in one.arguments] == [("left", "int", None, "the first"), ("right", "int", "0", "")]
+    assert [d.signature for d in one.methods] == ["both: int", "def swapped(times: int = 1) -> Pair"]
+    assert function.signature.split("\n") == [
+        "def pair(",
+        "    *parts: int,",
+        "    choice: Annotated[str, Option('--choice', help='a, b')] = 'some words that are long enough',",
+        "    **others,",
+        ")",
+    ]
 
 
 def test_without_quarto_one_line_says_so(tmp_path):
@@ -153,7 +200,7 @@ def test_without_quarto_one_line_says_so(tmp_path):
 
 
 def test_every_module_of_the_package_is_in_the_reference():
-    modules = {module.name: module for module in reference.modules(ROOT / "contrastive_nb")}
+    modules = {module.name: module for module in api.modules(ROOT / "contrastive_nb")}
     assert {"pairs", "objectives", "objectives.infonce", "lab.claims", "book.catalogue", "book.site.stage"} <= set(modules)
     assert modules["objectives.infonce"].notebook == "1_objectives/01_infonce" and "info_nce" in modules["objectives"].gathers
     silent = [f"{module.name}.{d.name}" for module in modules.values() for d in module.definitions if module.notebook and not d.doc]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from contrastive_nb.book.site import reference, sources
+from contrastive_nb.book.site import api, reference, sources
 
 FENCE = re.compile(r"(^(?:```|~~~).*?^(?:```|~~~)[ \t]*$)", re.M | re.S)
 CODE = re.compile(r"((?<!`)`[^`\n]+`(?!`))")
@@ -98,7 +98,7 @@ def _trees(cells):
                 continue
 
 
-def where(modules: list[reference.Module]) -> dict[str, dict[str, str]]:
+def where(modules: list[api.Module]) -> dict[str, dict[str, str]]:
     "For each module the public names and the module that defines them."
     table = {m.name: {d.name: m.name for d in m.definitions} | m.gathers for m in modules}
     table[""] = {}
@@ -299,7 +299,7 @@ def stage(root: Path, work: Path, notebooks: Path | None = None) -> list[sources
     "Write everything that nbdev is to process under work/nbs; the pages."
     shutil.rmtree(work, ignore_errors=True)
     pages, repository, citation = sources.pages(root, notebooks), sources.repository(root), sources.citation(root)
-    modules = reference.modules(root / "contrastive_nb")
+    modules = api.modules(root / "contrastive_nb")
     table, outputs = where(modules), generated()
     methods = {method.name for m in modules for d in m.definitions for method in d.methods}
     for page in pages:
@@ -310,8 +310,8 @@ def stage(root: Path, work: Path, notebooks: Path | None = None) -> list[sources
     for module in modules:
         write(work / "nbs" / "api" / f"{module.name}.qmd", reference.page(module, known, titles, sources.address))
     write(work / "nbs" / "references.qmd", WORKS)
-    api = ["api/index.qmd", *(f"api/{module.name}.qmd" for module in modules)]
-    write(work / "nbs" / "_quarto.yml", yaml.safe_dump(quarto_settings(root, api, repository), sort_keys=False))
+    entries = ["api/index.qmd", *(f"api/{module.name}.qmd" for module in modules)]
+    write(work / "nbs" / "_quarto.yml", yaml.safe_dump(quarto_settings(root, entries, repository), sort_keys=False))
     # nbdev finds its settings here: no links of its own, and its output beside this file
     write(
         work / "pyproject.toml",
