@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 import contrastive_nb
-from contrastive_nb.book.site import api, reference, sources, stage
+from contrastive_nb.book.site import api, notebooks, prose, reference, sources
 
 ROOT = anatomy.ROOT
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -103,15 +103,15 @@ def test_quarto_reads_the_settings():
 
 
 def test_equations_get_their_number_and_are_linked():
-    text, numbers = stage.equations("A\n\n$$x = 1 \\tag{3}$$\n\nand `$$y \\tag{4}$$` in code, $$z$$ without.")
+    text, numbers = prose.equations("A\n\n$$x = 1 \\tag{3}$$\n\nand `$$y \\tag{4}$$` in code, $$z$$ without.")
     assert numbers == ["3"] and "[$$x = 1$$ [(3)]{.eqno}]{#eq-3 .numbered}" in text
     assert "`$$y \\tag{4}$$`" in text and "$$z$$" in text
-    linked = stage.link_equations("By (3), not (5), f(3), $g(3)$ or `(3)`.", {"3"})
+    linked = prose.link_equations("By (3), not (5), f(3), $g(3)$ or `(3)`.", {"3"})
     assert linked == "By [(3)](#eq-3), not (5), f(3), $g(3)$ or `(3)`."
 
 
 def test_references_become_the_places_that_citations_link_to():
-    text = stage.anchor_references("See [@a2020b].\n\n## References\n\n- A. (2020). *B.* [@a2020b]\n- C. (2021). D.")
+    text = prose.anchor_references("See [@a2020b].\n\n## References\n\n- A. (2020). *B.* [@a2020b]\n- C. (2021). D.")
     assert (
         text
         == "See [@a2020b].\n\n## References\n\n- []{#ref-a2020b .reference}A. (2020). *B.* [[a2020b]](references.qmd#ref-a2020b){.key}\n- C. (2021). D."
@@ -121,11 +121,11 @@ def test_references_become_the_places_that_citations_link_to():
 def test_names_link_to_the_reference_only_where_they_are_meant():
     known = {"info_nce": "api/x.html#info_nce"}
     assert (
-        stage.link_names("`info_nce` and `info_nce()`", known)
+        prose.link_names("`info_nce` and `info_nce()`", known)
         == "[`info_nce`](api/x.html#info_nce){.api} and [`info_nce()`](api/x.html#info_nce){.api}"
     )
     assert (
-        stage.link_names("[`info_nce`](y), `info_nce(x)`\n```\n`info_nce`\n```", known)
+        prose.link_names("[`info_nce`](y), `info_nce(x)`\n```\n`info_nce`\n```", known)
         == "[`info_nce`](y), `info_nce(x)`\n```\n`info_nce`\n```"
     )
 
@@ -218,12 +218,12 @@ def test_the_repository_is_named_or_unknown(said, wanted, monkeypatch, tmp_path)
 
 def test_a_copy_for_colab_installs_first_and_changes_nothing_else():
     page = sources.pages(ROOT)[3]
-    copy = stage.colab(page, "https://host.example/a/b")
+    copy = notebooks.colab(page, "https://host.example/a/b")
     assert (
         "".join(copy["cells"][0]["source"]).endswith('%pip install -q "contrastive_nb @ git+{repository}"')
         and copy["cells"][1:] == page.book["cells"]
     )
-    assert 'repository = ""' in "".join(stage.colab(page, None)["cells"][0]["source"])
+    assert 'repository = ""' in "".join(notebooks.colab(page, None)["cells"][0]["source"])
 
 
 def test_citations_have_their_entry():

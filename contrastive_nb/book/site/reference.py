@@ -5,6 +5,7 @@ import json
 import re
 
 from contrastive_nb.book.site.api import Argument, Definition, Module
+from contrastive_nb.book.site.prose import raw_html
 
 
 def _inline(text: str, known: dict[str, str]) -> str:
@@ -43,24 +44,20 @@ def _table(head: str, rows: list[Argument], known) -> str:
     return f'<div class="scroll" tabindex="0"><table class="arguments">{head}<tbody>{body}</tbody></table></div>'
 
 
-def _raw(text: str) -> str:
-    return f"```{{=html}}\n{text}\n```"
-
-
 def _entry(definition: Definition, known, derived: str | None, level: str = "##", owner: str = "") -> list[str]:
     parts = [f"{level} `{owner}{definition.name}` {{#{owner}{definition.name}}}"]
     parts += (
-        [f"```python\n{definition.signature}\n```", _raw(_prose(definition.doc, known))]
+        [f"```python\n{definition.signature}\n```", raw_html(_prose(definition.doc, known))]
         if definition.doc
         else [f"```python\n{definition.signature}\n```"]
     )
     if any(row.says for row in definition.arguments) or (definition.is_class and definition.arguments):
-        parts.append(_raw(_table("field" if definition.is_class else "argument", definition.arguments, known)))
+        parts.append(raw_html(_table("field" if definition.is_class else "argument", definition.arguments, known)))
     if definition.returns and definition.returns != "None" and definition.returns_says:
         says = f"Returns <code>{html.escape(definition.returns)}</code>: {_inline(definition.returns_says, known)}."
-        parts.append(_raw(f'<p class="returns">{says}</p>'))
+        parts.append(raw_html(f'<p class="returns">{says}</p>'))
     if derived:
-        parts.append(_raw(f'<p class="derived">{derived}</p>'))
+        parts.append(raw_html(f'<p class="derived">{derived}</p>'))
     for method in definition.methods:
         parts += _entry(method, known, None, "###", f"{definition.name}.")
     return parts
@@ -74,16 +71,16 @@ def page(module: Module, known: dict[str, str], titles: dict[str, str], address)
     lead = module.doc.split("\n\n")
     parts = [f'---\ntitle: "contrastive_nb.{module.name}"\ndescription: {json.dumps(lead[0].split(chr(10))[0], ensure_ascii=False)}\n---']
     if len(lead) > 1:
-        parts.append(_raw(_prose("\n\n".join(lead[1:]), known)))
+        parts.append(raw_html(_prose("\n\n".join(lead[1:]), known)))
     if module.notebook:
         place, title = f"../{address(module.notebook)}", html.escape(titles.get(module.notebook, module.notebook))
-        parts.append(_raw(f'<p>Exported from the page <a href="{place}">{title}</a>, which derives it.</p>'))
+        parts.append(raw_html(f'<p>Exported from the page <a href="{place}">{title}</a>, which derives it.</p>'))
     if module.gathers:
         rows = [
             f'<li><a href="{m}.html#{n}"><code>{n}</code></a> from <code>contrastive_nb.{m}</code></li>'
             for n, m in sorted(module.gathers.items())
         ]
-        parts.append(_raw(f"<ul>{''.join(rows)}</ul>"))
+        parts.append(raw_html(f"<ul>{''.join(rows)}</ul>"))
     for definition in module.definitions:
         derived = None
         if module.notebook:
@@ -95,7 +92,7 @@ def page(module: Module, known: dict[str, str], titles: dict[str, str], address)
             f"<tr><th scope='row'><code>{name}</code></th><td><code>{html.escape(value)}</code></td></tr>" for name, value in module.values
         )
         table = f'<table class="arguments"><thead><tr><th>name</th><th>value</th></tr></thead><tbody>{rows}</tbody></table>'
-        parts += ["## Values {#values}", _raw(f'<div class="scroll" tabindex="0">{table}</div>')]
+        parts += ["## Values {#values}", raw_html(f'<div class="scroll" tabindex="0">{table}</div>')]
     return "\n\n".join(parts) + "\n"
 
 
@@ -110,7 +107,7 @@ def index(modules: list[Module], titles: dict[str, str], address) -> str:
 
     def table(chosen):
         head = "<thead><tr><th>module</th><th>public names</th><th>derived on</th></tr></thead>"
-        return _raw(
+        return raw_html(
             f'<div class="scroll" tabindex="0"><table class="modules">{head}<tbody>{"".join(map(line, chosen))}</tbody></table></div>'
         )
 
