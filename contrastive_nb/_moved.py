@@ -32,7 +32,7 @@ MOVED: dict[str, dict[str, str | None]] = {
     "bench": {
         "*": "timing.tournament",
         **dict.fromkeys(("GIGA", "Peak", "measure", "peak", "embeddings"), "timing.measure"),
-        **dict.fromkeys(("PROBE", "AGREE", "FIXED", "SLOW", "IMPORTS", "Template"), "timing.processes"),
+        **dict.fromkeys(("PROBE", "SLOW", "IMPORTS", "Template"), "timing.processes"),
         **dict.fromkeys(("FORMATS", "place", "read", "run", "summary", "text", "write"), "timing.report"),
     },
     "contestants": {"*": "timing.contestants"},

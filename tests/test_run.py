@@ -340,6 +340,25 @@ def test_two_runners_do_not_run_one_notebook_at_once(lab):
     processes.release(second)
 
 
+def test_a_runner_that_is_killed_gives_its_notebooks_back(lab):
+    write_notebook(lab.nbs, "1_a/01_one", "1")
+    code = f"""
+import sys
+from pathlib import Path
+from contrastive_nb.lab import jobs, processes
+(job,) = jobs.plan(["1_a/01_one"], "ci", notebooks=Path({str(lab.nbs)!r}), build=Path({str(lab.build)!r}))
+print(processes._take(job), flush=True)
+sys.stdin.read()
+"""
+    other = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    (job,) = jobs.plan(["1_a/01_one"], "ci", notebooks=lab.nbs, build=lab.build)
+    with other:
+        assert other.stdout.readline() == "True\n" and not processes._take(job)
+        other.kill()
+    assert processes._take(job)
+    processes.release(job)
+
+
 def test_the_ledger_and_the_version_are_printed(monkeypatch, lab):
     from contrastive_nb import __version__
     from contrastive_nb.lab import claims

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 import contrastive_nb
-from contrastive_nb.book.site import reference, sources, stage
+from contrastive_nb.book.site import api, notebooks, prose, reference, sources
 
 ROOT = anatomy.ROOT
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -103,15 +103,15 @@ def test_quarto_reads_the_settings():
 
 
 def test_equations_get_their_number_and_are_linked():
-    text, numbers = stage.equations("A\n\n$$x = 1 \\tag{3}$$\n\nand `$$y \\tag{4}$$` in code, $$z$$ without.")
+    text, numbers = prose.equations("A\n\n$$x = 1 \\tag{3}$$\n\nand `$$y \\tag{4}$$` in code, $$z$$ without.")
     assert numbers == ["3"] and "[$$x = 1$$ [(3)]{.eqno}]{#eq-3 .numbered}" in text
     assert "`$$y \\tag{4}$$`" in text and "$$z$$" in text
-    linked = stage.link_equations("By (3), not (5), f(3), $g(3)$ or `(3)`.", {"3"})
+    linked = prose.link_equations("By (3), not (5), f(3), $g(3)$ or `(3)`.", {"3"})
     assert linked == "By [(3)](#eq-3), not (5), f(3), $g(3)$ or `(3)`."
 
 
 def test_references_become_the_places_that_citations_link_to():
-    text = stage.anchor_references("See [@a2020b].\n\n## References\n\n- A. (2020). *B.* [@a2020b]\n- C. (2021). D.")
+    text = prose.anchor_references("See [@a2020b].\n\n## References\n\n- A. (2020). *B.* [@a2020b]\n- C. (2021). D.")
     assert (
         text
         == "See [@a2020b].\n\n## References\n\n- []{#ref-a2020b .reference}A. (2020). *B.* [[a2020b]](references.qmd#ref-a2020b){.key}\n- C. (2021). D."
@@ -121,21 +121,30 @@ def test_references_become_the_places_that_citations_link_to():
 def test_names_link_to_the_reference_only_where_they_are_meant():
     known = {"info_nce": "api/x.html#info_nce"}
     assert (
-        stage.link_names("`info_nce` and `info_nce()`", known)
+        prose.link_names("`info_nce` and `info_nce()`", known)
         == "[`info_nce`](api/x.html#info_nce){.api} and [`info_nce()`](api/x.html#info_nce){.api}"
     )
     assert (
-        stage.link_names("[`info_nce`](y), `info_nce(x)`\n```\n`info_nce`\n```", known)
+        prose.link_names("[`info_nce`](y), `info_nce(x)`\n```\n`info_nce`\n```", known)
         == "[`info_nce`](y), `info_nce(x)`\n```\n`info_nce`\n```"
     )
 
 
+def package_of(folder, modules):
+    "The reference of a package with these modules."
+    for name, text in ({"__init__": ""} | modules).items():
+        path = folder / "pack" / f"{name}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return api.modules(folder / "pack")
+
+
 def test_the_reference_reads_signatures_comments_and_docstrings(tmp_path):
-    (tmp_path / "m.py").write_text(
+    text = (
         '"""What it is."""\n\n\ndef f(\n    x: int,  # (N,) a "#" in it\n    y: str = "a, b",  # a choice\n    *,\n    z=None,\n) -> int:  # the sum\n'
         '    """Adds. Raises `ValueError`."""\n    return x\n\n\ndef _hidden(): ...\n'
     )
-    module = reference.module(tmp_path / "m.py", tmp_path)
+    (module,) = package_of(tmp_path, {"m": text})
     (f,) = module.definitions
     assert (f.signature, f.returns, f.returns_says) == ("def f(x: int, y: str = 'a, b', *, z=None) -> int", "int", "the sum")
     assert [(a.name, a.kind, a.default, a.says) for a in f.arguments] == [
@@ -143,6 +152,44 @@ def test_the_reference_reads_signatures_comments_and_docstrings(tmp_path):
     ]  # fmt: skip
     page = reference.page(module, {}, {}, sources.address)
     assert "## `f` {#f}" in page and "<code>ValueError</code>" in page and "What it is." in page
+
+
+def test_the_reference_reads_classes_constants_and_what_a_package_gathers(tmp_path):
+    text = """
+LIMIT: int = 2**10
+_KEPT = 1
+
+class Pair(tuple):
+    "Two."
+
+    left: int  # the first
+    right: int = 0
+    _own: int = 1
+
+    @property
+    def both(self) -> int:
+        "The sum."
+        return self.left + self.right
+
+    def swapped(self, times: int = 1) -> "Pair": ...
+
+def pair(*parts: int, choice: Annotated[str, Option("--choice", help="a, b")] = "some words that are long enough", **others): ...
+"""
+    gathers = "from . import other\nfrom .pair import Pair, pair\n"
+    package, module = package_of(tmp_path, {"room/__init__": gathers, "room/pair": text, "room/other": "x = 1\n"})
+    assert (package.name, package.gathers) == ("room", {"Pair": "room.pair", "pair": "room.pair"})  # not hidden by the module `pair`
+    assert module.values == [("LIMIT", "2 ** 10")]
+    one, function = module.definitions
+    assert one.is_class and one.signature == "class Pair(tuple)" and one.doc == "Two."
+    assert [(a.name, a.kind, a.default, a.says) for a in one.arguments] == [("left", "int", None, "the first"), ("right", "int", "0", "")]
+    assert [d.signature for d in one.methods] == ["both: int", "def swapped(times: int = 1) -> Pair"]
+    assert function.signature.split("\n") == [
+        "def pair(",
+        "    *parts: int,",
+        "    choice: Annotated[str, Option('--choice', help='a, b')] = 'some words that are long enough',",
+        "    **others,",
+        ")",
+    ]
 
 
 def test_without_quarto_one_line_says_so(tmp_path):
@@ -153,7 +200,7 @@ def test_without_quarto_one_line_says_so(tmp_path):
 
 
 def test_every_module_of_the_package_is_in_the_reference():
-    modules = {module.name: module for module in reference.modules(ROOT / "contrastive_nb")}
+    modules = {module.name: module for module in api.modules(ROOT / "contrastive_nb")}
     assert {"pairs", "objectives", "objectives.infonce", "lab.claims", "book.catalogue", "book.site.stage"} <= set(modules)
     assert modules["objectives.infonce"].notebook == "1_objectives/01_infonce" and "info_nce" in modules["objectives"].gathers
     silent = [f"{module.name}.{d.name}" for module in modules.values() for d in module.definitions if module.notebook and not d.doc]
@@ -171,12 +218,12 @@ def test_the_repository_is_named_or_unknown(said, wanted, monkeypatch, tmp_path)
 
 def test_a_copy_for_colab_installs_first_and_changes_nothing_else():
     page = sources.pages(ROOT)[3]
-    copy = stage.colab(page, "https://host.example/a/b")
+    copy = notebooks.colab(page, "https://host.example/a/b")
     assert (
         "".join(copy["cells"][0]["source"]).endswith('%pip install -q "contrastive_nb @ git+{repository}"')
         and copy["cells"][1:] == page.book["cells"]
     )
-    assert 'repository = ""' in "".join(stage.colab(page, None)["cells"][0]["source"])
+    assert 'repository = ""' in "".join(notebooks.colab(page, None)["cells"][0]["source"])
 
 
 def test_citations_have_their_entry():

@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import signal
 import textwrap
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from contrastive_nb import files
 from contrastive_nb.cli import app
 from contrastive_nb.timing import contestants, measure, processes, report, tournament
 from contrastive_nb.timing.contestants import CONTESTANTS
@@ -88,6 +90,13 @@ def test_peak_hands_on_the_error_of_the_code():
         measure.peak("import torch", "allocate")  # a word of an allocator's message, and not one
     with pytest.raises(ValueError, match="^limit: got 0"):
         measure.peak("", "", limit=0)
+
+
+def test_the_child_finds_this_package_and_none_of_its_modules_by_a_bare_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    setup = "import contrastive_nb, importlib.util; assert contrastive_nb.__path__ == [here] and not importlib.util.find_spec('encoders')"
+    assert measure.peak(setup, "", here=str(files.PACKAGE)).failed is None
 
 
 # --- the contestants -----------------------------------------------------------------------------------------------------------------------
@@ -258,6 +267,20 @@ def test_ratios_are_never_taken_across_runs(fakes, tmp_path):
     measured = [a / b for a, b in zip(by_name["infonce/good"]["seconds"], by_name["infonce/torch"]["seconds"], strict=True)]
     assert by_name["infonce/good"]["to_torch"] == pytest.approx(measured, rel=2e-3)
     assert by_name["infonce/torch"]["seconds"] != [c for c in first["cells"] if c["contestant"] == "infonce/torch"][0]["seconds"]
+
+
+@pytest.mark.parametrize("changed", [None, "rows.py", "objectives/infonce.py", "kernels/pairwise.py", "timing/report.py"])
+def test_what_is_kept_of_our_own_hangs_on_the_files_where_it_runs(changed, tmp_path, monkeypatch):
+    names, package = ["infonce/torch", "infonce/dense"], tmp_path / "contrastive_nb"
+    cells = [{"contestant": name, "code": tournament._code_of(name)} for name in names]
+    table = {"facts": tournament.facts(), "agreement": {}, "cells": cells}
+    shutil.copytree(files.PACKAGE, package)
+    if changed:
+        (package / changed).write_text("# other code")
+    monkeypatch.setattr(files, "PACKAGE", package)
+    monkeypatch.setattr(tournament._Comparison, "run", lambda self, step: self.table)
+    kept = [cell["contestant"] for cell in tournament.compare(tournament.Plan(names), table=table)["cells"]]
+    assert kept == (names if changed in (None, "timing/report.py") else names[:1])
 
 
 def test_no_measurement_begins_after_the_minutes(fakes):

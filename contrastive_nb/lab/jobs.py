@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from filelock import BaseFileLock
+
 from contrastive_nb.lab import freshness, profiles
 
 PARAMETERS = ("profile", "seed", "device")
@@ -90,7 +92,7 @@ class Job:
     deadline: float = 0.0
     began: float = 0.0
     started: bool = False  # its first cell
-    lock: object = None  # an open file: no two runners run one notebook in one profile and one build folder
+    lock: BaseFileLock | None = None  # no two runners run one notebook in one profile and one build folder
 
     @property
     def profile(self) -> str:

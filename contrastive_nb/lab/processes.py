@@ -12,6 +12,8 @@ import time
 import uuid
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from contrastive_nb import files
 from contrastive_nb.lab import profiles
 from contrastive_nb.lab.jobs import Job
@@ -76,25 +78,22 @@ def end_processes(tag: str, process: subprocess.Popen | None) -> None:
 
 def _take(job: Job) -> bool:
     "Take the notebook for this runner; the system gives it back when this process ends, however it ends."
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return True
     path = job.folder / "locks" / f"{job.profile}-{job.notebook.replace('/', '-')}"
     path.parent.mkdir(parents=True, exist_ok=True)
-    job.lock = path.open("w")
+    lock = FileLock(path)
     try:
-        fcntl.flock(job.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        job.lock.close()
+        lock.acquire(timeout=0)
+    except Timeout:
         return False
+    job.lock = lock
     return True
 
 
 def release(job: Job) -> None:
     "Let others run the notebook again."
     if job.lock is not None:
-        job.lock.close()
+        job.lock.release()
+        job.lock = None
 
 
 def start(job: Job, resume: bool, events: queue.Queue) -> None:

@@ -46,7 +46,7 @@ def _entry(name: str, library: str, says: str, make: Callable, power: int = 2, s
 def enter(name: str, library: str, says: str, power: int = 2, space: int = 2):
     """Decorator of a `make(query, key)` that enters it as "group/way". Raises `ValueError` for a group that is not there.
 
-    A file of your own entries takes part through `contrastive-nb bench --also FILE`; `library` is the distribution that they need.
+    A file of your own entries takes part through `contrastive-nb timing --also FILE`; `library` is the distribution that they need.
     """
     if name.split("/")[0] not in GROUPS:
         raise ValueError(f"name: got {name!r}, want group/way, of the groups {', '.join(GROUPS)}")

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from contrastive_nb import files
+
 GIGA = 10**9
 
 
@@ -102,16 +104,11 @@ def _fence(limit: float) -> None:
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
+    "Whether an allocator said no: torch's says so in a `RuntimeError`, by words alone."
     if isinstance(error, MemoryError):
         return True
     said = str(error).lower()
     return isinstance(error, (RuntimeError, OSError)) and any(word in said for word in ("alloc", "out of memory", "cannot allocate"))
-
-
-def _wake(torch) -> None:
-    "The first product, softmax and backward of a process load code and make buffers: not the step's own memory."
-    x = torch.ones(16, 16, requires_grad=True)
-    torch.nn.functional.cross_entropy(torch.nn.functional.normalize(x) @ x.T, torch.arange(16)).backward()
 
 
 def under_watch(work: Callable[[], dict], limit: float) -> dict:
@@ -130,7 +127,13 @@ def under_watch(work: Callable[[], dict], limit: float) -> dict:
 
 def environment() -> dict:
     "In which a child finds this package, wherever it starts."
-    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")]))}
+    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [str(files.PACKAGE.parent), os.environ.get("PYTHONPATH")]))}
+
+
+def _wake(torch) -> None:
+    "The first product, softmax and backward of a process load code and make buffers: not the step's own memory."
+    x = torch.ones(16, 16, requires_grad=True)
+    torch.nn.functional.cross_entropy(torch.nn.functional.normalize(x) @ x.T, torch.arange(16)).backward()
 
 
 def _peak_here() -> None:

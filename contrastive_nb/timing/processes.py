@@ -17,8 +17,6 @@ from contrastive_nb.timing.contestants import CONTESTANTS
 from contrastive_nb.timing.measure import GIGA, embeddings, environment, seconds_of, under_watch
 
 PROBE = dict(rows=16, dims=8, noise=2.0)  # small inputs on which values and gradients are compared
-AGREE = dict(value=1e-5, gradient=1e-4)  # relative distance from float64 up to which float32 counts as the same value
-FIXED = 8 * 10**6  # bytes that a first step may take whatever its size
 SLOW = 1.0  # seconds: the first step of such length is the one that counts, shorter ones are repeated
 IMPORTS = {
     "torch": (),
@@ -31,6 +29,7 @@ IMPORTS = {
 
 
 def _inputs(job: dict, rows: int, noise: float):
+    "Queries and keys of the job's width, precision and seed."
     import torch
 
     kind = torch.bfloat16 if job["precision"] == "bf16" else torch.float32
@@ -51,6 +50,21 @@ def _clocks(device: str):
     return waited, waited
 
 
+def _under_gpu_watch(work: Callable[[], dict], limit: float) -> dict:
+    "As `under_watch`, for the memory of the GPU. Untried: written where there was none."
+    import torch
+
+    before = torch.cuda.memory_allocated()
+    whole = torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.set_per_process_memory_fraction(min(1.0, (before + limit * GIGA) / whole))
+    torch.cuda.reset_peak_memory_stats()
+    try:
+        said = work()
+    except torch.OutOfMemoryError:
+        return {"bytes": None, "failed": f"out of memory (limit {limit:g} GB)"}
+    return said | {"bytes": torch.cuda.max_memory_allocated() - before}
+
+
 def _time_a_cell(job: dict) -> dict:
     "Small step, inputs, then under the limit the first step and, if it was short, some more."
     make, clocks = CONTESTANTS[job["contestant"]].make, _clocks(job["device"])
@@ -65,21 +79,6 @@ def _time_a_cell(job: dict) -> dict:
         return dict(zip(("seconds", "wall"), found, strict=True))
 
     return under_watch(work, job["limit"]) if job["device"] == "cpu" else _under_gpu_watch(work, job["limit"])
-
-
-def _under_gpu_watch(work: Callable[[], dict], limit: float) -> dict:
-    "As `_under_watch`, for the memory of the GPU. Untried: written where there was none."
-    import torch
-
-    before = torch.cuda.memory_allocated()
-    whole = torch.cuda.get_device_properties(0).total_memory
-    torch.cuda.set_per_process_memory_fraction(min(1.0, (before + limit * GIGA) / whole))
-    torch.cuda.reset_peak_memory_stats()
-    try:
-        said = work()
-    except torch.OutOfMemoryError:
-        return {"bytes": None, "failed": f"out of memory (limit {limit:g} GB)"}
-    return said | {"bytes": torch.cuda.max_memory_allocated() - before}
 
 
 def _probe(job: dict) -> dict:
@@ -133,7 +132,7 @@ class Template:
 
     def __init__(self, library: str, also: list[str] | None = None):
         if not hasattr(os, "fork"):
-            raise RuntimeError("bench: needs a system whose processes can copy themselves, such as Linux")
+            raise RuntimeError("timing: needs a system whose processes can copy themselves, such as Linux")
         self.library, self.also, self.process = library, also or [], None
 
     def _start(self) -> None:

@@ -1,4 +1,4 @@
-"""The table of a tournament: kept in a file, summed up, printed. Plain module."""
+"""A tournament from the command line, and its table: kept in a file, summed up, printed. Plain module."""
 
 import json
 import statistics
@@ -9,13 +9,11 @@ from contrastive_nb.book import tables
 from contrastive_nb.timing.contestants import CONTESTANTS
 from contrastive_nb.timing.tournament import Plan, compare
 
-
-def summary(table: dict) -> list[dict]:
-    "A row a contestant and size: medians, quartiles, memory over inputs and gradients, ratios within rounds, disagreement; or why not."
-    return [_summed(cell, table["agreement"].get(cell["contestant"], {})) for cell in sorted(table["cells"], key=_order)]
+FORMATS = {"ms": ".3g", "wall_ms": ".3g", "mb": ",.0f", "to_floor": ".2f", "to_torch": ".2f", "value": ".0e", "gradient": ".0e"}
 
 
-def _order(cell: dict):
+def _order(cell: dict) -> tuple:
+    "By size, then as the contestants are listed; who is no longer listed comes first."
     place = list(CONTESTANTS).index(cell["contestant"]) if cell["contestant"] in CONTESTANTS else -1
     return cell["rows"], cell["dims"], cell["threads"], place
 
@@ -38,6 +36,11 @@ def _summed(cell: dict, agreement: dict) -> dict:
     )  # fmt: skip
 
 
+def summary(table: dict) -> list[dict]:
+    "A row a contestant and size: medians, quartiles, memory over inputs and gradients, ratios within rounds, disagreement; or why not."
+    return [_summed(cell, table["agreement"].get(cell["contestant"], {})) for cell in sorted(table["cells"], key=_order)]
+
+
 def read(path: Path) -> dict:
     "A table that `write` wrote. Raises `ValueError` naming the file if it is none."
     try:
@@ -56,9 +59,6 @@ def write(table: dict, path: Path) -> None:
     files.write_whole(path, head[:-2] + f',\n "cells": [\n{cells}\n ]\n}}\n')
 
 
-FORMATS = {"ms": ".3g", "wall_ms": ".3g", "mb": ",.0f", "to_floor": ".2f", "to_torch": ".2f", "value": ".0e", "gradient": ".0e"}
-
-
 def place(device: str, *, saved: bool) -> Path:
     "Where a device's table lies: among the facts of the project, or in the build folder. Raises `ValueError` outside a checkout."
     if saved and files.checkout() is None:
@@ -71,18 +71,18 @@ def run(plan: Plan, path: Path) -> tuple[dict, bool]:
 
     A table that is there already is gone on with. Raises `ValueError` naming a file that is no table, or a device that is not here.
     """
+    from tqdm import tqdm
+
     if plan.device == "cuda":
         devices.pick_device("cuda")
     before = read(path) if path.exists() else None
     count = len(plan.names) * len(plan.sizes) * len(plan.dims) * len(plan.threads)
-    from tqdm import tqdm
-
     with tqdm(total=count, unit="cell", disable=None, dynamic_ncols=True) as bar:
         try:
             return compare(plan, table=before, save=lambda table: write(table, path), watch=bar.set_postfix_str, step=bar.update), True
         except KeyboardInterrupt:
             if not path.exists():
-                raise ValueError("bench: stopped before anything was measured") from None
+                raise ValueError("timing: stopped before anything was measured") from None
             return read(path), False
 
 

@@ -10,10 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from contrastive_nb import files
 from contrastive_nb.timing import contestants
 from contrastive_nb.timing.contestants import CONTESTANTS, FLOOR, floor_of, installed, torch_of
 from contrastive_nb.timing.measure import GIGA, embeddings
-from contrastive_nb.timing.processes import AGREE, FIXED, IMPORTS, PROBE, Template
+from contrastive_nb.timing.processes import IMPORTS, PROBE, Template
+
+AGREE = dict(value=1e-5, gradient=1e-4)  # relative distance from float64 up to which float32 counts as the same value
+FIXED = 8 * 10**6  # bytes that a first step may take whatever its size
 
 
 @dataclass
@@ -86,6 +90,7 @@ def disagreement(name: str, templates: dict) -> dict:
 
 
 def _too_far(found: dict) -> str | None:
+    "What to say of a contestant that computes something else, or `None`."
     if found["value"] <= AGREE["value"] and found["gradient"] <= AGREE["gradient"]:
         return None
     return f"does not agree with float64: value off by {found['value']:.1g}, gradient by {found['gradient']:.1g}"
@@ -96,9 +101,9 @@ def _code_of(name: str) -> str:
     contestant = CONTESTANTS[name]
     parts = [contestant.library, installed(contestant.library), installed("torch"), inspect.getsource(contestant.make)]
     if contestant.library == "contrastive_nb":
-        here = Path(__file__).parent
-        parts += [p.read_text(encoding="utf-8") for f in ("objectives", "scaling") for p in sorted((here / f).glob("*.py"))]
-        parts += [(here / f"{module}.py").read_text(encoding="utf-8") for module in ("checks", "rows", "objective", "pairs")]
+        rooms = [path for room in ("objectives", "scaling", "kernels") for path in sorted((files.PACKAGE / room).glob("*.py"))]
+        modules = [files.PACKAGE / f"{module}.py" for module in ("checks", "rows", "objective", "pairs")]
+        parts += [path.read_text(encoding="utf-8") for path in rooms + modules]
     return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:12]
 
 
@@ -119,6 +124,21 @@ def _expected(cells: list[dict], cell: dict, power: int, space: int, limit: floa
     return statistics.median(last["seconds"]) * growth**power, needed
 
 
+def _digits(value: float) -> float:
+    "Four digits: more would not be the same twice."
+    return int(value) if isinstance(value, int) else float(f"{value:.4g}")
+
+
+def _can_stay(old: dict, new: dict) -> bool:
+    "Whether a cell of an earlier run says all that the new one would."
+    if old["code"] != new["code"] or old["limit"] != new["limit"]:
+        return False
+    failed = old["failed"] or ""
+    return (
+        old["done"] and old["planned"] >= new["planned"] or failed.startswith(("out of memory", "would take")) and old["cap"] == new["cap"]
+    )
+
+
 class _Comparison:
     "The state of `compare`: the table that grows, the templates, the clock."
 
@@ -129,6 +149,7 @@ class _Comparison:
         self.end = time.monotonic() + 60 * plan.minutes
 
     def agree(self) -> None:
+        "Hold everyone against float64; who computes something else takes no part."
         for name, contestant in list(self.entries.items()):
             if contestant.group == contestant.name:  # the bare products have no value
                 continue
@@ -172,10 +193,12 @@ class _Comparison:
             step()
 
     def _yardsticks(self, names) -> set[str]:
+        "Those that these contestants are held against."
         groups = {self.entries[name].group for name in names}
         return {f(group) for group in groups for f in (floor_of, torch_of)} & set(self.entries)
 
     def _round(self, running: dict, seed: int, backwards: bool) -> None:
+        "Every cell once, the yardsticks first: the ratios of a round are to their seconds of the same round."
         first = [name for name in running if name in self._yardsticks(running)]
         others = [name for name in running if name not in first]
         now: dict[str, float] = {}  # seconds of this round
@@ -188,6 +211,7 @@ class _Comparison:
             self.save(self.table)
 
     def _measure(self, cell: dict, seed: int, now: dict) -> None:
+        "One more measurement in the cell, or why there is none."
         plan, entry = self.plan, self.entries[cell["contestant"]]
         floor, plain = now.get(floor_of(entry.group)), now.get(torch_of(entry.group))
         cap = max(plan.cap, 4 * (floor or 0))
@@ -226,33 +250,6 @@ class _Comparison:
         return self.table
 
 
-def _digits(value: float) -> float:
-    "Four digits: more would not be the same twice."
-    return int(value) if isinstance(value, int) else float(f"{value:.4g}")
-
-
-def _can_stay(old: dict, new: dict) -> bool:
-    if old["code"] != new["code"] or old["limit"] != new["limit"]:
-        return False
-    failed = old["failed"] or ""
-    return (
-        old["done"] and old["planned"] >= new["planned"] or failed.startswith(("out of memory", "would take")) and old["cap"] == new["cap"]
-    )
-
-
-def facts(device: str = "cpu") -> dict:
-    "What a reader must know of the machine to judge the numbers; nothing that names it."
-    import torch
-
-    machine = dict(cpu=_cpu_model(), cores=os.cpu_count(), memory_gb=_memory_gb(), system=f"{platform.system()} {platform.machine()}")
-    if device == "cuda":
-        machine["gpu"] = torch.cuda.get_device_name(0)
-    return dict(
-        date=time.strftime("%Y-%m-%d", time.gmtime()), device=device, **machine, python=platform.python_version(), torch=torch.__version__,
-        versions={library: installed(library) for library in IMPORTS},
-    )  # fmt: skip
-
-
 def _cpu_model() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
@@ -266,6 +263,19 @@ def _memory_gb() -> int | None:
         return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIGA)
     except (AttributeError, ValueError, OSError):
         return None
+
+
+def facts(device: str = "cpu") -> dict:
+    "What a reader must know of the machine to judge the numbers; nothing that names it."
+    import torch
+
+    machine = dict(cpu=_cpu_model(), cores=os.cpu_count(), memory_gb=_memory_gb(), system=f"{platform.system()} {platform.machine()}")
+    if device == "cuda":
+        machine["gpu"] = torch.cuda.get_device_name(0)
+    return dict(
+        date=time.strftime("%Y-%m-%d", time.gmtime()), device=device, **machine, python=platform.python_version(), torch=torch.__version__,
+        versions={library: installed(library) for library in IMPORTS},
+    )  # fmt: skip
 
 
 def compare(

@@ -1,6 +1,7 @@
 """`python -m contrastive_nb.book.site`: the website from the committed notebooks, with Quarto or else with pandoc. `make site` runs it."""
 
 import argparse
+import json
 import os
 import shutil
 import subprocess
@@ -9,7 +10,7 @@ import time
 from pathlib import Path
 
 from contrastive_nb import files
-from contrastive_nb.book.site import sources, stage
+from contrastive_nb.book.site import notebooks, sources, stage
 
 
 def process(work: Path, jobs: int) -> Path:
@@ -37,10 +38,10 @@ def with_quarto(root: Path, processed: Path, out: Path) -> None:
     shutil.copytree(processed / "_site", out)
 
 
-def build(root: Path, out: Path, notebooks: Path | None, jobs: int, quarto: bool) -> int:
+def build(root: Path, out: Path, copies: Path | None, jobs: int, quarto: bool) -> int:
     "The website in `out`, in place of what was there; the number of its pages."
     work = files.build() / "site" / out.name
-    pages = stage.stage(root, work, notebooks)
+    pages = stage.stage(root, work, copies)
     processed = process(work, jobs)
     shutil.rmtree(out, ignore_errors=True)
     if quarto:
@@ -53,9 +54,8 @@ def build(root: Path, out: Path, notebooks: Path | None, jobs: int, quarto: bool
     for page in pages:
         (out / "notebooks" / page.name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(page.path, out / "notebooks" / f"{page.name}.ipynb")
-        stage.write(
-            out / "colab" / f"{page.name}.ipynb", stage.json.dumps(stage.colab(page, repository), indent=1, ensure_ascii=False) + "\n"
-        )
+        colab = json.dumps(notebooks.colab(page, repository), indent=1, ensure_ascii=False) + "\n"
+        sources.write(out / "colab" / f"{page.name}.ipynb", colab)
     (out / ".nojekyll").touch()
     return len(list(out.rglob("*.html")))
 

@@ -30,6 +30,12 @@ def read(path: Path) -> dict:
     return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
+def write(path: Path, text: str) -> None:
+    "A text file, with its folders."
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
 def source(cell: dict) -> str:
     "A cell's text, whether the file holds it whole or by lines."
     return "".join(cell["source"])
