@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+from functools import partial
 from pathlib import Path
 
 for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
@@ -62,21 +63,22 @@ def seeded():
     torch.manual_seed(0)
 
 
+def copy_files(root, folder):
+    "Copies what belongs to a repository (tracked files and new ones that are not ignored) to a folder, and returns the folder."
+    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=root, capture_output=True, text=True)
+    if listed.returncode:  # an unpacked source archive
+        shutil.copytree(root, folder, ignore=lambda _, names: MADE & set(names))
+    for name in filter(None, listed.stdout.split("\0")):
+        if (root / name).is_file():  # one that was removed and not yet committed is listed too
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(root / name, folder / name)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def copy_tree():
-    "A function that copies what belongs to the repository (tracked files and new ones that are not ignored) to a folder."
-
-    def copy(folder):
-        listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True, text=True)
-        if listed.returncode:  # an unpacked source archive
-            shutil.copytree(ROOT, folder, ignore=lambda _, names: MADE & set(names))
-        for name in filter(None, listed.stdout.split("\0")):
-            if (ROOT / name).is_file():  # one that was removed and not yet committed is listed too
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(ROOT / name, folder / name)
-        return folder
-
-    return copy
+    "A function that copies what belongs to this repository to a folder."
+    return partial(copy_files, ROOT)
 
 
 @pytest.fixture

@@ -1,7 +1,10 @@
 """The notebook lint itself: a page that has everything passes, and each rule finds the page that breaks it."""
 
+import ast
 import copy
+import inspect
 import json
+import sys
 
 import anatomy
 import pytest
@@ -149,6 +152,8 @@ BROKEN = {
     "no kernel": ("kernel", lambda nb: nb["metadata"].pop("kernelspec")),
     "other kernel": ("kernel", metadata(kernelspec={"name": "venv", "language": "python"})),
     "pip install": ("forbidden", swap("## Problem", "## Problem", "## Problem\n\nFirst `pip install torch`.")),
+    "pip magic": ("forbidden", swap("low = toy(0.0)", "low = toy(0.0)", "%pip list\nlow = toy(0.0)")),
+    "path of another system": ("forbidden", swap("## Problem", "It says", "It says `C:\\data`")),
     "absolute path in text": ("forbidden", swap("## Problem", "It says", "It says `/home/me/data`")),
     "absolute path in code": ("forbidden", swap("low = toy(0.0)", "low = toy(0.0)", 'low = toy(0.0)\nplace = "/tmp/x"')),
     "absolute path in an output": ("forbidden", outputs("low = toy(0.0)", PATH)),
@@ -165,6 +170,7 @@ BROKEN = {
     "made by ci": ("outputs", metadata(contrastive_nb={"profile": "ci"})),
     "no outputs": ("outputs", lambda nb: [c.update(outputs=[]) for c in nb["cells"] if c["cell_type"] == "code"]),
     "a value that is not shown": ("outputs", outputs("low = toy(0.0)", [])),
+    "little shown": ("outputs", lambda nb: [add("## Problem", code("x = 1"))(nb) for _ in range(40)]),
     "error output": ("errors", outputs("low = toy(0.0)", ERROR)),
     "stderr": ("errors", outputs("low = toy(0.0)", STDERR)),
     "png": ("figures", outputs("fig-toy", PNG)),
@@ -215,6 +221,7 @@ BROKEN = {
     "two exercises": ("exercises", swap("**3 (prove).**", "**3 (prove).**", "Third.")),
     "exercise without check": ("exercises", swap("check(my_1", "check(my_1, answer_1, case_1)", "answer_1")),
     "exercise without solution": ("exercises", drop("def solution_1")),
+    "no exercise by code": ("exercises", lambda nb: [swap(f"def my_{i}", "raise NotImplementedError", "return x")(nb) for i in (1, 2)]),
     "solution not folded": ("exercises", swap("def solution_1", "#| code-fold: true\n", "")),
     "solution not checked": ("exercises", swap("def solution_1", "assert check(solution_1, answer_1, case_1).passed", "solution_1(1.0)")),
     "text exercise without solution": ("exercises", swap("**3 (prove).**", "collapse", "open")),
@@ -291,3 +298,34 @@ def test_a_mechanism_needs_five_seeds_or_none(claims, seeds, enough):
 
 def test_every_rule_has_a_page_that_breaks_it():
     assert {rule.__name__ for rule in anatomy.RULES["method"]} == {rule for rule, _ in BROKEN.values()}
+
+
+def yields(function):
+    "The lines of a rule on which it says what lacks."
+    first, tree = function.__code__.co_firstlineno, ast.parse(inspect.getsource(function))
+    return {first + node.lineno - 1 for node in ast.walk(tree) if isinstance(node, ast.Yield)}
+
+
+def test_every_line_that_says_what_lacks_is_reached_by_a_broken_page(claims):
+    reached, few = set(), claims / "few"
+    few.mkdir()
+    for record in claims.glob("*.json"):
+        (few / record.name).write_text(json.dumps({"runs": {"laptop": {"seeds": [0, 1]}}}))
+
+    def trace(frame, event, _):
+        if frame.f_code.co_filename == anatomy.__file__:
+            reached.update([frame.f_lineno] if event == "line" else [])
+            return trace
+        return None
+
+    before = sys.gettrace()
+    for edit, records in [*((edit, claims) for _, edit in BROKEN.values()), (lambda nb: None, few)]:
+        nb = good()
+        edit(nb)
+        try:
+            sys.settrace(trace)
+            anatomy.problems(NAME, nb, claims=records)
+        finally:
+            sys.settrace(before)
+    silent = {rule.__name__: sorted(yields(rule) - reached) for rule in anatomy.RULES["method"]}
+    assert {name: lines for name, lines in silent.items() if lines} == {}

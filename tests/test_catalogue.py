@@ -1,5 +1,6 @@
 """The catalogue of methods: 98 rows in order, complete, in closed vocabularies, each told in its own words."""
 
+import copy
 import re
 from collections import Counter
 from pathlib import Path
@@ -110,3 +111,58 @@ def test_no_two_alike(key):
 def test_neighbours_are_far():
     assert all(row["scope"] == "far" for row in ROWS if row["chapter"] == "10_neighbours")
     assert all(row["scope"] == "far" for row in ROWS if row["family"] == "not-contrastive")
+
+
+SPOILT = {
+    "a key less": (test_keys_complete_and_in_order, lambda row: row.pop("aliases")),
+    "keys out of order": (test_keys_complete_and_in_order, lambda row: row.update(id=row.pop("id"))),
+    "a choice less": (test_keys_complete_and_in_order, lambda row: row["choices"].pop("weight")),
+    "another chapter": (test_closed_vocabularies, lambda row: row.update(chapter="11_none")),
+    "another scope": (test_closed_vocabularies, lambda row: row.update(scope="near")),
+    "another family": (test_closed_vocabularies, lambda row: row.update(family="none")),
+    "another status": (test_closed_vocabularies, lambda row: row.update(formula_status="guessed")),
+    "capitals in the short name": (test_values, lambda row: row.update(short="Info NCE")),
+    "no title": (test_values, lambda row: row.update(title="")),
+    "space after the title": (test_values, lambda row: row.update(title=row["title"] + " ")),
+    "a year as text": (test_values, lambda row: row.update(year="2020")),
+    "an early year": (test_values, lambda row: row.update(year=1999)),
+    "a key of another year": (test_values, lambda row: row.update(authors_key="a1999b")),
+    "an address of the code": (test_values, lambda row: row.update(official_code="https://host.example/a/b")),
+    "a long figure": (test_values, lambda row: row.update(paper_figure="x" * 201)),
+    "one alias": (test_values, lambda row: row.update(aliases="InfoNCE")),
+    "an alias twice": (test_values, lambda row: row.update(aliases=["InfoNCE", "infonce"])),
+    "a short idea": (test_idea_length, lambda row: row.update(idea="Short.")),
+    "a long idea": (test_idea_length, lambda row: row.update(idea="x" * 401)),
+    "two lines": (test_idea_length, lambda row: row.update(idea="x" * 60 + "\n" + "x")),
+    "a choice not told": (test_choices_told_except_for_far_neighbours, lambda row: row["choices"].update(weight=None)),
+    "a long choice": (test_choices_told_except_for_far_neighbours, lambda row: row["choices"].update(weight="x" * 101)),
+    "far, and told": (test_choices_told_except_for_far_neighbours, lambda row: row.update(scope="far")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", SPOILT)
+def test_a_spoilt_row_is_found(case):
+    check, spoil = SPOILT[case]
+    row = copy.deepcopy(next(row for row in ROWS if row["scope"] == "core"))
+    check(row)
+    spoil(row)
+    with pytest.raises(AssertionError):
+        check(row)
+
+
+@pytest.mark.parametrize("check, spoil", [
+    (test_ids_in_order, lambda rows: rows.append(rows.pop(0))),
+    (test_ids_in_order, lambda rows: rows.pop()),
+    (test_family_vocabulary, lambda rows: rows[0].update(family="none")),
+    (lambda: test_no_two_alike("short"), lambda rows: rows[0].update(short=rows[1]["short"])),
+    (lambda: test_no_two_alike("title"), lambda rows: rows[0].update(title=rows[1]["title"].upper())),
+    (test_neighbours_are_far, lambda rows: next(r for r in rows if r["scope"] == "core").update(chapter="10_neighbours")),
+    (test_neighbours_are_far, lambda rows: next(r for r in rows if r["scope"] == "core").update(family="not-contrastive")),
+])  # fmt: skip
+def test_a_spoilt_table_is_found(check, spoil, monkeypatch):
+    rows = copy.deepcopy(ROWS)
+    monkeypatch.setitem(globals(), "ROWS", rows)
+    check()
+    spoil(rows)
+    with pytest.raises(AssertionError):
+        check()

@@ -93,3 +93,46 @@ def test_make_hooks_says_that_nbdime_is_missing(repository, monkeypatch):
     done = subprocess.run(["make", "hooks"], cwd=repository, env=OWN, capture_output=True, text=True)
     assert done.returncode != 0 and "make install" in done.stderr
     assert "jupyternotebook" not in call(repository, "git", "config", "--list")
+
+
+# --- the hook before a commit --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def hooked(copy_of_the_tree):
+    "A repository of the whole tree with its hook switched on."
+    call(copy_of_the_tree, "git", "init", "-q", "-b", "main")
+    save(copy_of_the_tree, "all")
+    call(copy_of_the_tree, "make", "hooks")
+    return copy_of_the_tree
+
+
+def commit(folder) -> subprocess.CompletedProcess:
+    call(folder, "git", "add", "-A")
+    command = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "-m", "by hand"]
+    return subprocess.run(command, cwd=folder, env=OWN, capture_output=True, text=True)
+
+
+def commits(folder) -> int:
+    return int(call(folder, "git", "rev-list", "--count", "HEAD"))
+
+
+def test_the_hook_takes_back_a_hand_edit_and_lets_the_rest_through(hooked):
+    module, note = hooked / "contrastive_nb" / "pairs.py", hooked / "CHANGELOG.md"
+    right = module.read_text(encoding="utf-8")
+    module.write_text(right.replace("class Pairs", "class Pears"), encoding="utf-8")
+    note.write_text(note.read_text(encoding="utf-8") + "\nMore.\n", encoding="utf-8")
+    done = commit(hooked)
+    assert done.returncode == 1 and "out of step" in done.stderr and commits(hooked) == 1, done.stderr
+    assert module.read_text(encoding="utf-8") == right
+    done = commit(hooked)
+    assert done.returncode == 0 and commits(hooked) == 2, done.stderr
+
+
+def test_the_hook_stops_what_ruff_finds(hooked):
+    path = hooked / "tests" / "test_planted.py"
+    path.write_text("import os\nx = [1,2]\n")
+    done = commit(hooked)
+    assert done.returncode == 1 and path.read_text() == "import os\n\nx = [1, 2]\n"  # the layout is mended
+    done = commit(hooked)
+    assert done.returncode == 1 and "F401" in done.stdout + done.stderr and commits(hooked) == 1

@@ -353,14 +353,14 @@ def reversed_shares(query, queue, *, mixed, **keywords):
     return torch.cat([points[:, :mixed], F.normalize(points[:, mixed:] + F.normalize(query, dim=1)[:, None], dim=-1)], 1)
 
 
-@pytest.mark.parametrize(
-    ("function", "name"),
-    [
-        (points_that_learn, "mixer constants"), (of_any_length, "mixer constants"), (of_the_first_query, "mixer rows"),
-        (with_other_dice, "mixer generator"), (one_draw_for_ever, "mixer generator"), (in_half, "mixer precision"),
-        (reversed_shares, "mixer loop"),
-    ],
-)  # fmt: skip
+MIXERS = [
+    (points_that_learn, "mixer constants"), (of_any_length, "mixer constants"), (of_the_first_query, "mixer rows"),
+    (with_other_dice, "mixer generator"), (one_draw_for_ever, "mixer generator"), (in_half, "mixer precision"),
+    (reversed_shares, "mixer loop"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("function", "name"), MIXERS)
 def test_a_wrong_mixer_turns_the_harness_red(function, name):
     right = registry.get("mochi")
     assert failures(right) == {}
@@ -457,3 +457,97 @@ def test_lightly_leaves_nothing_behind():
     loss = load()
     left = [name for name in sys.modules if name.startswith(("torchvision", "lightly.loss", "lightly.models"))]
     assert left == [] and loss.__name__ == "NTXentLoss"
+
+
+# ---- one wrong entry a check ------------------------------------------------------------------------------------------------------
+
+
+def cut_off_when_nothing_is_left(scores, positives, *rest, **keywords):
+    loss = info_nce(scores, positives, *rest, **keywords)
+    return loss if positives.any() else loss.detach()
+
+
+def one_temperature_for_all(*pairs, temperature, **keywords):
+    return info_nce(*pairs, temperature=temperature.mean() if isinstance(temperature, torch.Tensor) else temperature, **keywords)
+
+
+def far_scores_count_more(scores, *rest, **keywords):
+    return info_nce(scores + scores**2, *rest, **keywords)
+
+
+def by_place(scores, *rest, **keywords):
+    return info_nce(scores + torch.arange(scores.shape[1]) / 100, *rest, **keywords)
+
+
+def as_a_product(scores, *rest, **keywords):
+    "A product of matrices is what autocast computes in half precision."
+    return info_nce(scores @ torch.eye(scores.shape[1], dtype=scores.dtype), *rest, **keywords)
+
+
+def with_a_look_at_a_number(scores, *rest, **keywords):
+    return info_nce(scores if scores.sum() > 0 else 1 * scores, *rest, **keywords)
+
+
+def coarse(scores):
+    "Eighths in float32, with the gradient of the scores themselves."
+    return scores if scores.dtype == torch.float64 else scores + ((8 * scores).round() / 8 - scores).detach()
+
+
+def coarse_in_float32(scores, *rest, **keywords):
+    return info_nce(coarse(scores), *rest, **keywords)
+
+
+def coarse_lists_in_float32(scores, *rest, **keywords):
+    return listwise(coarse(scores), *rest, **keywords)
+
+
+def grades_by_their_spread(scores, relevance, mask=None, **keywords):
+    return listwise(scores, relevance / relevance.std(), mask, **keywords)
+
+
+def grades_turned_twice(scores, relevance, mask=None, **keywords):
+    return listwise(scores, -(-relevance).double(), mask, **keywords)
+
+
+def lists_with_checks_off(scores, relevance, mask=None, *, check=False, **keywords):
+    return listwise(scores, relevance, mask, **keywords)
+
+
+def mixed_by_anything(query, queue, *, mixed, **keywords):
+    return mochi(query, queue, mixed=int(mixed), **keywords)
+
+
+LISTS = Method("listwise", f"{__name__}:listwise", "lists", paper="S08", notebook=RIGHT.notebook, by_hand="listwise")
+PLANTED = {
+    "nothing left": (RIGHT, cut_off_when_nothing_is_left),
+    "temperature shapes": (RIGHT, one_temperature_for_all),
+    "shift free": (RIGHT, far_scores_count_more),
+    "permutation": (RIGHT, by_place),
+    "half embeddings": (RIGHT, coarse_in_float32),
+    "autocast": (RIGHT, as_a_product),
+    "edges": (RIGHT, by_plain_exp),
+    "func": (RIGHT, with_a_look_at_a_number),
+    "float32 embeddings, mixed, 0.1": (RIGHT, coarse_in_float32),
+    "float32 lists, mixed, 0.1": (LISTS, coarse_lists_in_float32),
+    "edge lists": (LISTS, grades_by_their_spread),
+    "kinds of grades": (LISTS, grades_turned_twice),
+    "bad lists": (LISTS, lists_with_checks_off),
+    "mixer bad input": (registry.get("mochi"), mixed_by_anything),
+}
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_a_check_finds_its_fault(name, monkeypatch):
+    right, function = PLANTED[name]
+    if right is LISTS:
+        monkeypatch.setattr(harness, "load_from_page", lambda notebook, name: listwise_by_hand)
+    CHECKS[name](right)
+    assert name in applicable(right)
+    with pytest.raises((AssertionError, TypeError, ValueError, RuntimeError, pytest.fail.Exception)):
+        CHECKS[name](dataclasses.replace(right, name="wrong", function=f"{__name__}:{function.__name__}"))
+
+
+def test_every_check_has_a_wrong_entry():
+    found = {*PLANTED, *(name for _, name in MIXERS), *(name for _, *names in WRONG for name in names), "switches"}
+    family = lambda names: {name.partition(",")[0] for name in names}  # noqa: E731
+    assert family(found) == family(CHECKS)

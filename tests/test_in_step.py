@@ -99,3 +99,30 @@ def test_links_of_the_front_page_hold_inside_the_notebooks_folder():
     cells = front().cells("# T\n\nOne line.\n\nSee [a](nbs/0_x/00_y.ipynb), [b](LICENSE), [c](https://x.org) and [d](#e).\n\n## H\n\nText.")
     assert len(cells) == 3 and "".join(cells[0]["source"]) == "# T\n> One line."
     assert "".join(cells[1]["source"]) == "See [a](0_x/00_y.ipynb), `b`, [c](https://x.org) and [d](#e)."
+
+
+@pytest.mark.parametrize("check, file, old, new", [
+    (test_the_front_page_is_the_readme, "README.md", "\n## ", "\nMore.\n\n## "),
+    (test_the_front_page_is_the_readme, "nbs/index.ipynb", "make run", "make ran"),
+    (test_the_sidebar_lists_the_chapters_as_they_are, "_quarto.yml", "1_objectives/01_infonce.ipynb", "1_objectives/00_none.ipynb"),
+    (test_nbdev_has_its_table, "pyproject.toml", 'readme_nb = "none.ipynb"', 'readme_nb = "index.ipynb"'),
+    (lambda: test_papermill_finds_the_parameters("1_objectives/01_infonce"), "nbs/1_objectives/01_infonce.ipynb", '"parameters"', '"knobs"'),
+    (lambda: test_papermill_finds_the_parameters("1_objectives/01_infonce"), "nbs/1_objectives/01_infonce.ipynb", "seed = 0", "seed = 1"),
+])  # fmt: skip
+def test_what_is_out_of_step_is_found(check, file, old, new, copy_of_the_tree, monkeypatch):
+    monkeypatch.setitem(globals(), "ROOT", copy_of_the_tree)
+    monkeypatch.setattr(anatomy, "ROOT", copy_of_the_tree)
+    check()
+    edit(copy_of_the_tree / file, old, new)
+    with pytest.raises(AssertionError):
+        check()
+
+
+def test_a_profile_that_does_not_parse_is_found(copy_of_the_tree, monkeypatch):
+    from contrastive_nb import files
+
+    monkeypatch.setenv(files.NOTEBOOKS, str(copy_of_the_tree / "nbs"))
+    test_every_profile_parses()
+    edit(copy_of_the_tree / "nbs" / "1_objectives" / "settings.ini", "steps = ", "steps = x")
+    with pytest.raises(ValueError, match="steps"):
+        test_every_profile_parses()

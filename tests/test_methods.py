@@ -40,3 +40,15 @@ def test_equal_rows_give_the_log_of_the_number_of_candidates(n, temperature):
         for name, candidates in (("info_nce", own), ("info_nce_all", everyone)):
             loss = call(registry.get(name), *pairs, temperature=temperature)
             assert loss.item() == pytest.approx(math.log(candidates), rel=1e-14)
+
+
+def test_an_oracle_that_nobody_names_and_one_that_is_not_there_are_found(monkeypatch):
+    check = test_every_oracle_that_is_named_exists_and_every_one_is_used
+    monkeypatch.setitem(ORACLES, "nobody's", None)
+    with pytest.raises(AssertionError, match="nobody's"):
+        check()
+    monkeypatch.undo()
+    check()
+    monkeypatch.delitem(ORACLES, next(iter(ORACLES)))
+    with pytest.raises(AssertionError):
+        check()

@@ -194,3 +194,53 @@ def test_what_other_code_made_is_shown_as_stale():
     assert stale <= runs
     for marked in (stale, set(), {min(runs)}, runs):
         assert catalogue.ledger_html(records, marked).count(">stale</abbr>") == len(marked)
+
+
+# --- each check above on a page with its fault --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def planted(tmp_path, monkeypatch):
+    "A function that puts a changed copy of a page beside the others, under a name of its own."
+
+    def plant(name, change):
+        path = tmp_path / "page.ipynb"
+        nb = read(PAGES["0_foundations/01_pairs"])
+        change(nb)
+        path.write_text(json.dumps(nb), encoding="utf-8")
+        monkeypatch.setitem(PAGES, name, path)
+
+    return plant
+
+
+def test_a_notebook_that_is_none_is_found(planted):
+    import nbformat
+
+    planted("0_foundations/98_planted", lambda nb: None)
+    test_a_page_is_a_valid_notebook("0_foundations/98_planted")
+    planted("0_foundations/98_planted", lambda nb: nb["cells"][0].update(cell_type="words"))
+    with pytest.raises(nbformat.ValidationError):
+        test_a_page_is_a_valid_notebook("0_foundations/98_planted")
+
+
+@pytest.mark.parametrize("name", ["0_foundations/9_planted", "0_foundations/98_Planted", "foundations/98_planted"])
+def test_a_page_with_another_kind_of_name_is_found(name, planted):
+    planted(name, lambda nb: nb.update(cells=[]))
+    with pytest.raises(AssertionError, match=name):
+        test_names_are_two_digits_and_a_short_name_and_every_module_has_one_page()
+
+
+def test_a_module_of_two_pages_is_found(planted):
+    planted("0_foundations/98_planted", lambda nb: nb.update(cells=[]))
+    test_names_are_two_digits_and_a_short_name_and_every_module_has_one_page()
+    planted("0_foundations/98_planted", lambda nb: None)
+    with pytest.raises(AssertionError, match="both export pairs"):
+        test_names_are_two_digits_and_a_short_name_and_every_module_has_one_page()
+
+
+def test_a_page_that_lacks_something_and_a_work_without_entry_are_found(planted):
+    planted("0_foundations/98_planted", lambda nb: nb["cells"][1].update(source="FILL: words, see [@nobody1900x]."))
+    with pytest.raises(AssertionError, match="unfilled"):
+        test_a_page_lacks_nothing("0_foundations/98_planted")
+    with pytest.raises(AssertionError, match="nobody1900x is cited and has no entry"):
+        test_every_work_that_is_cited_stands_once_in_the_references()

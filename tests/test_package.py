@@ -396,3 +396,41 @@ def test_make_targets_named_in_the_text_exist():
     said = "".join((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "CONTRIBUTING.md", ".ci/run"))
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
     assert {"run", "test", "lab", "help"} <= set(re.findall(r"\bmake (?:--no-print-directory )?([a-z]+)\b", said)) - {"sure"} <= targets
+
+
+# --- each check above on a tree with its fault ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("check, file, pattern, new", [
+    (test_links_of_the_hand_written_pages_exist, "README.md", r"\Z", "\n[more](nbs/99_none.ipynb)\n"),
+    (test_links_of_the_hand_written_pages_exist, "CONTRIBUTING.md", r"\Z", "\n[more](tests/none.py)\n"),
+    (test_links_of_the_hand_written_pages_exist, "CHANGELOG.md", r"\Z", "\n[more](none.md)\n"),
+    (test_make_targets_named_in_the_text_exist, "README.md", r"\Z", "\n`make everything`\n"),
+    (test_make_targets_named_in_the_text_exist, "CONTRIBUTING.md", r"\Z", "\n`make everything`\n"),
+    (test_make_targets_named_in_the_text_exist, ".ci/run", r"\Z", "\nmake --no-print-directory everything\n"),
+    (test_make_targets_named_in_the_text_exist, "Makefile", r"^lab:", "laboratory:"),
+    (test_the_readmes_example_runs, "README.md", r"^```python\n", "```python\nimport nothing\n"),
+    (test_verdicts_that_the_readme_shows_are_the_recorded_ones, "README.md", r"^(    [A-Z]\d\d-\w+-.* {2})\S.*$", r"\1unheard of"),
+    (test_verdicts_that_the_readme_shows_are_the_recorded_ones, "README.md", r"^    ([A-Z]\d\d-\w+-)", r"    \1none-"),
+    (test_ranges_and_pins_agree, "constraints.txt", r"^numpy==.*", "numpy==1.0"),
+    (test_ranges_and_pins_agree, "constraints.txt", r"^scikit-learn==", "scikit_learn=="),
+    (test_classifiers_and_workflow_name_the_same_pythons, ".github/workflows/tests.yml", r'"3\.11", ', ""),
+])  # fmt: skip
+def test_a_fault_in_a_hand_written_file_is_found(check, file, pattern, new, copy_of_the_tree, monkeypatch):
+    monkeypatch.setitem(globals(), "ROOT", copy_of_the_tree)
+    check()
+    path = copy_of_the_tree / file
+    text, count = re.subn(pattern, new, path.read_text(encoding="utf-8"), count=1, flags=re.M)
+    assert count == 1, f"{file} has no {pattern}"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises((AssertionError, KeyError, ModuleNotFoundError)):
+        check()
+
+
+def test_an_import_that_loads_more_is_found(copy_of_the_tree, monkeypatch):
+    monkeypatch.chdir(copy_of_the_tree)
+    test_an_import_loads_torch_at_most()
+    with (copy_of_the_tree / "contrastive_nb" / "metrics.py").open("a") as file:
+        file.write("\nimport scipy\n")
+    with pytest.raises(AssertionError, match="metrics scipy"):
+        test_an_import_loads_torch_at_most()

@@ -344,3 +344,39 @@ def test_actionlint_finds_nothing():
 
 def test_the_citation_names_this_version():
     assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == contrastive_nb.__version__
+
+
+@pytest.mark.parametrize("check, file, old, new", [
+    (lambda: test_where_records_are_judged_the_history_is_there("tests"), "tests.yml", "fetch-depth: 0", "fetch-depth: 1"),
+    (lambda: test_where_records_are_judged_the_history_is_there("nightly"), "nightly.yml", "fetch-depth: 0", "fetch-depth: 1"),
+    (test_what_runs_when, "tests.yml", ".ci/run", "make test"),
+    (test_what_runs_when, "nightly.yml", "PROFILE=laptop", "PROFILE=ci"),
+    (test_what_runs_when, "publish.yml", "--renderer quarto", "--renderer pandoc"),
+    (test_what_runs_when, "weekly.yml", "make install CONSTRAINTS=", "make install"),
+    (test_a_release_is_what_the_lock_names_and_what_was_tested, "release.yml", "--require-hashes ", ""),
+    (test_a_release_is_what_the_lock_names_and_what_was_tested, "release.yml", "needs: build", "needs: []"),
+])  # fmt: skip
+def test_a_workflow_that_does_something_else_is_found(check, file, old, new, tmp_path, monkeypatch):
+    shutil.copytree(ROOT / ".github", tmp_path / ".github")
+    shutil.copytree(ROOT / "contrastive_nb", tmp_path / "contrastive_nb", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setitem(globals(), "ROOT", tmp_path)
+    check()
+    path = tmp_path / ".github" / "workflows" / file
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
+    with pytest.raises((AssertionError, ValueError)):
+        check()
+
+
+def test_a_shim_and_a_part_of_nbdev_that_differ_are_found(copy_of_the_tree, monkeypatch):
+    monkeypatch.setitem(globals(), "ROOT", copy_of_the_tree)
+    test_the_shim_includes_the_site_and_what_nbdev_writes()
+    test_citations_have_their_entry()
+    shim, works = copy_of_the_tree / "nbs" / "_quarto.yml", copy_of_the_tree / "data" / "references.bib"
+    shim.write_text(shim.read_text().replace("nbdev.yml", "none.yml"))
+    works.write_text(re.sub(r"^@\w+\{chen2020simple,", "@article{nobody1900x,", works.read_text(), flags=re.M))
+    with pytest.raises(AssertionError):
+        test_the_shim_includes_the_site_and_what_nbdev_writes()
+    with pytest.raises(AssertionError, match="chen2020simple"):
+        test_citations_have_their_entry()
