@@ -85,6 +85,8 @@ def collect(package: Path = files.PACKAGE) -> tuple[Method, ...]:
         if "\n_METHODS = [" not in text:
             continue
         page = re.search(r"File to edit: (?:\.\./)+nbs/(.+)\.ipynb", text)
+        if page is None:
+            raise ValueError(f"{path.relative_to(package).as_posix()}: _METHODS: got a plain module, want one that a page exports")
         for node in ast.parse(text).body:
             if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "_METHODS":
                 try:
