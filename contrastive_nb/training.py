@@ -623,15 +623,15 @@ def _check_parts(given: dict) -> None:
 def _checked(given: dict, precision: str) -> dict:
     "What a checkpoint must have been made with. Raises `TypeError` or `ValueError` naming the argument."
     _check_parts(given)
-    check_count("steps", given["steps"]), check_count("seed", given["seed"], 0)
-    if check_count("warmup", given["warmup"], 0) > given["steps"]:
+    given |= {name: check_count(name, given[name], low) for name, low in (("steps", 1), ("seed", 0), ("warmup", 0))}
+    if given["warmup"] > given["steps"]:
         raise ValueError(f"warmup: got {given['warmup']}, want at most {given['steps']}, all steps")
     if given["refresh_every"] is not None:
-        check_count("refresh_every", given["refresh_every"])
-    check_number("lr", given["lr"], 0, open_low=True)
-    check_number("weight_decay", given["weight_decay"], 0)
+        given["refresh_every"] = check_count("refresh_every", given["refresh_every"])
+    given["lr"] = check_number("lr", given["lr"], 0, open_low=True)
+    given["weight_decay"] = check_number("weight_decay", given["weight_decay"], 0)
     if given["clip"] is not None:
-        check_number("clip", given["clip"], 0, open_low=True)
+        given["clip"] = check_number("clip", given["clip"], 0, open_low=True)
     check_choice("schedule", given["schedule"], SCHEDULES)
     check_choice("precision", precision, PRECISIONS)
     named = ("steps", "lr", "weight_decay", "schedule", "warmup", "clip", "refresh_every", "seed")
@@ -721,10 +721,10 @@ _COMMON = ("device", "precision", "checkpoint", "save_every", "tracker", "progre
 
 
 def _run(plans: dict, rounds: int, *, device, precision, checkpoint, save_every, tracker, progress) -> dict[Any, History]:
-    check_count("save_every", save_every)
-    trackers.check_tracker(tracker)
     if progress is not None:
         check_flag("progress", progress)
+    save_every = check_count("save_every", save_every)
+    trackers.check_tracker(tracker)
     settings = {name: _checked(given, precision) | ({} if name is None else {"rounds": rounds}) for name, given in plans.items()}
     device, path = pick_device(device), checkpoints.as_path(checkpoint)
     with accelerating(device, precision) as accelerator, _own_dice(device):
@@ -795,7 +795,9 @@ def alternate(
 ) -> dict[str, History]:
     "Several trainings in turn. What is not said here is as in `fit`; the schedule of each runs over all its turns."
     common = {name: value for name, value in locals().items() if name in _COMMON}
-    check_count("rounds", rounds)
+    if progress is not None:
+        check_flag("progress", progress)
+    rounds = check_count("rounds", rounds)
     if not isinstance(trainings, Mapping) or not trainings:
         raise TypeError(f"trainings: got {type(trainings).__name__}, want a dict with one training or more")
     return _run({str(name): _plan(name, options, rounds, seed) for name, options in trainings.items()}, rounds, **common)
