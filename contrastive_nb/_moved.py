@@ -54,7 +54,7 @@ LEFT: dict[str, dict[str, str]] = {
 def home(module: str, name: str) -> tuple[str, str]:
     "Where a name of a module of 0.1 is now: module and name."
     table = MOVED.get(module) or LEFT[module]
-    place, _, new = (table.get(name) or table["*"]).partition(":")
+    place, _, new = str(table.get(name) or table["*"]).partition(":")
     return f"contrastive_nb.{place}", new or name
 
 

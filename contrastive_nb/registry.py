@@ -54,8 +54,6 @@ class Method:
             raise ValueError(f"name: got {self.name!r}, want small letters, digits and underscores")
         if not re.fullmatch(r"[\w.]+:\w+", self.function):
             raise ValueError(f"function: got {self.function!r}, want 'module:function'")
-        if not isinstance(self.notebook, str):
-            raise TypeError(f"notebook: got {self.notebook!r}, want the name of the page that derives it, folder/name")
         if self.shape not in SHAPES:
             raise ValueError(f"shape: got {self.shape!r}, want one of {', '.join(SHAPES)}")
         if unknown := set(self.promises) - set(PROMISES):
@@ -86,10 +84,13 @@ def collect(package: Path = files.PACKAGE) -> tuple[Method, ...]:
         text = path.read_text(encoding="utf-8")
         if "\n_METHODS = [" not in text:
             continue
+        page = files.page_of(text)
+        if page is None:
+            raise ValueError(f"{path.relative_to(package).as_posix()}: _METHODS: got a plain module, want one that a page exports")
         for node in ast.parse(text).body:
             if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "_METHODS":
                 try:
-                    found += [Method(**entry, notebook=files.page_of(text)) for entry in ast.literal_eval(node.value)]
+                    found += [Method(**entry, notebook=page) for entry in ast.literal_eval(node.value)]
                 except (TypeError, ValueError) as error:
                     raise ValueError(f"{path.relative_to(package).as_posix()}: _METHODS: {error}") from None
     return tuple(sorted(found, key=lambda method: method.notebook))

@@ -69,7 +69,8 @@ def _by_part(parts: nn.ModuleDict, groups: Mapping, weight_decay: float) -> list
     for name in groups:
         if name not in learning:
             raise ValueError(f"groups: got {name!r}, want parts that learn, here {', '.join(map(repr, learning))}")
-    made, taken = [], set()
+    made: list[dict] = []
+    taken: set[int] = set()
     for name in learning:
         options = dict(groups.get(name, {}))
         for group in parameter_groups(parts[name], options.pop("weight_decay", weight_decay)):
@@ -330,7 +331,7 @@ def _load(path: Path | None, settings: dict, take_up: Callable[[dict], None]) ->
 def _tuple(name: str, value) -> tuple:
     if not isinstance(value, (tuple, list)):
         raise TypeError(f"{name}: gave {type(value).__name__}, want a tuple")
-    return value
+    return value if isinstance(value, tuple) else tuple(value)
 
 
 def _refresh(state: _State) -> None:
@@ -720,7 +721,8 @@ _COMMON = ("device", "precision", "checkpoint", "save_every", "tracker", "progre
 
 
 def _run(plans: dict, rounds: int, *, device, precision, checkpoint, save_every, tracker, progress) -> dict[Any, History]:
-    check_count("save_every", save_every), trackers.check_tracker(tracker)
+    check_count("save_every", save_every)
+    trackers.check_tracker(tracker)
     if progress is not None:
         check_flag("progress", progress)
     settings = {name: _checked(given, precision) | ({} if name is None else {"rounds": rounds}) for name, given in plans.items()}

@@ -272,7 +272,9 @@ def test_a_study_needs_no_claim_and_all_the_rest():
     for title in ("## Claims", "## Experiment"):
         drop(title)(nb)
     assert {p.split(":")[0] for p in anatomy.problems(NAME, nb)} >= {"sections"}
-    front["source"] = front["source"].replace("| none | nothing | quickly |", "| none | nothing | quickly |\n\n| | |\n|---|---|\n| Kind | study |")
+    front["source"] = front["source"].replace(
+        "| none | nothing | quickly |", "| none | nothing | quickly |\n\n| | |\n|---|---|\n| Kind | study |"
+    )
     assert not any(p.startswith(("sections", "claims")) for p in anatomy.problems(NAME, nb))
     drop("## Derivation")(nb)
     assert "sections: no H2 Derivation" in anatomy.problems(NAME, nb)

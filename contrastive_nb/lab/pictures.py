@@ -22,7 +22,8 @@ def rounded(svg: str) -> str:
         return found[1] + _DECIMAL.sub(lambda number: f"{round(float(number[0]), 2) + 0.0:.12g}", found[2])
 
     svg = _NOTE_OR_TAG.sub(lambda tag: tag[0] if tag[0][1] == "!" else _SHIFT.sub(places, _PLACE.sub(places, tag[0])), svg)
-    names, seen = {}, Counter()
+    names: dict[str, str] = {}
+    seen: Counter[str] = Counter()
     for kind, digits, what in _NAMED.findall(svg):
         seen[what] += 1  # two that became equal keep two names
         names[kind + digits] = kind + hashlib.sha256(f"{what} {seen[what]}".encode()).hexdigest()[:10]

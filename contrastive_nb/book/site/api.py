@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import griffe
 
@@ -142,14 +143,19 @@ def _function(found: griffe.Function) -> Definition:
     return Definition(found.name, _signature(found), _doc(found), _arguments(found), _text(found.annotation), says)
 
 
+def _own(found: griffe.Module | griffe.Class) -> list[Any]:
+    "What is defined there: a `Function`, `Class`, `Attribute` or `Module` each, which its own `is_...` says."
+    return [member for member in found.members.values() if not member.is_alias]
+
+
 def _class(found: griffe.Class) -> Definition:
-    members = [member for member in found.members.values() if not member.is_alias]
+    members = _own(found)
     fields = [
         Argument(a.name, _text(a.annotation), _text(a.value), a.extra["says"][a.name])
         for a in members
         if a.is_attribute and a.name in a.extra["says"] and not a.name.startswith("_")
     ]
-    start = found.members.get("__init__")
+    start = next((member for member in members if member.name == "__init__"), None)
     methods = []
     for member in members:
         if member.name == "__call__" or not member.name.startswith("_"):
@@ -174,7 +180,7 @@ def _gathered(package: griffe.Module) -> dict[str, str]:
 
 
 def _module(found: griffe.Module) -> Module:
-    public = [member for member in found.members.values() if not member.is_alias and member.is_public]
+    public = [member for member in _own(found) if member.is_public]
     values = [(member.name, str(member.value)) for member in public if member.is_attribute and member.name.isupper()]
     return Module(
         found.path.partition(".")[2], _doc(found), files.page_of(found.source),
@@ -186,8 +192,8 @@ def _module(found: griffe.Module) -> Module:
 
 def _within(package: griffe.Module) -> Iterator[griffe.Module]:
     "The modules for users: not one whose name begins with an underscore."
-    for member in package.members.values():
-        if not member.is_alias and member.is_module and not member.name.startswith("_"):
+    for member in _own(package):
+        if member.is_module and not member.name.startswith("_"):
             yield member
             yield from _within(member)
 
@@ -195,6 +201,6 @@ def _within(package: griffe.Module) -> Iterator[griffe.Module]:
 def modules(package: Path) -> list[Module]:
     "Every module of the package that has something public, those that notebooks export first."
     read = griffe.Extensions(Comments())
-    root = griffe.load(package.name, search_paths=[package.parent], try_relative_path=False, extensions=read, allow_inspection=False)
+    root: Any = griffe.load(package.name, search_paths=[package.parent], try_relative_path=False, extensions=read, allow_inspection=False)
     found = [module for module in map(_module, _within(root)) if module.definitions or module.gathers]
     return sorted(found, key=lambda m: (m.notebook is None and not m.gathers, m.name))

@@ -27,7 +27,7 @@ def names_on(cells, module: str | None, table, methods: set[str]) -> dict[str, s
     for tree in _trees(cells):
         for node in ast.walk(tree):
             if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "contrastive_nb":
-                inside = node.module.removeprefix("contrastive_nb").lstrip(".")
+                inside = (node.module or "").removeprefix("contrastive_nb").lstrip(".")
                 for alias in node.names:
                     if alias.name in table.get(inside, {}):
                         found[alias.asname or alias.name] = table[inside][alias.name]
