@@ -390,7 +390,8 @@ def few_label_accuracy(
 
     Raises `TypeError` or `ValueError` naming the argument, also where a class has fewer members than `per_class`.
     """
-    per_class, draws, generator = check_count("per_class", per_class), check_count("draws", draws), torch.Generator().manual_seed(seed)
+    per_class, draws = check_count("per_class", per_class), check_count("draws", draws)
+    generator = torch.Generator().manual_seed(check_count("seed", seed, 0))
     train_z, train_y, test_z, test_y = _four(train_z, train_y, test_z, test_y)
     train_z, test_z, classes = F.normalize(train_z), F.normalize(test_z), train_y.unique()
     members = [(train_y == c).nonzero()[:, 0] for c in classes]

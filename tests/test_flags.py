@@ -7,9 +7,10 @@ import pkgutil
 import numpy
 import pytest
 import torch
+from torch import nn
 
 import contrastive_nb
-from contrastive_nb import objectives, pairs, registry
+from contrastive_nb import data, encoders, metrics, objectives, pairs, registry, scaling, training
 from contrastive_nb.checks import check_count, check_flag, check_labels, check_number, check_temperature
 
 
@@ -141,3 +142,42 @@ def test_objectives_take_numpys_scalars_and_give_the_same_bits():
             (loss, torch.autograd.grad(loss, z, retain_graph=True)[0]) for loss in (function(*parts, **options), function(*parts, **odd))
         )
         assert torch.equal(got, want) and got.dtype == want.dtype and torch.equal(same, slope), name
+
+
+QUERY, KEY = (torch.randn(8, 4, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
+PAIRS, CLASSES = pairs.in_batch(QUERY, KEY), torch.arange(8) % 2
+
+
+def trained(steps, lr, seed, progress):
+    model = encoders.seeded(0, lambda: nn.Linear(4, 3))
+    sample = lambda generator: (torch.randn(8, 4, generator=generator), torch.randn(8, 4, generator=generator))
+    build = lambda model, a, b: pairs.in_batch(model(a), model(b))
+    objective = lambda *pairs: objectives.info_nce(*pairs, temperature=0.5)
+    return training.fit(model, sample, build, objective, steps=steps, lr=lr, seed=seed, progress=progress).losses
+
+
+CALLS = {  # a call, and what it is given
+    "streaming": (lambda **k: scaling.streaming_info_nce(QUERY, KEY, **k), {"temperature": 0.5, "chunk": 3, "exclude_self": False}),
+    "ring": (lambda **k: scaling.ring_info_nce(QUERY, KEY, **k), {"temperature": 0.5, "chunk": 3, "check": True}),
+    "cached": (lambda **k: scaling.cached(nn.Identity(), QUERY, **k), {"mini_batch": 3, "mini_batch_statistics": True}),
+    "soft targets": (lambda **k: objectives.soft_nce(QUERY, KEY.abs(), **k), {"temperature": 0.5, "check": True}),
+    "lists": (lambda **k: objectives.ranklist(QUERY, KEY, **k), {"skips": 1, "margin": 0.5, "decay": 0.5}),
+    "recall": (lambda **k: metrics.recall_at(*PAIRS, **k), {"k": 2}),
+    "roc": (lambda **k: metrics.roc(*PAIRS, **k).tpr, {"pooled": False, "points": 11}),
+    "uniformity": (lambda **k: metrics.uniformity(KEY, **k), {"t": 2.0, "chunk": 3}),
+    "few labels": (lambda **k: metrics.few_label_accuracy(KEY, CLASSES, KEY, CLASSES, **k), {"per_class": 1, "draws": 2, "seed": 3}),
+    "augment": (
+        lambda **k: encoders.augment(QUERY.repeat(2, 2).view(2, 1, 8, 8), torch.Generator().manual_seed(0), **k),
+        {"rotate": 4.0, "erase": 2, "flip": True},
+    ),
+    "latent classes": (lambda **k: data.latent_classes(**k).centres, {"classes": 3, "dim": 4, "spread": 0.5, "seed": 1}),
+    "fit": (lambda **k: torch.tensor(trained(**k)), {"steps": 2, "lr": 0.25, "seed": 1, "progress": False}),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_numpys_scalars_say_the_same_as_pythons(name):
+    call, options = CALLS[name]
+    kinds = {bool: numpy.bool_, int: numpy.int64, float: numpy.float32}
+    want, got = call(**options), call(**{key: kinds[type(value)](value) for key, value in options.items()})
+    assert torch.equal(torch.as_tensor(got), torch.as_tensor(want))

@@ -569,7 +569,7 @@ def _streamed(run, formula, options, query, key, temperature, relation, chunk, s
     "What the public functions share: checks, who belongs to whom, and the pass."
     _check(query, key, temperature, relation, chunk, compiled, dict(similarity=similarity, reduction=reduction, products=products))
     whose = _whose(len(query), len(key), *relation, query.device, run is _pooled)
-    temperature = temperature.reshape(()) if isinstance(temperature, Tensor) else temperature
+    temperature = temperature.reshape(()) if isinstance(temperature, Tensor) else float(temperature)
     asked = torch.is_grad_enabled()
     wants = tuple(asked and isinstance(x, Tensor) and x.requires_grad for x in (query, key, temperature))
     softmax = _softmax_compiled if (query.is_cuda if compiled is None else compiled) else _softmax
