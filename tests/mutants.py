@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -47,7 +48,7 @@ class Mutant(NamedTuple):
     path: str  # under the root
     line: int
     kind: str
-    what: str  # "function: old -> new"
+    what: str  # "function: old -> new", and " (2)" where the function has it a second time: no two of a module are alike
     text: str
 
 
@@ -105,12 +106,14 @@ def starts(text: str) -> Callable[[int, int], int]:
 @functools.cache
 def mutants(text: str, path: str = "") -> tuple[Mutant, ...]:
     "Every fault that a module's text can have."
-    found, place = [], starts(text)
+    found, place, often = [], starts(text), Counter()
     for function, node in nodes(ast.parse(text)):
         for kind, other in faults(node):
             start, end = place(node.lineno, node.col_offset), place(node.end_lineno, node.end_col_offset)
             new = ast.unparse(other)
             what = f"{function}: {' '.join(text[start:end].split())} -> {new}"
+            often[what] += 1
+            what += f" ({often[what]})" if often[what] > 1 else ""
             new = new if kind in ("constant", "True, False", "min, max") else f"({new})"
             found.append(Mutant(path, node.lineno, kind, what, text[:start] + new + text[end:]))
     return tuple(found)
