@@ -84,14 +84,14 @@ def collect(package: Path = files.PACKAGE) -> tuple[Method, ...]:
         text = path.read_text(encoding="utf-8")
         if "\n_METHODS = [" not in text:
             continue
-        page = re.search(r"File to edit: (?:\.\./)+nbs/(.+)\.ipynb", text)
+        page = files.page_of(text)
         if page is None:
             raise ValueError(f"{path.relative_to(package).as_posix()}: _METHODS: got a plain module, want one that a page exports")
         for node in ast.parse(text).body:
             if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "_METHODS":
                 try:
-                    found += [Method(**entry, notebook=page.group(1)) for entry in ast.literal_eval(node.value)]
-                except (AttributeError, TypeError, ValueError) as error:
+                    found += [Method(**entry, notebook=page) for entry in ast.literal_eval(node.value)]
+                except (TypeError, ValueError) as error:
                     raise ValueError(f"{path.relative_to(package).as_posix()}: _METHODS: {error}") from None
     return tuple(sorted(found, key=lambda method: method.notebook))
 

@@ -473,19 +473,30 @@ def check_weight_gradient(method) -> None:
     against_float64(lambda s, w: call(method, s, *pairs[1:3], w, temperature=0.1), (pairs.scores.float(), weights), 1e-6, 2e-5)
 
 
-def switches(method) -> list[str]:
-    "The yes-or-no options of a method's function, `check` aside."
-    parameters = inspect.signature(method.load()).parameters.values()
-    return [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and isinstance(p.default, bool) and p.name != "check"]
+def choices(method) -> dict[str, tuple]:
+    "The options of a method's function with a few values, and these: True and False, or the names that an error tells. (Not `check`.)"
+    found = {}
+    for name, parameter in inspect.signature(method.load()).parameters.items():
+        if isinstance(parameter.default, bool):
+            found[name] = (True, False)
+        elif isinstance(parameter.default, str):
+            with pytest.raises(ValueError, match=f"{name}: got 'unheard of', want one of ") as error:
+                call(method, *plain(method).arguments, **{name: "unheard of"})
+            found[name] = ast.literal_eval(str(error.value).partition("want one of ")[2])
+    return {name: values for name, values in found.items() if name not in ("check", "reduction")}
 
 
-@check(shapes=("pairs", "lists"))
-def check_switches(method) -> None:
-    "A yes-or-no option changes the value or the gradient somewhere: one that is ignored is found."
-    for name in switches(method):
-        default = method.options.get(name, inspect.signature(method.load()).parameters[name].default)
-        found = [[method_on(method, case, **{name: value}) for value in (default, not default)] for case in cases(method.shape)]
-        assert any(not torch.equal(a, b) for pair in found for a, b in zip(*pair, strict=True)), f"{name}: True and False are the same"
+@check
+def check_choices(method) -> None:
+    "No two values of an option have the same value and gradient everywhere: one that is ignored is found."
+    for name, values in choices(method).items():
+        found = {
+            value: [torch.cat([x.flatten() for x in method_on(method, c, **{name: value})]) for c in cases(method.shape)]
+            for value in values
+        }
+        for one, other in itertools.combinations(values, 2):
+            apart = (not torch.equal(a, b) for a, b in zip(found[one], found[other], strict=True))
+            assert any(apart), f"{name}: {one!r} and {other!r} are the same"
 
 
 def pointed(direction: str, dtype=torch.float32) -> tuple[Tensor, Tensor]:

@@ -72,6 +72,13 @@ def test_weights_of_the_pull_have_mean_one_over_the_queries_that_count():
     torch.testing.assert_close(pull_weights(*pairs, sigma=1e6), torch.ones_like(pull), rtol=0, atol=1e-5)
 
 
+def test_a_narrow_width_does_not_overflow():
+    scores = torch.tensor([[0.9, -0.8, 0.1], [0.2, -0.9, 0.7]], dtype=torch.float64)
+    positives = torch.tensor([[True, True, False], [False, True, True]])
+    pull = pull_weights(scores, positives, ~positives, sigma=1e-4)  # the mean is the nearest one's e over 4
+    torch.testing.assert_close(pull, torch.tensor([[-2.0, 2.0, 1.0], [1.0, 2.0, 2.0]], dtype=torch.float64), rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize("pairs", [ragged(), from_labels(torch.eye(3), torch.arange(3)), two_views(torch.ones(1, 2), torch.ones(1, 2))])
 def test_weights_of_nothing_are_one_and_the_loss_is_finite(pairs):
     pull = pull_weights(*pairs, sigma=0.5)

@@ -2,6 +2,8 @@
 
 import os
 import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -39,6 +41,14 @@ def test_the_bytes_are_on_the_disk_before_the_name_is(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "replace", lambda part, path: (order.append("name"), rename(part, path)))
     files.write_whole(tmp_path / "x.txt", "new")
     assert order == ["disk", "name"]
+
+
+def test_two_threads_that_write_one_file_do_not_disturb_each_other(tmp_path, monkeypatch):
+    both, sync = threading.Barrier(2, timeout=20), os.fsync
+    monkeypatch.setattr(os, "fsync", lambda number: (both.wait(), sync(number)))  # each has its bytes in its file, none has renamed
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda text: files.write_whole(tmp_path / "x.txt", text), ["one", "two"]))
+    assert (tmp_path / "x.txt").read_text() in ("one", "two") and [p.name for p in tmp_path.iterdir()] == ["x.txt"]
 
 
 def test_unfinished_files_of_one_path_and_of_no_other_are_found(tmp_path):

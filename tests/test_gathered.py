@@ -14,10 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from contrastive_nb.kernels import tabulated
 from contrastive_nb.objectives import info_nce, mw
 from contrastive_nb.pairs import exclude, from_labels, in_batch, two_views
 from contrastive_nb.registry import get, methods
-from contrastive_nb.scaling import gather_with_grad, own_rows, ring_info_nce, ring_mw
+from contrastive_nb.scaling import gather_with_grad, gathered, own_rows, ring_info_nce, ring_mw
 
 ROWS, WORLD = 24, 2
 LABELS = torch.arange(ROWS) % 5
@@ -443,6 +444,18 @@ def test_float32_holds_at_low_temperature(ring, dense, away, t):
     slopes_wanted = torch.autograd.grad(wanted, wide)
     assert relative(loss.detach(), wanted.detach()) < max(2e-6, 1e-6 / t)
     assert max(map(relative, found, slopes_wanted)) < max(1e-5, 3e-6 / t)
+
+
+@pytest.mark.parametrize("ring", [ring_info_nce, ring_mw])
+@pytest.mark.parametrize(("entries", "rows"), [(30, 4), (3, 1)])
+def test_a_tile_has_as_many_rows_as_the_cache_takes(ring, entries, rows, monkeypatch):
+    tiles, seen = gathered._tiles, set()
+    monkeypatch.setattr(gathered, "_tiles", lambda *given: (seen.add(given[-1]), tiles(*given))[1])
+    monkeypatch.setattr(gathered, "ENTRIES_AT_ONCE", entries)
+    monkeypatch.setattr(tabulated, "ENTRIES_A_TILE", entries)
+    q, k = (numbers(7, 4, seed=s).float().requires_grad_() for s in (0, 1))
+    torch.autograd.grad(ring(q, k, temperature=0.1), [q, k])
+    assert seen == {rows}
 
 
 @pytest.mark.parametrize("ring", [ring_info_nce, ring_mw])

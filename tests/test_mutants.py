@@ -80,6 +80,14 @@ def test_what_is_changed(source, wanted):
     assert len(texts) == len(wanted)
 
 
+def test_every_fault_has_a_name_of_its_own():
+    twice = [mutant.what for mutant in mutants.mutants("def f(a, b):\n    return max(a, max(a, b))\n")]
+    assert twice == ["f: max -> min", "f: max -> min (2)"]
+    for path, text in mutants.exported(mutants.ROOT).items():
+        names = [mutant.what for mutant in mutants.mutants(text, path)]
+        assert len(set(names)) == len(names), path
+
+
 def test_the_same_seed_draws_the_same_faults_and_every_module_has_tests():
     first, again, other = (mutants.drawn(mutants.ROOT, seed, 20) for seed in (0, 0, 1))
     assert first == again != other and len({mutant.kind for mutant in first}) > 5
