@@ -2,6 +2,7 @@
 
 import glob
 import os
+import threading
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
@@ -31,8 +32,8 @@ def notebooks() -> Path:
 
 
 def part_of(path: Path) -> Path:
-    "The file beside this one into which this process writes before it renames."
-    return path.with_name(f"{path.name}.{os.getpid()}.part")
+    "The file beside this one into which this thread of this process writes before it renames."
+    return path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.part")
 
 
 def parts_of(path: Path) -> list[Path]:

@@ -2,6 +2,8 @@
 
 import os
 import re
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -39,6 +41,13 @@ def test_the_bytes_are_on_the_disk_before_the_name_is(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "replace", lambda part, path: (order.append("name"), rename(part, path)))
     files.write_whole(tmp_path / "x.txt", "new")
     assert order == ["disk", "name"]
+
+
+def test_threads_that_write_one_file_do_not_disturb_each_other(tmp_path):
+    path, texts = tmp_path / "x.txt", [f"{k}" * 200_000 for k in range(8)]
+    with ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(partial(files.write_whole, path), texts * 4)) == {path}
+    assert path.read_text() in texts and [p.name for p in tmp_path.iterdir()] == ["x.txt"]
 
 
 def test_unfinished_files_of_one_path_and_of_no_other_are_found(tmp_path):
