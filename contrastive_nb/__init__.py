@@ -7,7 +7,7 @@ What a user imports:
     from contrastive_nb.negatives import mochi, batch_hard                             harder negatives: mixed, mined
     from contrastive_nb.debiasing import debiased_nce                                  negatives that are in truth positives, corrected for
     from contrastive_nb.scaling import streaming_info_nce, gather_with_grad, cached    batches larger than memory, several GPUs
-    from contrastive_nb.training import fit                                            a loop that stops clearly and resumes exactly
+    from contrastive_nb.training import fit, alternate, Momentum, Clock                a loop that stops clearly and resumes exactly; what it remembers
     from contrastive_nb.metrics import recall_at, ndcg_at, auc, linear_probe, ...      what an embedding is worth
     from contrastive_nb import data, encoders                                          small data sets and encoders
     from contrastive_nb.lab import Claim, judge, record, open_run                      claims, judged and recorded

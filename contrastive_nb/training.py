@@ -328,7 +328,7 @@ def _load(path: Path | None, settings: dict, take_up: Callable[[dict], None]) ->
     return True
 
 # %% ../nbs/0_foundations/04_training.ipynb #ebabf169
-def _tuple(name: str, value) -> tuple:
+def _tuple(name: str, value) -> tuple | list:
     if not isinstance(value, (tuple, list)):
         raise TypeError(f"{name}: gave {type(value).__name__}, want a tuple")
     return value if isinstance(value, tuple) else tuple(value)
@@ -341,7 +341,7 @@ def _refresh(state: _State) -> None:
             state.given["refresh"](state.given["model"], len(state.losses))
 
 
-def _compare(state: _State) -> tuple[Tensor, tuple]:
+def _compare(state: _State) -> tuple[Tensor, tuple | list]:
     "The loss of one batch, and what was built: `build` runs in mixed precision, `objective` in float32."
     model, sample, build, objective = (state.given[name] for name in PARTS[:4])
     batch = [x.to(state.place) if isinstance(x, Tensor) else x for x in _tuple("sample", sample(state.generator))]
@@ -366,7 +366,7 @@ def _agree(state: _State, loss: Tensor, asked: list) -> tuple[float, bool]:
     return value, stop > 0
 
 
-def _why(built: tuple) -> str:
+def _why(built: tuple | list) -> str:
     try:
         return "" if not isinstance(built, Pairs) or built.check() else ""
     except ValueError as error:
@@ -397,14 +397,14 @@ def _look(state: _State, value: float) -> None:
         return
     if scaler is not None:
         scaler.unscale_(state.optimizer.optimizer)
-    learned = {name: p for name, p in state.parts.named_parameters() if p.grad is not None}
-    length = _length([p.grad for p in learned.values()])
+    slopes = {name: p.grad for name, p in state.parts.named_parameters() if p.grad is not None}
+    length = _length(list(slopes.values()))
     if scaler is None and not length.isfinite():
-        bad = next(name for name, p in learned.items() if not _length([p.grad]).isfinite())
+        bad = next(name for name, slope in slopes.items() if not _length([slope]).isfinite())
         where = f"step {len(state.losses)}: the gradient of {bad} is not finite"
         raise FloatingPointError(f"{where}, the loss is {value}; the weights are those before this step")
     if clip is not None:
-        torch.nn.utils.clip_grads_with_norm_(learned.values(), clip, length)
+        torch.nn.utils.clip_grads_with_norm_(state.parts.parameters(), clip, length)
 
 # %% ../nbs/0_foundations/04_training.ipynb #3c0d3b7b
 def _gradients(state: _State, asked: list) -> tuple[float, bool]:

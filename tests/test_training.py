@@ -987,6 +987,31 @@ def test_a_killed_run_is_taken_up_and_ends_in_the_same_bits(tmp_path, script):
     assert 0 < again["from"] < 40 and again["digest"] == whole["digest"] and again["losses"] == whole["losses"]
 
 
+@pytest.mark.parametrize("world", ["1", "2"])
+def test_one_process_of_several_loads_the_compiler_before_it_can_join_a_group(world):
+    code = """if True:
+        import sys, accelerate
+        from contrastive_nb.devices import pick_device
+        from contrastive_nb.training import accelerating
+
+        def joins(**options):
+            print("torch._dynamo" in sys.modules)
+            raise KeyboardInterrupt
+
+        pick_device("cpu")
+        print("torch._dynamo" in sys.modules)
+        accelerate.Accelerator = joins
+        try:
+            with accelerating("cpu"):
+                pass
+        except KeyboardInterrupt:
+            pass
+    """
+    environment = {**os.environ, "WORLD_SIZE": world}
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert found.stdout.split() == ["False", str(world == "2")]
+
+
 def torchrun(script, path, steps, wait="0"):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", script, path, wait, str(steps)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
@@ -1015,3 +1040,24 @@ def test_two_processes_that_died_are_taken_up(tmp_path, script):
     script.write_text(SCRIPT)
     again = lines(torchrun(script, broken, 6).stdout)
     assert {row["from"] for row in again} == {4} and {row["digest"] for row in again} == {first[0]["digest"]}
+
+
+@pytest.mark.slow
+def test_two_processes_with_a_queue_each_are_taken_up_with_their_own(tmp_path, script):
+    "What the second process remembers is in the checkpoint too: with the first one's queue it would end elsewhere."
+    queued = "model = make()\nbuild = Momentum(model, with_queue, 0.9, Queue(48, 8))\n"
+    names = "import torch\nfrom contrastive_nb.pairs import with_queue\nfrom contrastive_nb.training import Momentum, Queue\n"
+    text = SCRIPT.replace("model = make()\n", queued).replace("import torch\n", names)
+    assert text.count("Momentum") == 2
+    dies = "slow.calls = getattr(slow, 'calls', 0) + 1\n    if slow.calls == 6: os._exit(1)\n    return sample(generator)"
+    script.write_text(text)
+    done = torchrun(script, tmp_path / "whole.pt", 6)
+    assert done.returncode == 0, done.stderr[-3000:]
+    script.write_text(text.replace("return sample(generator)", dies))
+    assert torchrun(script, tmp_path / "broken.pt", 6).returncode != 0
+    own = checkpoints.read(tmp_path / "broken.pt")["own"]
+    assert own[0] == {} and own[1]["build.queue.pushed"] == 4 * 32
+    script.write_text(text)
+    again, first = lines(torchrun(script, tmp_path / "broken.pt", 6).stdout), lines(done.stdout)
+    assert {row["from"] for row in again} == {4} and {row["digest"] for row in again} == {row["digest"] for row in first}
+    assert again[0]["losses"] == first[0]["losses"]

@@ -20,7 +20,7 @@ from contrastive_nb import files
 from contrastive_nb.lab import profiles
 
 ROOMS = ("lab", "book", "timing")  # they run, show and time; the walls between the rooms see to it that the library needs none of them
-MACHINERY = ("cli", "devices", "files", "__main__")
+MACHINERY = ("checkpoints", "cli", "devices", "files", "trackers", "__main__")
 _EFFECTS = "(import)"  # stands for the statements of a module that bind no name
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
