@@ -52,6 +52,12 @@ def test_projector_centres_and_scales_every_column():
     assert z.shape == (50, 4)
     assert torch.allclose(z.mean(0), torch.zeros(4), atol=1e-5) and torch.allclose(z.var(0, correction=0), torch.ones(4), atol=2e-3)
     assert not list(projector(5)[-1].parameters())
+    assert [name for name, _ in projector(5).named_parameters()] == [
+        "0.weight",
+        "1.weight",
+        "1.bias",
+        "3.weight",
+    ]  # a norm takes a bias off again
 
 
 @pytest.mark.parametrize("seed", range(5))
