@@ -556,8 +556,8 @@ class Momentum(nn.Module):
             check_number("momentum", momentum, 0, 1)
         self.slow, self.queue, self.build, self.momentum, self.clock = slow_copy(online), queue, build, momentum, Clock()
 
-    def forward(self, model, query, key, *rest):
-        "The pairs of one batch; the keys go into the queue."
+    def forward(self, model: nn.Module, query: Tensor, key: Tensor, *rest: Tensor) -> Any:
+        "The pairs of one batch: the model sees the queries, its slow copy the keys, which then go into the queue."
         momentum_update(model, self.slow, self.momentum(self.clock.share) if callable(self.momentum) else self.momentum)
         with torch.no_grad():
             slow = widen(self.slow(key))

@@ -474,16 +474,22 @@ def check_weight_gradient(method) -> None:
 
 
 def choices(method) -> dict[str, tuple]:
-    "The options of a method's function with a few values, and these: True and False, or the names that an error tells. (Not `check`.)"
+    "The options with a few values, and these: True and False, or the names that an error tells. (Not `check`, not `reduction`.)"
     found = {}
     for name, parameter in inspect.signature(method.load()).parameters.items():
+        if name in ("check", "reduction"):
+            continue
         if isinstance(parameter.default, bool):
             found[name] = (True, False)
         elif isinstance(parameter.default, str):
-            with pytest.raises(ValueError, match=f"{name}: got 'unheard of', want one of ") as error:
+            try:
                 call(method, *plain(method).arguments, **{name: "unheard of"})
-            found[name] = ast.literal_eval(str(error.value).partition("want one of ")[2])
-    return {name: values for name, values in found.items() if name not in ("check", "reduction")}
+                said = "nothing"
+            except ValueError as error:
+                said = str(error)
+            assert said.startswith(f"{name}: got 'unheard of', want one of "), f"{name}: a value that is none is answered by: {said}"
+            found[name] = ast.literal_eval(said.partition("want one of ")[2])
+    return found
 
 
 @check

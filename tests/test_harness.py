@@ -193,7 +193,7 @@ def that_takes_any_form(*lists, form="softmax", **keywords):
 @pytest.mark.parametrize(("name", "function", "found", "words"), [
     ("cacr", cacr_deaf_to_its_switch, "choices", "detach_weights: True and False are the same"),
     ("info_nce", deaf_to_its_denominator, "choices", "denominator: 'own' and 'all' are the same"),
-    ("ranklist", that_takes_any_form, "choices", "DID NOT RAISE"),
+    ("ranklist", that_takes_any_form, "choices", "a value that is none is answered by: nothing"),
     ("mw", mw_without_the_weights, "weight gradient", "weights: gradcheck"),
 ])  # fmt: skip
 def test_an_option_and_a_gradient_that_are_dropped_are_found(name, function, found, words):
