@@ -139,3 +139,12 @@ def test_a_wrong_pull_is_refused_by_name(pull, error, words):
 def test_a_wrong_width_is_refused_by_name(sigma, error):
     with pytest.raises(error, match="sigma"):
         pull_weights(*ragged(), sigma=sigma)
+
+
+def test_the_coupling_looks_at_values_only_when_asked():
+    pairs = ragged()
+    first = pairs.positives & (pairs.positives.cumsum(1) == 1)
+    pairs = pairs._replace(scores=torch.where(first, math.nan, pairs.scores))
+    assert coupling(*pairs, temperature=0.1).isnan()
+    with pytest.raises(ValueError, match="scores"):
+        coupling(*pairs, temperature=0.1, check=True)

@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -432,3 +433,12 @@ def test_square_checks(hinge):
 def test_square_bad_input(wrong, said):
     with pytest.raises((TypeError, ValueError), match=said):
         all_pairs_square(*pairs_of("spread", 4), **wrong)
+
+
+@pytest.mark.parametrize("rows, columns, bins", [(700, 1000, 64), (700, 1000, 2**19), (3, 2**18, 64), (5, 1, 64), (5, 0, 64), (0, 5, 64)])
+def test_a_tile_is_whole_rows_as_many_as_fit(rows, columns, bins):
+    parts = [range(rows)[part] for part in tabulated._tiles(torch.empty(rows, columns), SimpleNamespace(bins=bins))]
+    assert [row for part in parts for row in part] == list(range(rows))
+    fit, most = max(tabulated.ENTRIES_A_TILE, bins), max(map(len, parts), default=0)
+    assert most <= 1 or most * columns <= fit
+    assert most == rows or (most + 1) * columns > fit
