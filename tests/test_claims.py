@@ -405,8 +405,20 @@ def test_a_file_that_is_no_json_is_named(tmp_path):
 
 
 def test_the_ledger_of_the_project_is_whole():
-    for saved in load():
+    records = load()
+    assert records
+    for saved in records:
         assert saved["notebook"] and "laptop" in saved["runs"]
+
+
+@pytest.mark.parametrize("spoil", [lambda r: r["runs"].clear(), lambda r: r["runs"].update(ci=r["runs"].pop("laptop")), None])
+def test_the_check_of_the_ledger_finds_an_empty_one_and_a_claim_without_its_laptop_run(monkeypatch, spoil):
+    records = [] if spoil is None else load()[:2]
+    for record in records[-1:]:
+        spoil(record)
+    monkeypatch.setitem(globals(), "load", lambda: records)
+    with pytest.raises(AssertionError):
+        test_the_ledger_of_the_project_is_whole()
 
 
 def test_the_pages_settings():

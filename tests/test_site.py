@@ -346,6 +346,12 @@ def test_the_citation_names_this_version():
     assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == contrastive_nb.__version__
 
 
+def test_the_check_of_the_citation_finds_another_version(monkeypatch):
+    monkeypatch.setattr(contrastive_nb, "__version__", "0.0.1")
+    with pytest.raises(AssertionError):
+        test_the_citation_names_this_version()
+
+
 @pytest.mark.parametrize("check, file, old, new", [
     (lambda: test_where_records_are_judged_the_history_is_there("tests"), "tests.yml", "fetch-depth: 0", "fetch-depth: 1"),
     (lambda: test_where_records_are_judged_the_history_is_there("nightly"), "nightly.yml", "fetch-depth: 0", "fetch-depth: 1"),

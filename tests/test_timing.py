@@ -379,6 +379,18 @@ def test_the_committed_table_is_one(device):
     assert table["facts"]["device"] == device and set(CONTESTANTS) >= {one["contestant"] for one in table["cells"]}
 
 
+@pytest.mark.parametrize("spoil", [
+    lambda table: table["facts"].update(device="cuda"),
+    lambda table: table["cells"][0].update(contestant="infonce/nobody"),
+])  # fmt: skip
+def test_the_check_of_the_committed_table_finds_another_device_and_a_stranger(monkeypatch, spoil):
+    table = report.read(report.place("cpu", saved=True))
+    spoil(table)
+    monkeypatch.setattr(report, "read", lambda path: table)
+    with pytest.raises(AssertionError):
+        test_the_committed_table_is_one("cpu")
+
+
 def test_medians_and_quartiles_of_a_cell():
     one = dict.fromkeys(CELL) | cell(100, [0.001, 0.002, 0.004]) | dict(wall=[0.003], to_floor=[1.0, 2.0, 3.0], to_torch=[None] * 3)
     row = report._summed(one, {"value": 1e-7, "gradient": 2e-7})
