@@ -12,7 +12,7 @@ MOVED: dict[str, dict[str, str | None]] = {
     "manners": {
         "*": "checks",
         "HALF": "rows", "widen": "rows", "full_precision": "rows:autocast_off", "digits": "rows:to_float64", "present": "rows",
-        "row_logsumexp": "rows", "listed": "rows:list_pairs", "sum_rows": "rows", "shares": "rows:target_shares",
+        "row_logsumexp": "kernels.softmax", "listed": "rows:list_pairs", "sum_rows": "rows", "shares": "rows:target_shares",
         "ABSENT": "objective", "reduce": "objective", "objective": "objective:of_pairs", "list_objective": "objective:of_lists",
     },
     "profiles": {"*": "lab.profiles", "open_run": "lab", "Run": "lab.runs", "watched": "lab.runs", "pick_device": "devices"},

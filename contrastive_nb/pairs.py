@@ -166,13 +166,17 @@ def in_batch(
     hard, there = _only(hard, hard_mask, "hard")
     if target is None:
         check_rows("key", key, "query", query)
-    target = torch.arange(len(query), device=query.device) if target is None else check_target(target, query, len(key))
+    else:
+        check_target(target, query, len(key))
     key, hard = (x.detach() if detach_key and x is not None else x for x in (key, hard))
     scores = similarity_matrix(query, key, similarity)
     if hard is not None:
         more = _own_scores(query, hard, similarity) if hard.dim() == 3 else similarity_matrix(query, hard, similarity)
         scores = torch.cat([scores, more], 1)
-    positives = torch.zeros_like(scores, dtype=torch.bool).scatter(1, target[:, None], True)
+    if target is None:
+        positives = torch.eye(*scores.shape, dtype=torch.bool, device=scores.device)
+    else:
+        positives = torch.zeros_like(scores, dtype=torch.bool).scatter(1, target[:, None], True)
     return Pairs(scores, positives, _without(~positives, there))
 
 # %% ../nbs/0_foundations/01_pairs.ipynb #c62d4e19

@@ -15,7 +15,12 @@ from types import MappingProxyType
 
 from contrastive_nb import files
 
-__all__ = ["SHAPES", "PROMISES", "Method", "collect", "get", "methods", "register"]
+__all__ = ["NEEDS", "SHAPES", "PROMISES", "Method", "collect", "get", "methods", "register"]
+
+NEEDS = {
+    "negative": "a positive and a negative",
+    "key": "a positive and one more key, positive or negative",
+}
 
 SHAPES = ("pairs", "lists", "embeddings", "mixer")
 
@@ -44,6 +49,7 @@ class Method:
     by_hand: str  # the double loop on that page, of the same arguments and without `reduction` and `check`
     options: Mapping = field(default_factory=dict, hash=False)  # keyword arguments that make this variant
     temperature: bool = False  # whether it takes one
+    needs: str = "negative"  # what a query of pairs must have, else it is left out: a key of NEEDS
     promises: Set = frozenset()  # keys of PROMISES
     oracles: tuple = ()  # names of outside implementations in tests/oracles.py that it must equal
 
@@ -56,6 +62,8 @@ class Method:
             raise ValueError(f"function: got {self.function!r}, want 'module:function'")
         if self.shape not in SHAPES:
             raise ValueError(f"shape: got {self.shape!r}, want one of {', '.join(SHAPES)}")
+        if self.needs not in NEEDS:
+            raise ValueError(f"needs: got {self.needs!r}, want one of {', '.join(NEEDS)}")
         if unknown := set(self.promises) - set(PROMISES):
             raise ValueError(f"promises: got {', '.join(sorted(unknown))}, want some of {', '.join(PROMISES)}")
         object.__setattr__(self, "options", MappingProxyType(dict(self.options)))

@@ -314,9 +314,26 @@ def _nothing_left(method) -> dict[str, tuple]:
         "every weight 0": (first, ~first, scores * 0),
         "negatives of weight 0": (first, ~first, first.double()),
         "positives of weight 0": (first, ~first, (~first).double()),
+        "a positive alone": (first, no),
     }
+    if method.needs == "key":
+        del masked["no negative"]
+        masked["negatives of weight 0"] = (first, ~first, first.double())  # one positive, nothing it could be compared with
     empty = {"no query": (scores[:0], no[:0], no[:0]), "no key": (scores[:, :0], no[:, :0], no[:, :0])}
     return {name: (scores, *rest) for name, rest in masked.items()} | empty
+
+
+@check(shapes=("pairs",))
+def check_needs(method) -> None:
+    "A query counts where it has what the entry says that it needs: each number of positives and negatives beside a query that counts."
+    scores = normal(2, 4, seed=8)
+    for positives, negatives in itertools.product(range(3), repeat=2):
+        kind = torch.tensor([[1, 1, 2, 2], [1] * positives + [2] * negatives + [0] * (4 - positives - negatives)])
+        enough = positives > 0 and (negatives > 0 or (method.needs == "key" and positives > 1))
+        if "pooled" not in method.promises:
+            none, mean = (call(method, scores, kind == 1, kind == 2, reduction=r) for r in ("none", "mean"))
+            close(mean, none.sum() / (1 + enough), f"{positives} positives and {negatives} negatives in a query", tolerance=1e-12)
+            assert enough or none[1] == 0, f"{positives} positives and {negatives} negatives in a query: it counts, the entry says no"
 
 
 @check(shapes=("pairs", "lists"))

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from .. import objective
 from ..checks import check_flag, check_number
-from ..rows import list_pairs, present, row_logsumexp, sum_rows, target_shares, to_float64
+from ..kernels.softmax import row_contrast, row_logsumexp
+from ..rows import any_in, present, to_float64
 
 # %% ../../nbs/3_debiasing/01_debiased.ipynb #fe05942d
 def _crowd(scores, positives, negatives, weights, temperature, prior, lowest):
@@ -35,10 +36,8 @@ def _crowd(scores, positives, negatives, weights, temperature, prior, lowest):
 def _debiased(scores, positives, negatives, weights, temperature, prior, lowest):
     positives, negatives = present(positives, weights), present(negatives, weights)
     crowd, _ = _crowd(scores, positives, negatives, weights, temperature, prior, lowest)
-    rows, columns, logits = list_pairs(scores, positives, temperature)
-    losses = -F.logsigmoid(logits - crowd[rows])
-    shares = target_shares(positives, weights, rows, columns)
-    return sum_rows(losses * shares, rows, scores), positives.any(1) & negatives.any(1)
+    own, _ = row_contrast(scores, positives, negatives, weights, temperature)
+    return own.mean(-F.logsigmoid(own.logits - crowd[:, None])), any_in(positives) & any_in(negatives)
 
 # %% ../../nbs/3_debiasing/01_debiased.ipynb #1ad9ec7c
 def debiased_nce(

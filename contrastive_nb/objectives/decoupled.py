@@ -13,22 +13,22 @@ from torch import Tensor
 
 from .. import objective
 from ..checks import check_flag, check_floating, check_like, check_number, check_pairs
-from ..rows import autocast_off, list_pairs, present, row_logsumexp, sum_rows, target_shares, to_float64, widen
+from ..kernels.softmax import row_contrast
+from ..rows import any_in, autocast_off, present, to_float64, widen
 
 # %% ../../nbs/1_objectives/04_decoupled.ipynb #793280d3
 def _compared(scores, positives, negatives, weights, temperature):
-    "Each listed positive: its row, its column, its share, its logit, and the log-sum-exp of its negatives; and which queries count."
+    "The positives of each query, the log-sum-exp of its negatives as (Q, 1), and which queries have both."
     positives, negatives = present(positives, weights), present(negatives, weights)
-    rivals = row_logsumexp(scores, negatives, weights, temperature)
-    rows, columns, logits = list_pairs(scores, positives, temperature)
-    share = target_shares(positives, weights, rows, columns)
-    return rows, columns, share, logits, rivals[rows], positives.any(1) & negatives.any(1)
+    own, contrast = row_contrast(scores, positives, negatives, weights, temperature)
+    counted = (own.count > 0) & any_in(negatives)
+    return own, torch.where(counted, contrast, 0.0)[:, None], counted
 
 
 def _decoupled(scores, positives, negatives, weights, temperature, pull):
-    rows, columns, share, logits, rivals, counted = _compared(scores, positives, negatives, weights, temperature)
-    pull = to_float64(pull.expand_as(scores)[rows, columns]) if isinstance(pull, Tensor) else pull
-    return sum_rows(share * (rivals - pull * logits), rows, scores), counted
+    own, contrast, counted = _compared(scores, positives, negatives, weights, temperature)
+    pull = to_float64(pull.expand_as(scores).gather(1, own.columns)) if isinstance(pull, Tensor) else pull
+    return own.mean(contrast - pull * own.logits), counted
 
 # %% ../../nbs/1_objectives/04_decoupled.ipynb #81871f03
 def _check_pull(pull, scores: Tensor) -> None:
@@ -90,8 +90,8 @@ _METHODS = [  # what the tests and the catalogue know of this page
 
 # %% ../../nbs/1_objectives/04_decoupled.ipynb #d5a69333
 def _coupling(scores, positives, negatives, weights, temperature):
-    rows, _, share, logits, rivals, counted = _compared(scores, positives, negatives, weights, temperature)
-    return sum_rows(share * torch.sigmoid(rivals - logits), rows, scores), counted
+    own, contrast, counted = _compared(scores, positives, negatives, weights, temperature)
+    return own.mean(torch.sigmoid(contrast - own.logits)), counted
 
 
 def coupling(
@@ -130,7 +130,10 @@ def pull_weights(
     check_number("sigma", sigma, 0, open_low=True)
     with autocast_off(scores):
         scores, weights = widen(scores), widen(weights)
-        rows, columns, share, logits, _, counted = _compared(scores, positives, negatives, weights, sigma)
-        e = torch.exp(logits - logits.detach().amax()) if len(logits) else logits
-        mean = (share * e * counted[rows]).sum() / counted.sum()
-        return torch.ones_like(scores).index_put((rows, columns), (2 - e / mean).to(scores.dtype))
+        own, _, counted = _compared(scores, positives, negatives, weights, sigma)
+        e = torch.exp(own.logits - own.logits.detach().amax()) if own.logits.numel() else own.logits
+        mean = own.mean(e * counted[:, None]).sum() / counted.sum()
+        values = (2 - e / mean).to(scores.dtype)
+        if own.there is None:
+            return torch.ones_like(scores).scatter(1, own.columns, values)
+        return torch.ones_like(scores).index_put((own.there.nonzero()[:, 0], own.columns[own.there]), values[own.there])

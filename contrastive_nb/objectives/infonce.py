@@ -12,27 +12,19 @@ from torch import Tensor
 
 from .. import objective
 from ..checks import check_choice
-from ..rows import list_pairs, present, row_logsumexp, sum_rows, target_shares
+from ..kernels.softmax import row_contrast
+from ..rows import any_in, present
 
 # %% ../../nbs/1_objectives/01_infonce.ipynb #af2e1018
 def _softmax_contrast(scores, positives, negatives, weights, temperature, denominator):
     positives, negatives = present(positives, weights), present(negatives, weights)
-    counted = positives.any(1) & negatives.any(1)
-    rivals = row_logsumexp(scores, negatives, weights, temperature)
-    rows, columns, logits = list_pairs(scores, positives, temperature)
-    others = rivals[rows]
-    if denominator == "all":
-        others = torch.logaddexp(others, _other_positives(logits, rows, rivals))
-    losses = -F.logsigmoid(logits - others)
-    return sum_rows(losses * target_shares(positives, weights, rows, columns), rows, scores), counted
-
-
-def _other_positives(logits: Tensor, rows: Tensor, rivals: Tensor) -> Tensor:
-    "(P,) log of the sum of exp over the other positives of the same query, -inf where there are none."
-    top = torch.full_like(rivals, -torch.inf).scatter_reduce(0, rows, logits.detach(), "amax")[rows]
-    terms = torch.exp(logits - top)
-    others = sum_rows(terms, rows, rivals)[rows] - terms
-    return torch.where(others > 0, top + torch.log(torch.where(others > 0, others, 1.0)), -torch.inf)
+    own, contrast = row_contrast(scores, positives, negatives, weights, temperature)
+    asked = any_in(negatives)
+    if denominator == "own":
+        return own.mean(-F.logsigmoid(own.logits - contrast[:, None])), (own.count > 0) & asked
+    together = own.logsumexp()
+    surplus = together - own.mean(own.logits)
+    return surplus - F.logsigmoid(together - contrast), asked & (own.count > 0) | (own.count > 1)
 
 # %% ../../nbs/1_objectives/01_infonce.ipynb #dcfe8185
 def info_nce(
@@ -49,7 +41,8 @@ def info_nce(
     """InfoNCE: pick the positive out of the negatives by a softmax over scores / temperature.
 
     A query's loss is the mean over its positives p of -log( e^(s_p/t) / (e^(s_p/t) + sum over negatives of e^(s_j/t)) ).
-    A query without a positive or without a negative is left out. On `two_views` this is NT-Xent, the loss of SimCLR.
+    With "all" the sum is over the negatives and all positives. A query needs a positive and a negative, with "all" a positive and
+    one more key of either kind; else it is left out. On `two_views` this is NT-Xent, the loss of SimCLR.
     Raises `TypeError` or `ValueError` naming the argument. (van den Oord et al. 2018, eq. 4; Chen et al. 2020, eq. 1.)
     """
     check_choice("denominator", denominator, ("own", "all"))
@@ -100,6 +93,7 @@ _METHODS = [  # what the tests and the catalogue know of this page
         "by_hand": "info_nce_by_hand",
         "options": {"denominator": "all"},
         "temperature": True,
+        "needs": "key",
         "promises": {"shift-free", "scale-free", "permutation"},  # a positive stands in its fellows' denominators: not monotone
         "oracles": ("torch cross_entropy", "lightly NTXentLoss", "pytorch-metric-learning SupConLoss classes"),
     },

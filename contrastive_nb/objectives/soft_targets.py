@@ -9,7 +9,8 @@ __all__ = ['soft_nce']
 from torch import Tensor
 
 from .. import objective
-from ..rows import row_logsumexp, to_float64
+from ..kernels.softmax import row_logsumexp
+from ..rows import to_float64
 
 # %% ../../nbs/1_objectives/12_soft_targets.ipynb #83665cc1
 def _cross_entropy(scores, target, there, temperature):

@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..checks import check_flag, check_floating, check_labels, check_pairs, check_temperature, check_values
-from ..rows import autocast_off, present, row_logsumexp, to_float64, widen
+from ..kernels.softmax import row_logsumexp
+from ..rows import autocast_off, present, to_float64, widen
 
 # %% ../../nbs/1_objectives/02_temperature.ipynb #2228ca38
 def relative_penalty(
