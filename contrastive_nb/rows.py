@@ -49,7 +49,8 @@ def where_true(mask: Tensor) -> tuple[Tensor, Tensor]:
     """
     flat = mask.reshape(-1)
     if mask.device.type != "cpu" or flat.numel() % 8 or flat.storage_offset() % 8:
-        return mask.nonzero(as_tuple=True)
+        rows, columns = mask.nonzero(as_tuple=True)
+        return rows, columns
     words = flat.view(torch.int64).nonzero()[:, 0]
     word, byte = flat.view(-1, 8)[words].nonzero(as_tuple=True)
     at = words[word] * 8 + byte

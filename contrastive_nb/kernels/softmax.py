@@ -21,7 +21,7 @@ class Positives(NamedTuple):
     columns: Tensor  # (Q, M) where in the matrix they stand
     there: Tensor | None  # (Q, M) bool; None where every row has M
     shares: Tensor | None  # (Q, M) float64 share of each in its row's target: weights over their sum; None where all have one share
-    count: Tensor | int  # (Q,) how many a row has; M where every row has as many
+    number: Tensor | int  # (Q,) how many a row has; M where every row has as many
 
     def mean(self, values: Tensor) -> Tensor:
         "(Q,) mean of (Q, M) values by the shares; 0 in a row without positives."
@@ -32,7 +32,7 @@ class Positives(NamedTuple):
         return values.sum(1) / self.at_least_one() if self.shares is None else (values * self.shares).sum(1)
 
     def at_least_one(self) -> Tensor | int:
-        return self.count.clamp(min=1) if isinstance(self.count, Tensor) else max(1, self.count)
+        return self.number.clamp(min=1) if isinstance(self.number, Tensor) else max(1, self.number)
 
     def logsumexp(self, by_share: bool = False) -> Tensor:
         "(Q,) log of the sum of exp(logits), or of their mean by the shares; 0 in a row without positives."
@@ -58,10 +58,11 @@ def row_contrast(
     M is the most positives that any row has; inside `torch.compile`, where no mask can be looked at, it is K.
     """
     if torch.compiler.is_compiling():
-        columns, there = torch.arange(scores.shape[1], device=scores.device).expand(scores.shape), positives
+        columns = torch.arange(scores.shape[1], device=scores.device).expand(scores.shape)
+        there: Tensor | None = positives
     else:
         columns, there = columns_of(positives)
-    count = columns.shape[1] if there is None else there.sum(1)
+    number = columns.shape[1] if there is None else there.sum(1)
     rest = there is None and columns.shape[1] == 1 and bool(all_in(positives ^ negatives))
     picked, contrast = _pick_and_sum(scores, columns, negatives, weights, temperature, rest)
     if there is not None:
@@ -73,7 +74,7 @@ def row_contrast(
         shares = to_float64(weights.gather(1, columns))
         shares = shares if there is None else torch.where(there, shares, 0.0)
         shares = shares / torch.where((total := shares.sum(1, keepdim=True)) > 0, total, 1.0)
-    return Positives(logits, columns, there, shares, count), contrast
+    return Positives(logits, columns, there, shares, number), contrast
 
 
 def row_logsumexp(
@@ -114,7 +115,8 @@ def _plain(scores, mask, weights, temperature) -> Tensor:
     if isinstance(temperature, Tensor) and temperature.dim() > 0 and temperature.shape[-1] > 1:
         scores, temperature = to_float64(scores) / to_float64(temperature), 1.0  # a temperature a pair: the maximum is that of the logits
     top = _highest(torch.where(mask, scores, -math.inf)).detach()
-    terms = torch.where(mask, torch.exp((torch.where(mask, scores, top) - top) / temperature), 0.0)
+    live = mask & (scores != -math.inf)  # a score of -inf adds nothing and must not meet the temperature
+    terms = torch.where(live, torch.exp((torch.where(live, scores, top) - top) / temperature), 0.0)
     total = to_float64((terms if weights is None else terms * torch.where(mask, weights, 0.0)).sum(1))
     logs = torch.where(total != 0, torch.where(total != 0, total, 1.0).log(), -math.inf)
     return (to_float64(top) / to_float64(temperature))[:, 0] + logs

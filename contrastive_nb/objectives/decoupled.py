@@ -21,7 +21,7 @@ def _compared(scores, positives, negatives, weights, temperature):
     "The positives of each query, the log-sum-exp of its negatives as (Q, 1), and which queries have both."
     positives, negatives = present(positives, weights), present(negatives, weights)
     own, contrast = row_contrast(scores, positives, negatives, weights, temperature)
-    counted = (own.count > 0) & any_in(negatives)
+    counted = (own.number > 0) & any_in(negatives)
     return own, torch.where(counted, contrast, 0.0)[:, None], counted
 
 

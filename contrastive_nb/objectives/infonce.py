@@ -6,7 +6,6 @@
 __all__ = ['info_nce']
 
 # %% ../../nbs/1_objectives/01_infonce.ipynb #de7bcd85
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -21,10 +20,10 @@ def _softmax_contrast(scores, positives, negatives, weights, temperature, denomi
     own, contrast = row_contrast(scores, positives, negatives, weights, temperature)
     asked = any_in(negatives)
     if denominator == "own":
-        return own.mean(-F.logsigmoid(own.logits - contrast[:, None])), (own.count > 0) & asked
+        return own.mean(-F.logsigmoid(own.logits - contrast[:, None])), (own.number > 0) & asked
     together = own.logsumexp()
     surplus = together - own.mean(own.logits)
-    return surplus - F.logsigmoid(together - contrast), asked & (own.count > 0) | (own.count > 1)
+    return surplus - F.logsigmoid(together - contrast), asked & (own.number > 0) | (own.number > 1)
 
 # %% ../../nbs/1_objectives/01_infonce.ipynb #dcfe8185
 def info_nce(

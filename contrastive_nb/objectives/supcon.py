@@ -12,8 +12,8 @@ from torch import Tensor
 
 from .. import objective
 from ..checks import check_choice
-from .infonce import info_nce
 from ..kernels.softmax import row_contrast
+from .infonce import info_nce
 from ..rows import any_in, present
 
 # %% ../../nbs/1_objectives/05_supcon.ipynb #20a7adc2
@@ -25,7 +25,7 @@ def _mean_inside(scores, positives, negatives, weights, temperature):
         offset = torch.as_tensor(own.at_least_one()).to(together).log()
     else:
         offset = together - own.logsumexp(by_share=True)
-    return -F.logsigmoid(together - contrast) + offset, asked & (own.count > 0) | (own.count > 1)
+    return -F.logsigmoid(together - contrast) + offset, asked & (own.number > 0) | (own.number > 1)
 
 # %% ../../nbs/1_objectives/05_supcon.ipynb #28851658
 def supcon(
