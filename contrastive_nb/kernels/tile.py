@@ -1,6 +1,6 @@
-"""The softmax of one tile of scores: what is kept of its rows, and the slopes that follow from what was kept."""
+"""The softmax of one tile of scores: what is kept of its rows, and the slopes that follow from it. Plain module."""
 
-# Plain module. A tile is some rows of a score matrix, whole or a part of their columns; a pair that is masked stands in it as -inf.
+# A tile is some rows of a score matrix, whole or a part of their columns; a pair that is masked stands in it as -inf.
 # The few numbers a row in which digits are lost are float64, the many of a tile stay as they came. Functions that end in an underscore
 # write over the tile, as torch's do; the others are pure.
 

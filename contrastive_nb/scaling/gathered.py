@@ -28,7 +28,7 @@ from ..kernels.pairwise import pooled_losses
 from ..kernels.tile import RowSums, add_tile_, finite_top, logistic, no_sums, row_lead, row_shares, tile_slopes_
 from ..pairs import exclude, in_batch
 from ..rows import autocast_off, to_float64, unit, widen
-from .tiles import first_order, read_targets, score_tiles
+from .tiles import first_order, score_tiles, take_none, take_targets
 
 # %% ../../nbs/9_scaling/04_several_gpus.ipynb #781ff9f4
 def _place(group) -> tuple[int, int]:
@@ -185,8 +185,8 @@ ENTRIES_AT_ONCE = 2**18  # scores in memory at one time: 1 MB of float32
 
 def _tiles(query: Tensor, keys: Tensor, own: bool, target: Tensor, exclude_self: bool, chunk: int):
     "(rows, scores) of some queries at a time; among this rank's own keys a query's positive, and itself, are set to -inf."
-    read, skip = (partial(read_targets, target), len(query) if exclude_self else 0) if own else (None, 0)
-    for rows, scores, _ in score_tiles(query, keys, chunk, read, skip=skip):
+    take, skip = (partial(take_targets, target), len(query) if exclude_self else 0) if own else (take_none, 0)
+    for rows, scores, _ in score_tiles(query, keys, chunk, take, skip=skip):
         yield rows, scores
 
 # %% ../../nbs/9_scaling/04_several_gpus.ipynb #64722494
@@ -215,7 +215,7 @@ def _slopes(query, key, target, exclude_self, group, chunk, push, pull) -> tuple
     return to_query, to_key
 
 # %% ../../nbs/9_scaling/04_several_gpus.ipynb #3a9433a0
-_ADVICE = "ring: has first derivatives alone; gather_with_grad and an objective of pairs have second ones"
+_first_order = partial(first_order, advice="ring: has first derivatives alone; gather_with_grad and an objective of pairs have second ones")
 
 # %% ../../nbs/9_scaling/04_several_gpus.ipynb #bcea934d
 class _Ring(torch.autograd.Function):
@@ -234,8 +234,7 @@ class _Ring(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, arriving, *_):
-        made = first_order(_Ring.slopes(ctx, arriving), (arriving, *ctx.saved_tensors[:2]), _ADVICE)
-        return *made, *[None] * (1 + len(ctx.options))
+        return *_first_order(_Ring.slopes(ctx, arriving), (arriving, *ctx.saved_tensors[:2])), *[None] * (1 + len(ctx.options))
 
     @staticmethod
     @torch.no_grad()
@@ -339,8 +338,7 @@ class _RingMW(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, arriving, *_):
-        made = first_order(_RingMW.slopes(ctx, arriving), (arriving, *ctx.saved_tensors[:2]), _ADVICE)
-        return *made, *[None] * (2 + len(ctx.options))
+        return *_first_order(_RingMW.slopes(ctx, arriving), (arriving, *ctx.saved_tensors[:2])), *[None] * (2 + len(ctx.options))
 
     @staticmethod
     @torch.no_grad()

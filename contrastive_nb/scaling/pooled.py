@@ -1,6 +1,6 @@
-"""MW over tiles: the negatives of all rows are one pool, and every positive is compared with all of it."""
+"""MW over tiles: the negatives of all rows are one pool, and every positive is compared with all of it. Plain module."""
 
-# Plain module: the page on streaming objectives derives the pass, the page on MW at the price of InfoNCE its tables. For given positives
+# The page on streaming objectives derives the pass, the page on MW at the price of InfoNCE its tables. For given positives
 # a negative's slope is a function of its score alone, so one pass replaces each score by its slope and counts it into a bin; from the bins
 # come the value and the positives' slopes.
 

@@ -19,18 +19,18 @@ from .pooled import stream_pool
 from .tiles import Options, RowPositives, RowSlopes, check_flags, stream_rows
 
 # %% ../../nbs/9_scaling/02_streaming.ipynb #c30b8767
-def _contrast(lse: Tensor, logits: Tensor, listed: RowPositives, beta: float) -> RowSlopes:
+def _info_nce_rows(lse: Tensor, logits: Tensor, listed: RowPositives, beta: float) -> RowSlopes:
     "InfoNCE, equation (1): softplus of the negatives' lead."
     losses, weight = logistic(logits - lse[listed.rows])
     return RowSlopes(listed.share * losses, -listed.share * weight)
 
 
-def _decoupled(lse: Tensor, logits: Tensor, listed: RowPositives, beta: float) -> RowSlopes:
+def _decoupled_rows(lse: Tensor, logits: Tensor, listed: RowPositives, beta: float) -> RowSlopes:
     "The negatives' lead itself."
     return RowSlopes(listed.share * (lse[listed.rows] - logits), -listed.share)
 
 # %% ../../nbs/9_scaling/02_streaming.ipynb #4ff412e3
-def _debiased(lse: Tensor, logits: Tensor, listed: RowPositives, beta: float, *, prior: float, lowest: float) -> RowSlopes:
+def _debiased_rows(lse: Tensor, logits: Tensor, listed: RowPositives, beta: float, *, prior: float, lowest: float) -> RowSlopes:
     "InfoNCE against the corrected sum over the negatives, or against its floor."
     rows, share = listed.rows, listed.share
     top = torch.full_like(lse, -math.inf).scatter_reduce(0, rows, logits, "amax")
@@ -69,7 +69,7 @@ def streaming_info_nce(
     Raises `TypeError` or `ValueError` naming the argument. (van den Oord et al. 2018, eq. 4; this page, eq. 1 to 4.)
     """
     options = Options(ids, key_ids, exclude_self, chunk, similarity, reduction, products, compiled)
-    return stream_rows(_contrast, query, key, temperature, options)
+    return stream_rows(_info_nce_rows, query, key, temperature, options)
 
 # %% ../../nbs/9_scaling/02_streaming.ipynb #6b0b0007
 def streaming_decoupled_nce(
@@ -91,7 +91,7 @@ def streaming_decoupled_nce(
     Raises `TypeError` or `ValueError` naming the argument. (Yeh et al. 2022.)
     """
     options = Options(ids, key_ids, exclude_self, chunk, similarity, reduction, products, compiled)
-    return stream_rows(_decoupled, query, key, temperature, options)
+    return stream_rows(_decoupled_rows, query, key, temperature, options)
 
 # %% ../../nbs/9_scaling/02_streaming.ipynb #6c82c46c
 def streaming_debiased_nce(
@@ -117,7 +117,7 @@ def streaming_debiased_nce(
     check_flags(exclude_self, compiled)
     prior, lowest = check_number("prior", prior, 0, 1, open_high=True), check_number("lowest", lowest, -math.inf)
     options = Options(ids, key_ids, exclude_self, chunk, similarity, reduction, products, compiled)
-    return stream_rows(partial(_debiased, prior=prior, lowest=lowest), query, key, temperature, options)
+    return stream_rows(partial(_debiased_rows, prior=prior, lowest=lowest), query, key, temperature, options)
 
 # %% ../../nbs/9_scaling/02_streaming.ipynb #fa93ef8b
 def streaming_mw(

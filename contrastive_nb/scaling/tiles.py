@@ -1,6 +1,6 @@
-"""The engine of streaming and ring: one loop over tiles of rows, masks that are lists, and gradients that come together on the way."""
+"""The engine of streaming and ring: one loop over tiles of rows, masks that are lists, gradients that come together. Plain module."""
 
-# Plain module: the pages on streaming objectives and on several processes derive what is done here. No tensor of the size of the score
+# The pages on streaming objectives and on several processes derive what is done here. No tensor of the size of the score
 # matrix is made. A tile holds whole rows, for as many queries as stay in the cache; the loop over tiles is `score_tiles`, and nobody else
 # multiplies queries with keys. Row-wise objectives pass over it in `stream_rows`; MW, which pools all rows, in `scaling.pooled`.
 
@@ -8,7 +8,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterator
 from functools import cache, partial
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -31,6 +31,9 @@ SHORTEST = 1e-12  # a row shorter than this has no direction: it becomes 0, and 
 SLICE = 512  # rows that are widened to float64 at one time
 LISTED = 4  # positives a query up to which all are listed before the pass
 CHOICES = {"similarity": ("cosine", "dot"), "reduction": REDUCTIONS, "products": ("float32", "bfloat16")}
+
+
+Found = TypeVar("Found")
 
 
 class Options(NamedTuple):
@@ -117,10 +120,12 @@ class Masks(NamedTuple):
         other = columns != rows + start
         return rows[other], columns[other]
 
-    def read(self, rows: slice, tile: Tensor) -> Positives:
-        "The positives of a tile, with the scores that stand in it."
+    def take(self, rows: slice, tile: Tensor, hole: float) -> Positives:
+        "The positives of a tile, with the scores that stood in it; a hole stands there now."
         r, c = self.pairs(rows.start, rows.stop)
-        return Positives(r, c, to_float64(tile[r, c]))
+        scores = to_float64(tile[r, c])
+        tile[r, c] = hole
+        return Positives(r, c, scores)
 
     def are_few(self) -> bool:
         "Whether all positives may be listed at one time."
@@ -157,23 +162,30 @@ def list_positives(points: UnitRows, masks: Masks) -> Positives:
     return Positives(rows, columns, scores)
 
 
-def read_list(listed: Positives, queries: int, chunk: int, scale: float) -> Callable[[slice, Tensor], Positives]:
-    "A function that finds a tile's part of a list of positives, with its scores times scale."
+def take_listed(listed: Positives, queries: int, chunk: int, scale: float) -> Callable[[slice, Tensor, float], Positives]:
+    "A function that takes a tile's part of a list of positives, with its scores times scale, and leaves holes in the tile."
     starts = torch.tensor([*range(0, queries, chunk), queries], device=listed.rows.device)
     bounds = torch.searchsorted(listed.rows, starts).tolist()
 
-    def read(rows: slice, tile: Tensor) -> Positives:
+    def take(rows: slice, tile: Tensor, hole: float) -> Positives:
         part = slice(*bounds[rows.start // chunk : rows.start // chunk + 2])
-        return Positives(listed.rows[part] - rows.start, listed.columns[part], listed.scores[part] * scale)
+        found = Positives(listed.rows[part] - rows.start, listed.columns[part], listed.scores[part] * scale)
+        tile[found.rows, found.columns] = hole
+        return found
 
-    return read
+    return take
 
 
-def read_targets(target: Tensor, rows: slice, tile: Tensor) -> Positives:
-    "The positives of a tile whose queries have one each, its column in `target`, with the scores that stand in it."
-    columns = target[rows]
-    each = torch.arange(len(columns), device=columns.device)
-    return Positives(each, columns, tile[each, columns])
+def take_targets(target: Tensor, rows: slice, tile: Tensor, hole: float) -> Tensor:
+    "(R,) scores of the positives of a tile whose queries have one each, its column in `target`; a hole stands there now."
+    columns = target[rows, None]
+    scores = tile.gather(1, columns)[:, 0]
+    tile.scatter_(1, columns, hole)
+    return scores
+
+
+def take_none(rows: slice, tile: Tensor, hole: float) -> None:
+    "For a tile without positives."
 
 
 # --- the loop --------------------------------------------------------------------------------------------------------------------------
@@ -198,22 +210,20 @@ def score_tiles(
     q: Tensor,  # (B, D) queries
     k: Tensor,  # (K, D) keys
     chunk: int,  # rows of a tile
-    read: Callable[[slice, Tensor], Positives] | None,  # finds a tile's positives; None: it has none
+    take: Callable[[slice, Tensor, float], Found],  # (rows, tile, hole) -> its positives, where it leaves holes
     *,
     skip: int = 0,  # keys 0 to skip - 1 are not compared with the query of the same number
     scale: float = 1.0,  # of the scores
     hole: float = -math.inf,  # stands wherever no negative is
     products: str = "float32",
-) -> Iterator[tuple[slice, Tensor, Positives | None]]:
-    "Tile after tile, in one buffer that may be written over: its rows, its scores with holes, and its positives."
+) -> Iterator[tuple[slice, Tensor, Found]]:
+    "Tile after tile, in one buffer that may be written over: its rows, its scores with holes, and what was taken out."
     buffer, keys = q.new_empty(min(chunk, len(q)), len(k)), rounded(k, products).T
     for start in range(0, len(q), chunk):
         rows = slice(start, min(start + chunk, len(q)))
         some = q[rows] if scale == 1.0 else q[rows] * scale
         tile = product(rounded(some, products), keys, buffer[: len(some)])
-        found = read(rows, tile) if read else None
-        if found is not None:
-            tile[found.rows, found.columns] = hole
+        found = take(rows, tile, hole)
         if skip > start:
             tile[:, start:skip].diagonal().fill_(hole)
         yield rows, tile, found
@@ -234,11 +244,10 @@ class Pass(NamedTuple):
     reduction: str
     wants: tuple[bool, ...]  # whether query, key and temperature ask for a gradient
 
-    def tiles(self, points: UnitRows, listed: Positives | None, scale: float, hole: float) -> Iterator[tuple[slice, Tensor, Any]]:
+    def tiles(self, points: UnitRows, listed: Positives | None, scale: float, hole: float) -> Iterator[tuple[slice, Tensor, Positives]]:
         "The tiles of all scores; positives that were not listed before are read in their tile."
-        read = self.masks.read if listed is None else read_list(listed, len(points.q), self.chunk, scale)
-        holes = dict(skip=self.masks.skip, hole=hole)
-        return score_tiles(points.q, points.k, self.chunk, read, scale=scale, products=self.products, **holes)
+        take = self.masks.take if listed is None else take_listed(listed, len(points.q), self.chunk, scale)
+        return score_tiles(points.q, points.k, self.chunk, take, skip=self.masks.skip, scale=scale, hole=hole, products=self.products)
 
 
 class Gradients:
