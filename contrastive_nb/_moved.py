@@ -47,6 +47,7 @@ LEFT: dict[str, dict[str, str]] = {
     "training": {"write_whole": "checkpoints:write", "differences": "checkpoints"},
     "objectives.mw": {"ENTRIES_AT_ONCE": "kernels.pairwise:AT_ONCE"},
     "objectives.ranking": {"PAIRS_AT_ONCE": "kernels.pairwise:AT_ONCE"},
+    "scaling.streaming": {**dict.fromkeys(("SHORTEST", "SLICE", "LISTED", "CHOICES"), "scaling.tiles"), "PART": "scaling.pooled"},
     "objectives.triplet": {"TRIPLETS_AT_ONCE": "kernels.pairwise:AT_ONCE", "batch_hard": "negatives"},
 }
 

@@ -42,6 +42,7 @@ def tree(copy_tree, tmp_path_factory):
     ("scaling/streaming", "def late():\n    from contrastive_nb.objectives import info_nce"),  # nor inside a function
     ("checks", "from contrastive_nb import rows"),
     ("lab/jobs", "from contrastive_nb.lab import runner"),  # a circle inside a room
+    ("scaling/tiles", "from contrastive_nb.scaling.streaming import streaming_mw"),  # an engine that needs its page
 ])  # fmt: skip
 def test_an_import_across_a_wall_is_found(tree, module, line):
     path = tree / "contrastive_nb" / f"{module}.py"
