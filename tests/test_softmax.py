@@ -77,6 +77,11 @@ def test_a_row_that_sums_nothing(temperature, weighted):
     assert (slopes[0][[0, 2]] == 0).all() and (slopes[0][~mask] == 0).all()
 
 
+def test_one_class_leaves_a_learned_temperature_alone():
+    pairs, t = from_labels(numbers(5, 3), torch.zeros(5, dtype=torch.long)), torch.tensor(0.2, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.grad(info_nce(*pairs, temperature=t), t)[0] == 0
+
+
 def test_weights_of_zero_have_a_finite_gradient():
     weights = torch.zeros(2, 3, dtype=torch.float64, requires_grad=True)
     got = row_logsumexp(numbers(2, 3), torch.ones(2, 3, dtype=torch.bool), weights, 0.5)
