@@ -23,15 +23,18 @@ ABSENT = object()  # the temperature of an objective that has none; None is a mi
 
 def reduce(
     losses: Tensor,  # (Q,) a loss a query; values at queries left out do not matter
-    counted: Tensor,  # (Q,) bool: the queries that contribute
+    counted: Tensor | bool,  # (Q,) bool: the queries that contribute; True for all
     reduction: str,  # "none", "mean" or "sum"
 ) -> Tensor:
     "Sum or average the losses of the queries that count; 0, with a gradient path, where none does."
-    losses = torch.where(counted, losses, torch.zeros_like(losses))
+    if isinstance(counted, Tensor):
+        losses = torch.where(counted, losses, 0.0)
     if reduction == "none":
         return losses
     total = losses.sum()
-    return total if reduction == "sum" else total / counted.sum().clamp(min=1)
+    if reduction == "sum":
+        return total
+    return total / (counted.sum().clamp(min=1) if isinstance(counted, Tensor) else max(1, len(losses)))
 
 
 def of_pairs(

@@ -119,7 +119,7 @@ def test_all_but_one_a_row_is_a_short_cut_and_no_other_loss(monkeypatch):
     row_contrast(*pairs[:3], None, 0.1)
     less = pairs.negatives.clone()
     less[3, 5] = False
-    own, contrast = row_contrast(pairs.scores, pairs.positives, less, None, 0.1)
+    own, contrast, _ = row_contrast(pairs.scores, pairs.positives, less, None, 0.1)
     assert taken == [True, False]
     assert torch.allclose(contrast, torch.logsumexp((pairs.scores / 0.1).masked_fill(~less, -math.inf), 1))
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from .. import objective
 from ..checks import check_flag, check_number
 from ..kernels.softmax import row_contrast, row_logsumexp
-from ..rows import any_in, present, to_float64
+from ..rows import present, to_float64
 
 # %% ../../nbs/3_debiasing/01_debiased.ipynb #fe05942d
 def _crowd(scores, positives, negatives, weights, temperature, prior, lowest):
@@ -36,8 +36,8 @@ def _crowd(scores, positives, negatives, weights, temperature, prior, lowest):
 def _debiased(scores, positives, negatives, weights, temperature, prior, lowest):
     positives, negatives = present(positives, weights), present(negatives, weights)
     crowd, _ = _crowd(scores, positives, negatives, weights, temperature, prior, lowest)
-    own, _ = row_contrast(scores, positives, negatives, weights, temperature)
-    return own.mean(-F.logsigmoid(own.logits - crowd[:, None])), any_in(positives) & any_in(negatives)
+    own, _, asked = row_contrast(scores, positives, negatives, weights, temperature)
+    return own.mean(-F.logsigmoid(own.logits - crowd[:, None])), (own.number > 0) & asked
 
 # %% ../../nbs/3_debiasing/01_debiased.ipynb #1ad9ec7c
 def debiased_nce(

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from contrastive_nb.kernels.tile import exp_terms_
-from contrastive_nb.rows import all_in, columns_of, to_float64
+from contrastive_nb.rows import all_in, any_in, columns_of, to_float64
 
 
 class Positives(NamedTuple):
@@ -51,8 +51,9 @@ def row_contrast(
     negatives: Tensor,  # (Q, K) bool
     weights: Tensor | None,  # (Q, K) > 0 on both, or None for ones
     temperature,  # a number, or a tensor that broadcasts to (Q, K)
-) -> tuple[Positives, Tensor]:
-    """What every softmax loss compares: a row's positives (Q, M), and the log-sum-exp of its negatives (Q,) as `row_logsumexp` has it.
+) -> tuple[Positives, Tensor, Tensor | bool]:
+    """What every softmax loss compares: a row's positives (Q, M), the log-sum-exp of its negatives (Q,) as `row_logsumexp` has it,
+    and which rows have a negative (Q,), or True where all have.
 
     M is the most positives that any row has; inside `torch.compile`, where no mask can be looked at, it is K.
     """
@@ -73,7 +74,7 @@ def row_contrast(
         shares = to_float64(weights.gather(1, columns))
         shares = shares if there is None else torch.where(there, shares, 0.0)
         shares = shares / torch.where((total := shares.sum(1, keepdim=True)) > 0, total, 1.0)
-    return Positives(logits, columns, there, shares, number), contrast
+    return Positives(logits, columns, there, shares, number), contrast, True if rest and scores.shape[1] > 1 else any_in(negatives)
 
 
 def row_logsumexp(
@@ -139,12 +140,15 @@ class _PickAndSum(torch.autograd.Function):
     def setup_context(ctx, inputs, output):
         scores, columns, mask, weights, ctx.temperature, _ = inputs
         ctx.mark_non_differentiable(*output[2:])
+        ctx.set_materialize_grads(False)  # no zeros for the terms
         ctx.save_for_backward(scores, columns, mask, weights, *output[2:])
         ctx.save_for_forward(columns, *output[2:])
 
     @staticmethod
     def backward(ctx, to_picked, to_sum, *_):
         scores, columns, mask, weights, terms, total = ctx.saved_tensors
+        to_sum = torch.zeros_like(total) if to_sum is None else to_sum
+        columns = None if to_picked is None else columns
         if torch.is_grad_enabled():  # second derivatives, torch.func
             (found,) = torch.func.vjp(lambda s: _plain(s, mask, weights, ctx.temperature), scores)[1](to_sum)
             return found if columns is None else found.scatter_add(1, columns, to_picked), None, None, None, None, None

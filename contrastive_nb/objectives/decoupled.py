@@ -14,15 +14,15 @@ from torch import Tensor
 from .. import objective
 from ..checks import check_flag, check_floating, check_like, check_number, check_pairs
 from ..kernels.softmax import row_contrast
-from ..rows import any_in, autocast_off, present, to_float64, widen
+from ..rows import autocast_off, present, to_float64, widen
 
 # %% ../../nbs/1_objectives/04_decoupled.ipynb #793280d3
 def _compared(scores, positives, negatives, weights, temperature):
     "The positives of each query, the log-sum-exp of its negatives as (Q, 1), and which queries have both."
     positives, negatives = present(positives, weights), present(negatives, weights)
-    own, contrast = row_contrast(scores, positives, negatives, weights, temperature)
-    counted = (own.number > 0) & any_in(negatives)
-    return own, torch.where(counted, contrast, 0.0)[:, None], counted
+    own, contrast, asked = row_contrast(scores, positives, negatives, weights, temperature)
+    counted = (own.number > 0) & asked
+    return own, torch.where(counted, contrast, 0.0)[:, None] if isinstance(counted, Tensor) else contrast[:, None], counted
 
 
 def _decoupled(scores, positives, negatives, weights, temperature, pull):
@@ -132,6 +132,7 @@ def pull_weights(
         scores, weights = widen(scores), widen(weights)
         own, _, counted = _compared(scores, positives, negatives, weights, sigma)
         e = torch.exp(own.logits - own.logits.detach().amax()) if own.logits.numel() else own.logits
+        counted = torch.as_tensor(counted, device=scores.device).expand(len(scores))
         mean = own.mean(e * counted[:, None]).sum() / counted.sum()
         values = (2 - e / mean).to(scores.dtype)
         if own.there is None:

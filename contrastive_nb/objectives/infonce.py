@@ -12,18 +12,17 @@ from torch import Tensor
 from .. import objective
 from ..checks import check_choice
 from ..kernels.softmax import row_contrast
-from ..rows import any_in, present
+from ..rows import present
 
 # %% ../../nbs/1_objectives/01_infonce.ipynb #af2e1018
 def _softmax_contrast(scores, positives, negatives, weights, temperature, denominator):
     positives, negatives = present(positives, weights), present(negatives, weights)
-    own, contrast = row_contrast(scores, positives, negatives, weights, temperature)
-    asked = any_in(negatives)
+    own, contrast, asked = row_contrast(scores, positives, negatives, weights, temperature)
     if denominator == "own":
         return own.mean(-F.logsigmoid(own.logits - contrast[:, None])), (own.number > 0) & asked
     together = own.logsumexp()
     surplus = together - own.mean(own.logits)
-    return surplus - F.logsigmoid(together - contrast), asked & (own.number > 0) | (own.number > 1)
+    return surplus - F.logsigmoid(together - contrast), (asked & (own.number > 0)) | (own.number > 1)
 
 # %% ../../nbs/1_objectives/01_infonce.ipynb #dcfe8185
 def info_nce(
