@@ -150,6 +150,27 @@ def test_a_verdict_shows_itself():
     assert repr(Verdict(0.1, (0.0, 0.2), VERDICTS[2], [1.0, 2.0], [1.1, 2.1])).startswith("inconclusive at this scale: effect 0.1")
 
 
+def test_what_a_claim_says_is_text_in_markdown():
+    words = "<script>alert(1)</script> | & rises"
+    shown = judge(change(statement=words), EIGHT, BETTER)._repr_markdown_()
+    assert shown.startswith("&lt;script&gt;alert(1)&lt;/script&gt; | &amp; rises\n\n<span") and "<script" not in shown
+    assert "<script" not in replace(judge(CLAIM, EIGHT, BETTER, run=FakeRun()), verdict=words, profile=words)._repr_markdown_()
+
+
+@pytest.mark.parametrize("arguments, named", [
+    ((0.1, (2, -1), 0.1), "interval"),
+    ((0.1, (1,), 0.1), "interval"),
+    ((0.1, (0, math.nan), 0.1), "interval"),
+    ((0.1, "ab", 0.1), "interval"),
+    ((0.1, None, 0.1), "interval"),
+    ((math.nan, (0, 1), 0.1), "effect"),
+    ((0.1, (0, 1), 0), "smallest_effect"),
+])  # fmt: skip
+def test_the_rule_takes_no_nonsense(arguments, named):
+    with pytest.raises((TypeError, ValueError), match=named):
+        decide(*arguments)
+
+
 # --- records ------------------------------------------------------------------------------------------------------------
 
 

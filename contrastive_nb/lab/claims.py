@@ -7,6 +7,7 @@ __all__ = ['KINDS', 'FORMULAS', 'DIRECTIONS', 'VERDICTS', 'FEWEST', 'Claim', 't_
            'check_record', 'record', 'load', 'merge']
 
 # %% ../../nbs/0_foundations/06_claims.ipynb #a0d096e5
+import html
 import json
 import math
 import platform
@@ -102,8 +103,16 @@ def decide(
     interval: tuple[float, float],  # of that mean
     smallest_effect: float,  # above 0
 ) -> str:  # one of VERDICTS
-    "The verdict's rule: reproduced, not reproduced, or inconclusive at this scale."
-    low, high = interval
+    """The verdict's rule: reproduced, not reproduced, or inconclusive at this scale.
+
+    Raises `TypeError` or `ValueError` naming the argument.
+    """
+    check_number("effect", effect, -math.inf)
+    check_number("smallest_effect", smallest_effect, 0, open_low=True)
+    bounds = _numbers("interval", interval)
+    if len(bounds) != 2 or bounds[0] > bounds[1]:
+        raise ValueError(f"interval: got {bounds}, want two numbers, the lower one first")
+    low, high = bounds
     if low > 0 and effect >= smallest_effect:
         return VERDICTS[0]
     return VERDICTS[1] if high < smallest_effect else VERDICTS[2]
@@ -125,8 +134,11 @@ class Verdict:
         return f"{self.verdict}: {self._numbers()}{self._remarks()}"
 
     def _repr_markdown_(self):
-        statement = f"{self.claim.statement}\n\n" if self.claim else ""
-        return f'{statement}<span style="font-size:1.5em">**{self.verdict.capitalize()}**</span>\n\n{self._numbers()}{self._remarks()}'
+        verdict, statement, remarks = (  # words, not tags: Markdown takes HTML in
+            html.escape(text, quote=False) for text in (self.verdict, self.claim.statement if self.claim else "", self._remarks())
+        )
+        shown = f'<span style="font-size:1.5em">**{verdict.capitalize()}**</span>\n\n{self._numbers()}{remarks}'
+        return f"{statement}\n\n{shown}" if statement else shown
 
     def _numbers(self) -> str:
         if len(self.baseline) == 1:
