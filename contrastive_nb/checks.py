@@ -16,6 +16,13 @@ def check_flag(name: str, value) -> bool:
     return bool(value)
 
 
+def check_bytes(name: str, value) -> bytes:
+    "Raise unless `value` is bytes, as a file has them; return it."
+    if not isinstance(value, bytes):
+        raise TypeError(f"{name}: got {type(value).__name__}, want the bytes of a file")
+    return value
+
+
 def check_floating(name: str, x, dims: tuple[int, ...]) -> Tensor:
     "Raise unless `x` is a floating tensor with one of these numbers of dimensions; return it."
     if not isinstance(x, Tensor):
