@@ -185,7 +185,7 @@ def test_stale_outputs_and_records_are_listed(shelf, tmp_path, monkeypatch):
     code = {name: freshness.of_notebook(shelf.path, name) for name in ("laptop", "gpu")}
     claim = Claim("T", "Nobody 2020", "1_a/01_page", "mechanism", "It is more.", "count", "without", "with", "higher", 0.1)
     for name, fingerprint in code.items():
-        run = SimpleNamespace(notebook="1_a/01_page", profile=name, parameters={}, device="cpu", code=fingerprint)
+        run = SimpleNamespace(notebook="1_a/01_page", profile=name, parameters={}, device="cpu", code=fingerprint, seeds=[0])
         merge(record(claim, judge(claim, [1], [2]), run, folder=tmp_path / "made"), claims)
     assert freshness.stale(nbs, claims) == [("1_a/01_page", "has no outputs of a run")]
     shelf.write("1 + 1", contrastive_nb={"profile": "laptop", "code": code["laptop"]})

@@ -36,7 +36,9 @@ _WORDS = {list: "a list", dict: "an object", str: "text", float: "a number", typ
 
 def _name(value) -> str:
     "What a value is called in JSON."
-    return "true or false" if isinstance(value, bool) else _WORDS[float if isinstance(value, int) else type(value)]
+    return (
+        "true or false" if isinstance(value, bool) else _WORDS.get(float if isinstance(value, int) else type(value), type(value).__name__)
+    )
 
 
 def _check_object(what: str, value, fields) -> None:
