@@ -150,7 +150,7 @@ def _line(number: int, line: str, wanted: str):
     except (AttributeError, TypeError, ValueError, RecursionError):
         raise ValueError(f"contents: line {number}: got {line[:60]!r}, want {wanted}") from None
 
-
+# %% ../nbs/0_foundations/02_data.ipynb #dc74a224
 def read_jsonl(
     contents: bytes,  # one JSON object a line
 ) -> list[dict]:
@@ -173,7 +173,7 @@ def read_qrels(
             judged.setdefault(query, {})[document] = int(grade)
     return judged
 
-
+# %% ../nbs/0_foundations/02_data.ipynb #d96563c8
 def read_scored_pairs(
     contents: bytes,  # CSV without a head: sentence, sentence, score
 ) -> list[tuple[str, str, float]]:
@@ -268,7 +268,7 @@ def _check_inside(name: str, file: str) -> None:
         if outside or kind(name).anchor or len(kind(name).parts) != 1 or name == "..":
             raise ValueError(f"registry: got the file {file!r} of the set {name!r}, want a place inside the set's own folder")
 
-
+# %% ../nbs/0_foundations/02_data.ipynb #92aa02c3
 @dataclass(frozen=True)
 class Store:
     "Where real sets may lie: a mirror that is only read, a cache that is written, and the registry that knows them."
@@ -586,7 +586,7 @@ class Lists(NamedTuple):
     relevance: Tensor  # (Q, K) int64 grades; 0 at padding
     mask: Tensor  # (Q, K) bool: True where there is a document
 
-
+# %% ../nbs/0_foundations/02_data.ipynb #57d8d932
 def lists(
     name: str = "lightgbm_ltr",
     seed: int = 0,  # redraws the three parts

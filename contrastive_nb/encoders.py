@@ -331,7 +331,7 @@ def _load_quietly(place: str, device: str, local: bool):
         if shown:
             logging.enable_progress_bar()
 
-
+# %% ../nbs/0_foundations/03_encoders.ipynb #bba98588
 def sentence_encoder(
     name: str = "minilm",  # "minilm", a folder, or a model's name on the Hugging Face hub
     device: str = "cpu",  # where it computes

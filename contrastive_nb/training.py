@@ -172,8 +172,7 @@ def accelerating(
         from accelerate.state import AcceleratorState, GradientState, PartialState
 
     check_choice("precision", precision, PRECISIONS)
-    device = pick_device(device)
-    on_cpu = torch.device(device).type == "cpu"
+    on_cpu = torch.device(pick_device(device)).type == "cpu"
     if on_cpu and precision == "fp16":
         raise ValueError("precision: got 'fp16' on the CPU, want 'no' or 'bf16' there")
     memories = [state._shared_state for state in (PartialState, AcceleratorState, GradientState)]

@@ -275,8 +275,7 @@ def record(
     """
     check_is("claim", claim, Claim, "a Claim"), check_is("verdict", verdict, Verdict, "a Verdict, as `judge` gives it")
     _check_open(run, "notebook", "profile", "parameters", "device", "code", "seeds")
-    if seeds is not None:
-        check_is("seeds", seeds, Sequence, "a list of whole numbers")
+    check_is("seeds", () if seeds is None else seeds, Sequence, "a list of whole numbers")
     if verdict.claim not in (None, claim):
         raise ValueError(f"verdict: got one on {verdict.claim.id}, want one on {claim.id}, this claim")
     if claim.notebook != run.notebook:

@@ -1,13 +1,12 @@
-"""The form of a record: which fields a claim's file has, of which kinds, and the one reader of such files. Plain module.
+"""The form of a record: which fields a claim's file has, of which kinds, and the one reader of such files. Plain module."""
 
-    check(record)                 the record unchanged, if every field of `CLAIM` and `RUN` is there and of its kind
-    read(path, also)              a file as such a record; `also`, if given, is asked of the record too
-    read_all(folder, also)        the files of a folder, sorted by the claim's id
-
-`claims.load` is `read_all` with `claims.check_record`, which judges again from the record's numbers: what shows, lists or
-compares records takes them from there. `read` raises `ValueError` alone, which names the file, the size of the run and the
-field. A field that is not listed here is kept and not looked at, so that an older reader takes a newer record in.
-"""
+# check(record)             the record unchanged, if every field of `CLAIM` and `RUN` is there and of its kind
+# read(path, also)          a file as such a record; `also`, if given, is asked of the record too
+# read_all(folder, also)    the files of a folder, sorted by the claim's id
+#
+# `claims.load` is `read_all` with `claims.check_record`, which judges again from the record's numbers: what shows, lists or
+# compares records takes them from there. `read` raises `ValueError` alone, which names the file, the size of the run and the
+# field. A field that is not listed here is kept and not looked at, so that an older reader takes a newer record in.
 
 import json
 from collections.abc import Callable
