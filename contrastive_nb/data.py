@@ -285,7 +285,7 @@ class Store:
         return cls(Path(mirror).expanduser() if mirror else None, _cache(), registry)
 
     @classmethod
-    def of(cls, store) -> "Store":
+    def of(cls, store: "Store | None") -> "Store":
         "The store itself, or for `None` the default one. Raises `TypeError` naming `store`."
         return cls.default() if store is None else check_is("store", store, cls, "a Store")
 
