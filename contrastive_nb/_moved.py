@@ -16,7 +16,8 @@ MOVED: dict[str, dict[str, str | None]] = {
         "ABSENT": "objective", "reduce": "objective", "objective": "objective:of_pairs", "list_objective": "objective:of_lists",
     },
     "profiles": {"*": "lab.profiles", "open_run": "lab", "Run": "lab.runs", "watched": "lab.runs", "pick_device": "devices"},
-    "claims": {"*": "lab.claims", "Claim": "lab", "judge": "lab", "load": "lab", "record": "lab"},
+    "claims": {"*": "lab.claims", "Claim": "lab", "judge": "lab", "load": "lab", "record": "lab",
+               "DEFINITION": "lab.records:CLAIM", "RUN": "lab.records", "KEPT": "lab.records:RUN"},
     "fingerprint": {"*": "lab.freshness"},
     "runner": {
         "*": "lab.runner",

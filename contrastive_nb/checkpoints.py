@@ -40,12 +40,15 @@ def try_place(path: Path) -> None:
 
 
 def write(path: Path, value) -> None:
-    "Write what `torch.save` takes, with its checksum, whole or not at all."
+    "Write what `torch.save` takes, with its checksum, whole or not at all. Raises `OSError` naming the file, as on a full disk."
     buffer = io.BytesIO()
     torch.save(value, buffer)
     digest = hashlib.sha256(buffer.getbuffer()).hexdigest()
     buffer.write(_MARK + digest.encode("ascii") + b"\n")
-    files.write_whole(path, buffer.getbuffer())
+    try:
+        files.write_whole(path, buffer.getbuffer())
+    except OSError as error:
+        raise OSError(f"checkpoint: {path} cannot be written ({error.strerror or error}); what it held before stands") from error
 
 
 def read(path: Path) -> Any:

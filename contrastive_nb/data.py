@@ -9,6 +9,7 @@ __all__ = ['READERS', 'MIRROR', 'BUILT_IN', 'Images', 'Splits', 'digits', 'Halve
            'retrieval', 'bm25', 'Lists', 'lists']
 
 # %% ../nbs/0_foundations/02_data.ipynb #e7608d52
+import contextlib
 import csv
 import gzip
 import hashlib
@@ -16,6 +17,7 @@ import io
 import json
 import math
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -27,7 +29,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, NamedTuple
 
 import torch
@@ -35,7 +37,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from . import files
-from .checks import check_choice, check_count, check_number
+from .checks import check_bytes, check_choice, check_count, check_is, check_number, check_path, check_texts
 
 # %% ../nbs/0_foundations/02_data.ipynb #b8d7e07e
 class Images(NamedTuple):
@@ -57,10 +59,14 @@ def _generator(seed) -> torch.Generator:
     return torch.Generator().manual_seed(check_count("seed", seed, 0))
 
 
+def _check_sizes(**sizes) -> int:
+    "The sum of the sizes, if they are whole numbers from 0 on."
+    return sum(check_count(name, size, 0) for name, size in sizes.items())
+
+
 def _parts(total: int, generator: torch.Generator, what: str = "images", **sizes: int) -> list[Tensor]:
     "Disjoint random row numbers out of `total`, one tensor a size."
-    wanted = sum(check_count(name, size, 0) for name, size in sizes.items())
-    if wanted > total:
+    if (wanted := _check_sizes(**sizes)) > total:
         raise ValueError(f"{' + '.join(sizes)}: got {wanted} {what}, want at most {total}, as many as there are")
     return list(torch.randperm(total, generator=generator)[:wanted].split(list(sizes.values())))
 
@@ -93,8 +99,8 @@ class Halves(NamedTuple):
 def halves(
     images: Images,  # pictures of even width
 ) -> Halves:
-    "Cut pictures down the middle. Raises `ValueError` naming `images` where the width is odd."
-    width = images.x.shape[-1]
+    "Cut pictures down the middle. Raises `TypeError` for what are no `Images`, `ValueError` where the width is odd, naming `images`."
+    width = check_is("images", images, Images, "Images").x.shape[-1]
     if width % 2:
         raise ValueError(f"images: got a width of {width} pixels, want an even one")
     return Halves(*images.x.split(width // 2, -1), images.y)
@@ -120,7 +126,7 @@ def read_idx(
     "The uint8 array (numpy) in an IDX file. Raises `ValueError` naming `contents` where it is not one."
     import numpy as np
 
-    if len(contents) < 4 or contents[:3] != b"\x00\x00\x08":
+    if len(check_bytes("contents", contents)) < 4 or contents[:3] != b"\x00\x00\x08":
         raise ValueError(f"contents: got a file that begins with {contents[:4].hex() or 'nothing'}, want an IDX file of bytes, 000008..")
     start = 4 + 4 * contents[3]
     shape = tuple(int(size) for size in np.frombuffer(contents[4:start].ljust(start - 4, b"\x00"), ">i4"))
@@ -129,49 +135,94 @@ def read_idx(
     return np.frombuffer(contents, np.uint8, offset=start).reshape(shape).copy()
 
 # %% ../nbs/0_foundations/02_data.ipynb #cce3ba4d
+def _decode(contents) -> str:
+    try:
+        return check_bytes("contents", contents).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"contents: got byte {contents[error.start]:02x} at place {error.start}, want text in UTF-8") from None
+
+
+@contextlib.contextmanager
+def _line(number: int, line: str, wanted: str):
+    "Where the line cannot be read, it is named."
+    try:
+        yield
+    except (AttributeError, TypeError, ValueError, RecursionError):
+        raise ValueError(f"contents: line {number}: got {line[:60]!r}, want {wanted}") from None
+
+# %% ../nbs/0_foundations/02_data.ipynb #dc74a224
 def read_jsonl(
     contents: bytes,  # one JSON object a line
 ) -> list[dict]:
-    "The objects of a JSON Lines file, in order; blank lines are passed over."
-    return [json.loads(line) for line in contents.decode("utf-8").split("\n") if line.strip()]
+    "The objects of a JSON Lines file, in order; blank lines are passed over. Raises `ValueError` naming `contents` and the line."
+    found = []
+    for number, line in enumerate(_decode(contents).split("\n"), 1):
+        with _line(number, line, "a JSON object"):
+            found += [dict(json.loads(line).items())] if line.strip() else []
+    return found
 
 
 def read_qrels(
     contents: bytes,  # a head, then query, document and grade between tabs, a line each
 ) -> dict[str, dict[str, int]]:  # query -> document -> grade
-    "The judgements of a retrieval set, in BEIR's form."
+    "The judgements of a retrieval set, in BEIR's form. Raises `ValueError` naming `contents` and the line."
     judged: dict[str, dict[str, int]] = {}
-    for line in contents.decode("utf-8").splitlines()[1:]:
-        query, document, grade = line.split("\t")
-        judged.setdefault(query, {})[document] = int(grade)
+    for number, line in enumerate(_decode(contents).splitlines()[1:], 2):
+        with _line(number, line, "query, document and a whole grade between tabs"):
+            query, document, grade = line.split("\t")
+            judged.setdefault(query, {})[document] = int(grade)
     return judged
 
-
+# %% ../nbs/0_foundations/02_data.ipynb #d96563c8
 def read_scored_pairs(
     contents: bytes,  # CSV without a head: sentence, sentence, score
 ) -> list[tuple[str, str, float]]:
-    "Pairs of sentences and how alike they are."
-    return [(one, other, float(score)) for one, other, score in csv.reader(io.StringIO(contents.decode("utf-8"), newline=""))]
+    "Pairs of sentences and how alike they are. Raises `ValueError` naming `contents` and the row."
+    rows, found = csv.reader(io.StringIO(_decode(contents), newline=""), strict=True), []
+    try:
+        for row in rows:
+            with _line(rows.line_num, ",".join(row), "two sentences and a number"):
+                one, other, score = row
+                found.append((one, other, float(score)))
+    except csv.Error as error:
+        raise ValueError(f"contents: line {rows.line_num}: {error}, want CSV") from None
+    return found
 
 # %% ../nbs/0_foundations/02_data.ipynb #129516b4
+_NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
+_ROW = re.compile(rf"\s*[+-]?\d{{1,15}}(\.0*)?(\s+qid:\d+)?(\s+\d+:{_NUMBER})*\s*(#.*)?|\s*#.*")
+
+
 def read_svmlight(
     contents: bytes,  # "grade number:value number:value ..." a line, features numbered from 1
 ):  # x (N, F) float32 and y (N,) int64, numpy
-    "Features and grades of a file in svmlight form; F is the highest number in the file, what is not listed is 0."
+    """Features and grades of a file in svmlight form; F is the highest number in the file, what is not listed is 0.
+
+    Raises `ValueError` naming `contents` and the line.
+    """
     import numpy as np
     from sklearn.datasets import load_svmlight_file
 
-    x, grades = load_svmlight_file(io.BytesIO(contents), dtype=np.float32, zero_based=False)
+    for number, line in enumerate(_decode(contents).split("\n"), 1):
+        if line.strip() and not _ROW.fullmatch(line):
+            raise ValueError(f"contents: line {number}: got {line[:60]!r}, want a whole grade, then number:value")
+    try:
+        x, grades = load_svmlight_file(io.BytesIO(contents), dtype=np.float32, zero_based=False)
+    except ValueError as error:
+        raise ValueError(f"contents: {error} Want numbers that rise from 1 on in each line") from None
     return x.toarray(), grades.astype(np.int64)
 
 
 def read_numbers(
     contents: bytes,  # whole numbers between blanks
 ):  # (N,) int64, numpy
-    "The whole numbers of a text file."
+    "The whole numbers of a text file. Raises `ValueError` naming `contents` and the number."
     import numpy as np
 
-    return np.array(contents.split(), np.int64)
+    try:
+        return np.array(check_bytes("contents", contents).split(), np.int64)
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"contents: {error}, want whole numbers between blanks") from None
 
 # %% ../nbs/0_foundations/02_data.ipynb #b0cd0a74
 READERS: dict[str, Callable[[bytes], Any]] = {  # what the registry calls a format -> its reader
@@ -210,6 +261,14 @@ def _cache() -> Path:
         return Path.home() / ".cache" / "contrastive_nb"
 
 # %% ../nbs/0_foundations/02_data.ipynb #7598bc3b
+def _check_inside(name: str, file: str) -> None:
+    "Raise `ValueError` unless <name>/<file> stays inside the folder of the set, on every system."
+    for kind in (PurePosixPath, PureWindowsPath):
+        outside = kind(file).anchor or ".." in kind(file).parts or not kind(file).parts
+        if outside or kind(name).anchor or len(kind(name).parts) != 1 or name == "..":
+            raise ValueError(f"registry: got the file {file!r} of the set {name!r}, want a place inside the set's own folder")
+
+# %% ../nbs/0_foundations/02_data.ipynb #92aa02c3
 @dataclass(frozen=True)
 class Store:
     "Where real sets may lie: a mirror that is only read, a cache that is written, and the registry that knows them."
@@ -225,36 +284,57 @@ class Store:
         mirror = os.environ.get(MIRROR)
         return cls(Path(mirror).expanduser() if mirror else None, _cache(), registry)
 
+    @classmethod
+    def of(cls, store: "Store | None") -> "Store":
+        "The store itself, or for `None` the default one. Raises `TypeError` naming `store`."
+        return cls.default() if store is None else check_is("store", store, cls, "a Store")
+
     def folders(self) -> dict[str, Path]:
         "The places to look, in order."
         return ({"mirror": self.mirror} if self.mirror else {}) | {"cache": self.cache}
 
     def entry(self, name: str) -> dict:
-        "What the registry says of a set. Raises `ValueError` naming the sets there are."
+        "What the registry says of a set. Raises `ValueError` naming the sets there are, or a file that would lie elsewhere."
         if name in BUILT_IN:
             raise ValueError(f"name: {name!r} is built in and needs no file: call data.{name}()")
         check_choice("name", name, tuple(self.registry))
+        for record in self.registry[name]["files"]:
+            _check_inside(name, record["file"])
         return self.registry[name]
 
 # %% ../nbs/0_foundations/02_data.ipynb #6764ce9e
 def inspect_file(
     path: Path,
     sha256: str,  # of the uncompressed contents
+    unpacked: int | None = None,  # bytes of those contents: no more than one beyond is unpacked; None: all
 ) -> tuple[str, bytes]:  # "intact", "damaged" or "missing", and the uncompressed contents of an intact file
-    "Look at one file: unpack it if it is packed by gzip, hash what is inside, compare."
+    "Look at one file: unpack it if it is packed by gzip, hash what is inside, compare. Raises `TypeError` or `ValueError` naming the argument."
+    path, unpacked = check_path("path", path), unpacked if unpacked is None else check_count("unpacked", unpacked, 0)
+    check_is("sha256", sha256, str, "a checksum in hexadecimal digits")
     if not path.is_file():
         return "missing", b""
     try:
-        contents = path.read_bytes()
-        contents = gzip.decompress(contents) if contents[:2] == b"\x1f\x8b" else contents  # some servers unpack on the way
+        with path.open("rb") as file:
+            packed = file.read(2) == b"\x1f\x8b"  # some servers unpack on the way
+            file.seek(0)
+            with gzip.GzipFile(fileobj=file) if packed else file as source:
+                contents = source.read(-1 if unpacked is None else unpacked + 1)
     except (OSError, EOFError, zlib.error):  # cannot be read or unpacked
         return "damaged", b""
     return ("intact", contents) if hashlib.sha256(contents).hexdigest() == sha256 else ("damaged", b"")
 
+
+def _inspect(path: Path, record: dict) -> tuple[str, bytes]:
+    return inspect_file(path, record["sha256"], record.get("unpacked"))
+
 # %% ../nbs/0_foundations/02_data.ipynb #9c9682ba
 def answers(url: str, seconds: float = 4.0) -> bool:
-    "Whether a server answers at all; asked in a thread, because looking up its name has no time limit."
-    heard = []
+    """Whether a server answers at all; asked in a thread, because looking up its name has no time limit.
+
+    Raises `TypeError` or `ValueError` naming the argument.
+    """
+    check_is("url", url, str, "an address")
+    seconds, heard = check_number("seconds", seconds, 0, open_low=True), []
 
     def ask():
         try:
@@ -279,13 +359,13 @@ def _transfer(url: str, target: Path) -> None:
     _pooch().HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=(5, 60))(url, str(target), None)
 
 # %% ../nbs/0_foundations/02_data.ipynb #52310b7a
-def _keep(target: Path, sha256: str, bring: Callable[[Path], Any]) -> bytes:
+def _keep(target: Path, record: dict, bring: Callable[[Path], Any]) -> bytes:
     "Let `bring` write the file beside its place, verify it, and only then move it there in one step."
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".part-") as folder:
         part = Path(folder) / target.name
         bring(part)
-        state, contents = inspect_file(part, sha256)
+        state, contents = _inspect(part, record)
         if state != "intact":
             raise OSError("not the contents in the registry")
         files.write_whole(target, part.read_bytes())
@@ -297,7 +377,7 @@ def _bring(name: str, record: dict, store: Store, urls: list[str], damaged: list
     file, tries = record["file"], []
     for url in urls:
         try:
-            return _keep(store.cache / name / file, record["sha256"], partial(_transfer, url))
+            return _keep(store.cache / name / file, record, partial(_transfer, url))
         except (OSError, ValueError, ImportError) as error:  # requests raises OSError
             tries.append(f"{urllib.parse.urlsplit(url).netloc or url}: {' '.join(str(error).split())[:120]}")
     where = " or ".join(str(folder / name) for folder in store.folders().values())
@@ -313,7 +393,7 @@ def _gather(name: str, store: Store) -> tuple[Path, dict[str, bytes]]:
     entry, damaged = store.entry(name), []
     here: dict[str, Path] = {}
     for folder in store.folders().values():
-        seen = {r["file"]: inspect_file(folder / name / r["file"], r["sha256"]) for r in entry["files"]}
+        seen = {r["file"]: _inspect(folder / name / r["file"], r) for r in entry["files"]}
         for path in [folder / name / file for file, (state, _) in seen.items() if state == "damaged"]:
             damaged.append(path)
             warnings.warn(f"{name}: {path} is damaged (its contents are not those in the registry) and is passed over", stacklevel=3)
@@ -340,7 +420,7 @@ def load(
     Looks in the mirror, then in the cache, then downloads into the cache; a damaged file is named in a warning and passed
     over. Raises `ValueError` for an unknown name, `DataUnavailable` where no place has the set.
     """
-    store = store or Store.default()
+    store = Store.of(store)
     entry, (_, contents) = store.entry(name), _gather(name, store)
     return {r["key"]: READERS[r.get("reader") or entry["reader"]](contents[r["file"]]) for r in entry["files"]}
 
@@ -351,7 +431,7 @@ def fetch(
     store: Store | None = None,  # where to look; None: `Store.default()`
 ) -> Path:  # the folder that holds all its files
     "Make sure that a set is here, whole and verified. Raises as `load` does."
-    return _gather(name, store or Store.default())[0]
+    return _gather(name, Store.of(store))[0]
 
 # %% ../nbs/0_foundations/02_data.ipynb #6ac3630f
 def verify(
@@ -360,10 +440,10 @@ def verify(
     store: Store | None = None,  # where to look; None: `Store.default()`
 ) -> list[tuple[str, bool, str]]:  # (file, ok, what was found) a file
     "Look at every copy of a set's files without repairing any; ok: there is a copy, and none is damaged."
-    store, rows = store or Store.default(), []
+    store, rows = Store.of(store), []
     for record in store.entry(name)["files"]:
         paths = {place: folder / name / record["file"] for place, folder in store.folders().items()}
-        states = {place: inspect_file(path, record["sha256"])[0] for place, path in paths.items()}
+        states = {place: _inspect(path, record)[0] for place, path in paths.items()}
         found = [f"{states[place]} in the {place}: {path}" for place, path in paths.items() if states[place] != "missing"]
         rows.append((record["file"], bool(found) and "damaged" not in states.values(), "; ".join(found) or "not here"))
     return rows
@@ -387,7 +467,7 @@ def listing(
     store: Store | None = None,  # where to look; None: `Store.default()`
 ) -> list[dict[str, str]]:
     "A row a data set: name, kind, state (where its files lie, unverified), licence, size of the download."
-    store = store or Store.default()
+    store = Store.of(store)
     rows = [dict(name=name, kind=kind, state="built in", licence=licence, size="") for name, (kind, licence) in BUILT_IN.items()]
     for name, entry in store.registry.items():
         whole = [place for place, folder in store.folders().items() if all((folder / name / r["file"]).is_file() for r in entry["files"])]
@@ -409,7 +489,9 @@ def fashion_mnist(
 
     Raises `TypeError` or `ValueError` naming a size that does not fit, `DataUnavailable` as `load` does. (Xiao et al. 2017.)
     """
-    raw, generator = {key: torch.from_numpy(array) for key, array in load("fashion_mnist", store=store).items()}, _generator(seed)
+    generator = _generator(seed)
+    _check_sizes(train=train, valid=valid, test=test)
+    raw = {key: torch.from_numpy(array) for key, array in load("fashion_mnist", store=store).items()}
     rows = _parts(len(raw["train_x"]), generator, train=train, valid=valid) + _parts(len(raw["test_x"]), generator, test=test)
     parts = zip(("train", "train", "test"), rows, strict=True)
     return Splits(*(Images(raw[f"{part}_x"][r][:, None] / 255, raw[f"{part}_y"][r].long()) for part, r in parts))
@@ -452,7 +534,8 @@ def retrieval(
     check_choice("name", name, ("scifact", "cranfield"))
     for share, value in (("valid", valid), ("test", test)):
         check_number(share, value, 0, 1, open_high=True)
-    raw, generator = load(name, store=store), _generator(seed)
+    generator = _generator(seed)
+    raw = load(name, store=store)
     number = {document["_id"]: i for i, document in enumerate(raw["documents"])}
     judged = raw["train"] | raw["test"] if "test" in raw else raw["judgements"]
     good = {query: {number[d] for d, grade in grades.items() if grade > 0} for query, grades in judged.items()}
@@ -483,6 +566,7 @@ def bm25(
 
     check_number("k1", k1, 0, open_low=True)
     check_number("b", b, 0, 1)
+    documents, queries = check_texts("documents", documents), check_texts("queries", queries)
     lexicon = CountVectorizer()
     counts = lexicon.fit_transform(documents).astype("float64").tocoo()
     words = torch.from_numpy(counts.col).long()
@@ -502,7 +586,7 @@ class Lists(NamedTuple):
     relevance: Tensor  # (Q, K) int64 grades; 0 at padding
     mask: Tensor  # (Q, K) bool: True where there is a document
 
-
+# %% ../nbs/0_foundations/02_data.ipynb #57d8d932
 def lists(
     name: str = "lightgbm_ltr",
     seed: int = 0,  # redraws the three parts
@@ -517,7 +601,9 @@ def lists(
     Raises `TypeError` or `ValueError` naming the argument, `DataUnavailable` as `load` does.
     """
     check_choice("name", name, ("lightgbm_ltr",))
-    raw, generator = load(name, store=store), _generator(seed)
+    generator = _generator(seed)
+    _check_sizes(train=train, valid=valid, test=test)
+    raw = load(name, store=store)
     lengths = [*raw["train_lengths"].tolist(), *raw["test_lengths"].tolist()]
     x = [torch.from_numpy(raw[part][0]) for part in ("train", "test")]
     wide = torch.cat([F.pad(rows, (0, max(part.shape[1] for part in x) - rows.shape[1])) for rows in x])

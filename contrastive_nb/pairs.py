@@ -18,6 +18,7 @@ from contrastive_nb.checks import (
     check_count,
     check_flag,
     check_floating,
+    check_is,
     check_labels,
     check_like,
     check_mask,
@@ -66,9 +67,14 @@ def similarity_matrix(
     """Scores of every query against every key, (..., Q, K): computed in float32 at least, autocast off.
 
     Cosine lies in [-1, 1]; an embedding shorter than 1e-12 has cosine 0 with everything and gets no gradient. "neg_euclidean" is
-    minus the distance. Raises `ValueError` for an unknown similarity.
+    minus the distance. Raises `TypeError` or `ValueError` naming the argument.
     """
     check_choice("similarity", similarity, SIMILARITIES)
+    for name, x in (("query", query), ("key", key)):
+        check_floating(name, x)
+        if x.dim() < 2:
+            raise ValueError(f"{name}: got shape {tuple(x.shape)}, want rows of features, two dimensions or more")
+    check_width("key", key, "query", query, dtype=False)
     with autocast_off(query):
         query, key = widen(query), widen(key)
         if similarity == "neg_euclidean":  # without the matrix-product shortcut, which loses the digits of small distances
@@ -290,22 +296,20 @@ def exclude(
     The scores stay too, so this cannot undo a key that is NaN or infinite: its gradient is 0 times NaN. Such keys go to the
     builder with `hard_mask` or `extra_mask`, or stay out of it.
     """
-    check_mask("mask", mask, pairs.scores)
+    check_mask("mask", mask, check_is("pairs", pairs, Pairs, "Pairs").scores)
     return pairs._replace(negatives=pairs.negatives & ~mask)
 
 
 def flip(pairs: Pairs) -> Pairs:
-    "Exchange queries and keys: CLIP's second direction is `info_nce(*flip(pairs), temperature=t)`."
-    return Pairs(*(None if part is None else part.T for part in pairs))
+    "Exchange queries and keys: CLIP's second direction is `info_nce(*flip(pairs), temperature=t)`. Raises `TypeError` naming `pairs`."
+    return Pairs(*(None if part is None else part.T for part in check_is("pairs", pairs, Pairs, "Pairs")))
 
 # %% ../nbs/0_foundations/01_pairs.ipynb #7c1e02ad
 def _joined(name: str, parts: tuple[Pairs, ...], along: int) -> Pairs:
     if not parts:
         raise ValueError(f"pairs: got none, want one or more to {name}")
     for i, part in enumerate(parts):
-        if not isinstance(part, Pairs):
-            raise TypeError(f"pairs[{i}]: got {type(part).__name__}, want Pairs")
-        check_pairs(*part)
+        check_pairs(*check_is(f"pairs[{i}]", part, Pairs, "Pairs"))
         check_like(f"pairs[{i}].scores", part.scores, "pairs[0].scores", parts[0].scores)
         if part.scores.shape[1 - along] != parts[0].scores.shape[1 - along]:
             got, want = tuple(part.scores.shape), parts[0].scores.shape[1 - along]

@@ -33,6 +33,13 @@ PROMISES = {
     "one-place": "a negative takes one place in a list that is sorted: its weight scales its term and makes no copies of it",
 }
 
+_FIELDS = (  # of an entry, their kinds, and these in words
+    *((name, str, "text") for name in ("name", "function", "shape", "paper", "notebook", "by_hand")),
+    ("options", Mapping, "a dict of keyword arguments"),
+    ("promises", (Set, list, tuple), "a set of promises"),
+    ("oracles", (list, tuple), "a list of names"),
+)
+
 
 @dataclass(frozen=True)
 class Method:
@@ -56,6 +63,11 @@ class Method:
     def __post_init__(self):
         if not isinstance(self.temperature, bool):  # by hand: an entry is read without torch, which the checks import
             raise TypeError(f"temperature: got {type(self.temperature).__name__}, want True or False")
+        for field_, kinds, want in _FIELDS:
+            if not isinstance(getattr(self, field_), kinds):
+                raise TypeError(f"{field_}: got {type(getattr(self, field_)).__name__}, want {want}")
+        if not all(isinstance(oracle, str) for oracle in self.oracles):
+            raise TypeError(f"oracles: got {self.oracles!r}, want names")
         if not re.fullmatch(r"[a-z][a-z0-9_]*", self.name):
             raise ValueError(f"name: got {self.name!r}, want small letters, digits and underscores")
         if not re.fullmatch(r"[\w.]+:\w+", self.function):
@@ -87,6 +99,8 @@ def collect(package: Path = files.PACKAGE) -> tuple[Method, ...]:
     They are read as text, the literal `_METHODS` of a module, so that nothing is imported. Raises `ValueError` naming the module
     whose entries cannot be read.
     """
+    if not isinstance(package, Path):
+        raise TypeError(f"package: got {type(package).__name__}, want the path of a package")
     found = []
     for path in sorted(package.rglob("*.py")):
         text = path.read_text(encoding="utf-8")

@@ -29,7 +29,17 @@ import torch
 from torch import Tensor, nn
 
 from . import checkpoints, trackers
-from .checks import check_choice, check_count, check_flag, check_floating, check_like, check_number
+from contrastive_nb.checks import (
+    check_choice,
+    check_count,
+    check_flag,
+    check_floating,
+    check_function,
+    check_is,
+    check_like,
+    check_module,
+    check_number,
+)
 from .devices import pick_device
 from .pairs import Pairs
 from .rows import widen
@@ -46,8 +56,13 @@ def learning_rate(
     schedule: str = "cosine",  # "cosine": from lr down to almost 0 along half a wave; "constant"
     warmup: int = 0,  # steps in which the rate first rises to lr, along a line
 ) -> float:
-    "The rate of one step. Raises `ValueError` for an unknown schedule. (Loshchilov and Hutter 2017, eq. 5, without restarts.)"
+    """The rate of one step. Raises `TypeError` or `ValueError` naming the argument.
+
+    (Loshchilov and Hutter 2017, eq. 5, without restarts.)
+    """
     check_choice("schedule", schedule, SCHEDULES)
+    steps = check_count("steps", steps)
+    step, warmup, lr = check_count("step", step, 0, steps - 1), check_count("warmup", warmup, 0, steps), check_number("lr", lr, 0)
     if step < warmup:
         return lr * (step + 1) / warmup
     return lr if schedule == "constant" else lr * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup))) / 2
@@ -57,8 +72,9 @@ def parameter_groups(
     module: nn.Module,
     weight_decay: float,  # for matrices and kernels; biases and the weights of norms have none
 ) -> list[dict]:  # for a torch optimiser
-    "The parameters that learn, in two groups: those with two dimensions or more are decayed, the others are not."
-    learning = [p for p in module.parameters() if p.requires_grad]
+    "The parameters that learn, in two groups: those with two dimensions or more are decayed, the others are not. Raises `TypeError` or `ValueError` naming the argument."
+    weight_decay = check_number("weight_decay", weight_decay, 0)
+    learning = [p for p in check_module("module", module).parameters() if p.requires_grad]
     many, few = [p for p in learning if p.dim() > 1], [p for p in learning if p.dim() < 2]
     return [{"params": many, "weight_decay": weight_decay}, {"params": few, "weight_decay": 0.0}]
 
@@ -156,7 +172,7 @@ def accelerating(
         from accelerate.state import AcceleratorState, GradientState, PartialState
 
     check_choice("precision", precision, PRECISIONS)
-    on_cpu = torch.device(device).type == "cpu"
+    on_cpu = torch.device(pick_device(device)).type == "cpu"
     if on_cpu and precision == "fp16":
         raise ValueError("precision: got 'fp16' on the CPU, want 'no' or 'bf16' there")
     memories = [state._shared_state for state in (PartialState, AcceleratorState, GradientState)]
@@ -510,7 +526,7 @@ def slow_copy(
     online: nn.Module,  # the encoder that learns
 ) -> nn.Module:
     "A copy that does not learn: its parameters are buffers of the same names. Meant for `momentum_update`."
-    slow = copy.deepcopy(online)
+    slow = copy.deepcopy(check_module("online", online))
     for module in slow.modules():
         for name, parameter in list(module.named_parameters(recurse=False, remove_duplicate=False)):
             delattr(module, name)
@@ -528,7 +544,7 @@ def momentum_update(
 
     Raises `ValueError` where slow is no copy of online, or naming `momentum`. (He et al. 2020, eq. 2.)
     """
-    check_number("momentum", momentum, 0, 1)
+    check_number("momentum", momentum, 0, 1), check_module("online", online), check_module("slow", slow)
     followers = slow.state_dict()
     for name, weight in online.named_parameters():
         if name not in followers or followers[name].shape != weight.shape:
@@ -550,8 +566,7 @@ class Momentum(nn.Module):
         queue: Queue | None = None,  # None: no queue
     ):
         super().__init__()
-        if not isinstance(queue, (Queue, type(None))):
-            raise TypeError(f"queue: got {type(queue).__name__}, want a Queue, or None")
+        check_module("online", online), check_function("build", build), check_is("queue", queue, (Queue, type(None)), "a Queue, or None")
         if not callable(momentum):
             check_number("momentum", momentum, 0, 1)
         self.slow, self.queue, self.build, self.momentum, self.clock = slow_copy(online), queue, build, momentum, Clock()
@@ -611,11 +626,10 @@ def _same_everywhere(state: _State, tensors) -> None:
 
 # %% ../nbs/0_foundations/04_training.ipynb #9101f2cc
 def _check_parts(given: dict) -> None:
-    if not isinstance(given["model"], nn.Module):
-        raise TypeError(f"model: got {type(given['model']).__name__}, want a torch.nn.Module")
+    check_module("model", given["model"])
     for name in PARTS[1:]:
-        if not callable(given[name]) and not (name == "refresh" and given[name] is None):
-            raise TypeError(f"{name}: got {type(given[name]).__name__}, want a function")
+        if not (name == "refresh" and given[name] is None):
+            check_function(name, given[name])
     if (given["refresh"] is None) != (given["refresh_every"] is None):
         raise ValueError("refresh, refresh_every: got one of them, want both or neither")
 

@@ -4,11 +4,13 @@ import json
 import shutil
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from contrastive_nb import files
 from contrastive_nb.lab import freshness, profiles
+from contrastive_nb.lab.claims import Claim, judge, merge, record
 
 MODULES = {
     "__init__": 'from .tools import scale as rescaled\n__version__ = "1"\n',
@@ -163,6 +165,7 @@ package.__path__ = [{str(files.PACKAGE)!r}]
 sys.modules["contrastive_nb"] = package
 from contrastive_nb.lab import freshness
 from pathlib import Path
+from types import SimpleNamespace
 print(freshness.of_notebook({str(shelf.path)!r}, "ci", package=Path({str(shelf.package)!r})))
 for name in freshness.all_notebooks(): print(freshness.of_notebook(name, "ci"))
 """
@@ -180,8 +183,10 @@ def test_stale_outputs_and_records_are_listed(shelf, tmp_path, monkeypatch):
     claims.mkdir()
     shelf.write("1 + 1")
     code = {name: freshness.of_notebook(shelf.path, name) for name in ("laptop", "gpu")}
-    runs = {name: {"code": code[name]} for name in code}
-    (claims / "T.json").write_text(json.dumps({"id": "T", "notebook": "1_a/01_page", "runs": runs}))
+    claim = Claim("T", "Nobody 2020", "1_a/01_page", "mechanism", "It is more.", "count", "without", "with", "higher", 0.1)
+    for name, fingerprint in code.items():
+        run = SimpleNamespace(notebook="1_a/01_page", profile=name, parameters={}, device="cpu", code=fingerprint, seeds=[0])
+        merge(record(claim, judge(claim, [1], [2]), run, folder=tmp_path / "made"), claims)
     assert freshness.stale(nbs, claims) == [("1_a/01_page", "has no outputs of a run")]
     shelf.write("1 + 1", contrastive_nb={"profile": "laptop", "code": code["laptop"]})
     assert freshness.stale(nbs, claims) == []
@@ -190,6 +195,12 @@ def test_stale_outputs_and_records_are_listed(shelf, tmp_path, monkeypatch):
     assert freshness.stale_notebooks("gpu", nbs, claims) == ["1_a/01_page"] and freshness.stale_notebooks("ci", nbs, claims) == []
     shelf.path.unlink()
     assert [why for _, why in freshness.stale(nbs, claims)] == ["its notebook 1_a/01_page is gone"] * 2
+    forged = json.loads((claims / "T.json").read_text())
+    forged["runs"]["gpu"]["verdict"] = "not reproduced"
+    for wrong, named in ((forged, "gpu.*verdict"), ([forged], "record"), ({"id": "T"}, "record: got no paper")):
+        (claims / "T.json").write_text(json.dumps(wrong))
+        with pytest.raises(ValueError, match=rf"T\.json: .*{named}"):
+            freshness.stale_runs(nbs, claims)
 
 
 def test_a_notebook_that_is_not_there():

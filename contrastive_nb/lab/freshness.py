@@ -374,7 +374,8 @@ def stale(
 ) -> list[tuple[str, str]]:  # (what, why)
     """Committed outputs and records that other code made than the code that stands: `("1_objectives/01_infonce", why)`.
 
-    A record is named `claim ID (PROFILE)`; `stale_notebooks` gives the notebooks to run again.
+    A record is named `claim ID (PROFILE)`; `stale_notebooks` gives the notebooks to run again. Raises `ValueError` naming the file
+    that is no record, or one whose verdict does not follow from its numbers.
     """
     return [(what, why) for what, why, _, _ in _stale(notebooks, claims)]
 
@@ -398,12 +399,13 @@ def _stale(notebooks, claims) -> Iterator[tuple[str, str, str, str]]:
     for name in all_notebooks(root):
         if why := _stale_output(root / f"{name}.ipynb"):
             yield name, why, name, "laptop"
-    for path in sorted(Path(claims or files.shared("data/claims")).glob("*.json")):
-        record = json.loads(path.read_text(encoding="utf-8"))
+    from contrastive_nb.lab.claims import load  # it brings torch along, which nothing else here needs
+
+    for record in load(folder=claims):
         source = root / f"{record['notebook']}.ipynb"
-        for profile, run in record.get("runs", {}).items():
+        for profile, run in record["runs"].items():
             what = f"claim {record['id']} ({profile})"
             if not source.is_file():
                 yield what, f"its notebook {record['notebook']} is gone", record["notebook"], profile
-            elif run.get("code") != of_notebook(source, profile):
+            elif run["code"] != of_notebook(source, profile):
                 yield what, f"the code of {record['notebook']} is not the code that made it", record["notebook"], profile

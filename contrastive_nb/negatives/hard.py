@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from contrastive_nb.checks import check_floating
+from contrastive_nb.checks import check_is
 from contrastive_nb.checks import check_like
 from contrastive_nb.rows import present
 from contrastive_nb.rows import widen
@@ -29,8 +30,9 @@ def batch_hard(
     """Keep each query's hardest positive (lowest score) and hardest negative (highest score); scores and weights stay.
 
     A pair of weight 0 is not looked at; where several tie the first is kept. Raises `TypeError` or `ValueError` naming
-    `by`. (Hermans et al. 2017, batch hard.)
+    the argument. (Hermans et al. 2017, batch hard.)
     """
+    check_is("pairs", pairs, Pairs, "Pairs")
     by = widen(pairs.scores if by is None else check_floating("by", by, (2,))).detach()
     if by.shape != pairs.scores.shape:
         raise ValueError(f"by: got shape {tuple(by.shape)}, want {tuple(pairs.scores.shape)}, the shape of scores")

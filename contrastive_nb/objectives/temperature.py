@@ -10,7 +10,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..checks import check_flag, check_floating, check_labels, check_pairs, check_temperature, check_values
+from contrastive_nb.checks import (
+    check_data,
+    check_finite,
+    check_flag,
+    check_floating,
+    check_labels,
+    check_pairs,
+    check_temperature,
+    check_values,
+)
 from ..kernels.softmax import row_logsumexp
 from ..rows import autocast_off, present, to_float64, widen
 
@@ -68,8 +77,8 @@ def tolerance(
 
     Raises `TypeError` or `ValueError` naming the argument. (Wang & Liu 2021, eq. 11.)
     """
-    check_floating("z", z, (2,))
-    check_labels("labels", labels, "z", z, device=False)
+    check_finite("z", check_floating("z", z, (2,)))
+    check_data("labels", check_labels("labels", labels, "z", z, device=False))
     z, which = F.normalize(to_float64(z.detach())), labels.unique(return_inverse=True)[1].to(z.device)
     sizes = torch.bincount(which)
     sums = z.new_zeros(len(sizes), z.shape[1]).index_add(0, which, z)

@@ -32,7 +32,10 @@ from .tiles import first_order, score_tiles, take_none, take_targets
 
 # %% ../../nbs/9_scaling/04_several_gpus.ipynb #781ff9f4
 def _place(group) -> tuple[int, int]:
-    "This process's rank in the group, and how many ranks there are; (0, 1) where no group was joined."
+    "This process's rank in the group, and how many ranks there are; (0, 1) where no group was joined. Raises `TypeError` for what is none."
+    outside = dist.is_available() and group == dist.GroupMember.NON_GROUP_MEMBER
+    if group is not None and not outside and not (dist.is_available() and isinstance(group, dist.ProcessGroup)):
+        raise TypeError(f"group: got {type(group).__name__}, want a process group of torch.distributed, or None")
     if not (dist.is_available() and dist.is_initialized()):
         return 0, 1
     if dist.get_rank(group) < 0:
@@ -46,6 +49,8 @@ def own_rows(
 ) -> Tensor:  # (n,) int64
     "Where this rank's rows stand in `gather_with_grad(x)`: the `target` of its queries among everyone's keys."
     rank = _place(group)[0]
+    if not isinstance(x, Tensor) or not x.dim():
+        raise TypeError(f"x: got {'one number' if isinstance(x, Tensor) else type(x).__name__}, want a tensor with rows")
     return torch.arange(rank * len(x), (rank + 1) * len(x), device=x.device)
 
 # %% ../../nbs/9_scaling/04_several_gpus.ipynb #7903eea6
