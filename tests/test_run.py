@@ -138,6 +138,54 @@ def test_a_hanging_notebook_is_ended_with_all_that_it_started(lab, capsys):
     assert len(lab.pids()) == 2 and wait_for(lambda: all(gone(pid) for pid in lab.pids()), 5)
 
 
+ENDS = {
+    "exit": ("import os\nos._exit(3)", "its kernel ended with exit code 3 while cell 5 ran: import os"),
+    "fault": ("import faulthandler\nfaulthandler._sigsegv()", "its kernel was killed by SIGSEGV while cell 5 ran: import faulthandler"),
+    "memory": ("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", "its kernel was killed by SIGKILL while cell 5 ran: import os, signal"),
+    "good_exit": ("import sys\nsys.exit(0)", "SystemExit: cell 5 ended the notebook, which has code cells up to cell 6"),
+    "exit_at_last": ("'more'", "SystemExit: cell 6 ended the notebook"),
+    "bad_exit": ("import sys\nsys.exit(3)", "SystemExit: 3"),
+}
+
+
+def test_a_notebook_that_ends_early_says_in_which_cell_and_how(lab):
+    for name, (source, _) in ENDS.items():
+        write_notebook(lab.nbs, f"1_a/{name}", "'before'", source, "import sys; sys.exit()" if name == "exit_at_last" else "'after'")
+    planned = jobs.plan([f"1_a/{name}" for name in ENDS], "ci", notebooks=lab.nbs, build=lab.build)
+    assert runner.execute(planned)
+    for job, (name, (_, said)) in zip(planned, ENDS.items(), strict=True):
+        assert job.status == "failed" and said in job.message, (name, job.status, job.message)
+        kept = lab.read(f"failed/ci/1_a/{name}.ipynb")
+        if name in ("exit", "fault", "memory"):
+            assert errors(kept) == ["Stopped"] and said in kept["cells"][5]["outputs"][-1]["evalue"]
+        assert len(errors(kept)) == 1 and "'before'" in json.dumps(kept["cells"]) and not job.output.exists()
+
+
+def test_a_notebook_that_quits_in_its_last_cell_ran_to_its_end(lab):
+    write_notebook(lab.nbs, "1_a/01_quit", "'before'", "quit()")
+    assert lab.run() == 0
+
+
+def test_a_timeout_names_its_cell_even_after_an_error_that_was_wanted(lab, capsys):
+    path = write_notebook(lab.nbs, "1_a/01_slow", "1 / 0", "import time\ntime.sleep(600)")
+    book = nbformat.read(path, 4)
+    book.cells[3].metadata["tags"] = ["raises-exception"]
+    nbformat.write(book, path)
+    assert lab.run(minutes=0.03) == 1
+    assert "was reached while cell 5 ran: import time" in capsys.readouterr().out
+    assert errors(lab.read("failed/ci/1_a/01_slow.ipynb")) == ["ZeroDivisionError", "Timeout"]
+
+
+def test_a_run_that_ends_before_its_first_cell_says_so_in_the_kept_notebook(lab, monkeypatch):
+    monkeypatch.setattr(processes, "STARTUP", 0)
+    write_notebook(lab.nbs, "1_a/01_late", "1")
+    (job,) = jobs.plan(["1_a/01_late"], "ci", notebooks=lab.nbs, build=lab.build, minutes=0.001)
+    runner.execute([job])
+    said = "the limit of 0.001 minutes was reached before cell 1 began: profile = "
+    assert job.status == "timeout" and said in job.message
+    assert errors(lab.read("failed/ci/1_a/01_late.ipynb")) == ["Timeout"]
+
+
 STOPS = """
 log, go = Path({home!r}) / "computed", Path({home!r}) / "go"
 def compute():

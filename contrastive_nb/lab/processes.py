@@ -137,11 +137,17 @@ def memory_now(tag: str) -> float | None:
     return most / 2**20 or None
 
 
-def signal_name(code: int) -> str:
-    "The name of the signal behind a negative exit code."
-    with contextlib.suppress(ValueError):
-        return signal.Signals(-code).name
-    return str(code)
+def ending(code: int | None) -> str:
+    "How a process ended, in words, from its exit code: below 0 it was a signal."
+    if code is None:
+        return "died"
+    if code >= 0:
+        return f"ended with exit code {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    return f"was killed by {name}"
 
 
 @contextlib.contextmanager

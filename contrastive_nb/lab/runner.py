@@ -16,7 +16,7 @@ from pathlib import Path
 from contrastive_nb import devices, files
 from contrastive_nb.lab import freshness, pictures, profiles
 from contrastive_nb.lab.jobs import Job, Refused, choose, clock, parse_overrides, plan, source_of
-from contrastive_nb.lab.processes import Interrupted, end_processes, interruptible, memory_now, release, signal_name, start
+from contrastive_nb.lab.processes import Interrupted, end_processes, ending, interruptible, memory_now, release, start
 
 SAVES = ("laptop", "gpu")
 
@@ -60,8 +60,17 @@ def _succeed(job: Job) -> None:
     job.status = "ok"
 
 
-def _running_cell(book: dict) -> int | None:
-    return next((i for i, cell in enumerate(book["cells"]) if cell["metadata"].get("papermill", {}).get("status") == "running"), None)
+def _where(book: dict) -> tuple[dict, str]:
+    "The code cell at which a notebook stopped, and the words for it."
+    states = [(i, cell, cell["metadata"].get("papermill", {}).get("status")) for i, cell in enumerate(book["cells"])]
+    code = [(i, cell, state) for i, cell, state in states if cell["cell_type"] == "code"]
+    for wanted, words in (("running", "while cell {} ran"), ("pending", "before cell {} began"), (None, "before cell {} began")):
+        for i, cell, state in code:
+            if state == wanted:
+                line = _first_line(cell)
+                return cell, words.format(i) + (f": {line[:80]}" if line else "")
+    i, cell, _ = code[-1]
+    return cell, f"after cell {i} had run, its last"
 
 
 def _first_line(cell) -> str:
@@ -70,22 +79,16 @@ def _first_line(cell) -> str:
 
 
 def _fail(job: Job, status: str, message: str) -> None:
-    "Keep the notebook with its error inside where it can be opened."
+    "Keep the notebook with its error inside where it can be opened; a cell that said its own error keeps that."
     job.status, job.message, job.seconds = status, message, time.monotonic() - job.began
     book = None
     with contextlib.suppress(OSError, ValueError):
         book = json.loads(job.work.read_text(encoding="utf-8"))
     if book is None:  # it ended before its first cell
         book = json.loads(job.source.read_text(encoding="utf-8"))
-        book["cells"].insert(0, {"cell_type": "code", "id": "failed", "source": "", "metadata": {}, "outputs": [], "execution_count": None})
-        at = 0
-    else:
-        at = _running_cell(book)
-    has_error = any(out.get("output_type") == "error" for cell in book["cells"] for out in cell.get("outputs", []))
-    if at is not None and not has_error and book["cells"][at]["cell_type"] == "code":
-        cell = book["cells"][at]
-        if _first_line(cell):
-            job.message += f" while cell {at} ran: {_first_line(cell)[:80]}"
+    if not any(cell["metadata"].get("papermill", {}).get("status") == "failed" for cell in book["cells"]):
+        cell, where = _where(book)
+        job.message += f" {where}"
         name = "Timeout" if status == "timeout" else "Stopped"
         error = {"output_type": "error", "ename": name, "evalue": job.message, "traceback": [f"{name}: {job.message}"]}
         cell["outputs"] = [*cell["outputs"], error]
@@ -110,10 +113,8 @@ def _closed(job: Job) -> None:
     "A worker that ended without a word: it was killed, or could not begin."
     code = job.process.wait()
     end_processes(job.tag, job.process)
-    if code < 0:
-        _fail(job, "failed", f"its worker was killed by {signal_name(code)}")
-    else:
-        _fail(job, "failed", _last_line(job.log) or f"its worker ended with exit code {code}")
+    said = _last_line(job.log) if code >= 0 else ""
+    _fail(job, "failed", said or f"its worker {ending(code)}")
 
 
 class _Progress:
@@ -204,6 +205,8 @@ def _hear(job: Job, event: dict, progress: _Progress) -> None:
         end_processes(job.tag, job.process)  # what a notebook left behind in the background ends with it
         if event["error"] is None:
             _succeed(job)
+        elif event["kernel"]:
+            _fail(job, "failed", f"its kernel {ending(event['kernel'][0])}")
         else:
             _fail(job, "failed", _one_line(event["error"]))
     elif event["event"] == "closed":

@@ -59,14 +59,36 @@ def peak_memory() -> float | None:
     return most / (2**20 if sys.platform == "darwin" else 2**10)
 
 
+def unfinished(nb) -> str | None:
+    "What is said of a notebook that ended before its last code cell did, as `sys.exit(0)` in a cell makes it; papermill calls it good."
+    states = [cell.metadata.papermill["status"] for cell in nb.cells]
+    code = [i for i, cell in enumerate(nb.cells) if cell.cell_type == "code"]
+    if not code or states[code[-1]] == "completed":
+        return None
+    at = next(i for i in code if states[i] != "completed")
+    return f"SystemExit: cell {at} ended the notebook, which has code cells up to cell {code[-1]}"
+
+
 def main() -> int:
     job = json.loads(sys.stdin.readline())
     threading.Thread(target=end_with_runner, daemon=True).start()
+    from nbclient.exceptions import DeadKernelError
+    from papermill.clientwrap import PapermillNotebookClient
     from papermill.engines import NBClientEngine, papermill_engines
     from papermill.exceptions import PapermillExecutionError
     from papermill.execute import execute_notebook
 
-    output = Path(job["output"])
+    output, died = Path(job["output"]), []
+
+    class Client(PapermillNotebookClient):
+        "papermill's own client, which remembers how its kernel died."
+
+        def execute_cell(self, *arguments, **options):
+            try:
+                return super().execute_cell(*arguments, **options)
+            except DeadKernelError:
+                died.append(self.km.provisioner.process.poll())
+                raise
 
     class Engine(NBClientEngine):
         "papermill's own engine; every save is atomic, every cell is told to the runner."
@@ -82,25 +104,32 @@ def main() -> int:
                 tell(event="start", cell=cell_index)
 
             def cell_complete(cell, cell_index=None, **more):
+                if died:  # this cell did not complete, and the notebook goes on saying so
+                    return
                 complete(cell, cell_index, **more)
                 tell(event="end", cell=cell_index, code=cell.cell_type == "code")
 
             start, complete = manager.cell_start, manager.cell_complete
             manager.save, manager.cell_start, manager.cell_complete = save, cell_start, cell_complete
-            super().execute_managed_notebook(manager, kernel_name, **options)
+            manager.notebook_complete = save  # papermill's own calls cells complete that never began
+            try:
+                Client(manager, kernel_name=kernel_name, startup_timeout=120, timeout=None).execute()
+            except DeadKernelError:  # `quit()` in the last cell: all have run
+                if died or unfinished(manager.nb):
+                    raise
 
     papermill_engines.register("contrastive_nb", Engine)
     began, error = time.monotonic(), None
     try:
-        execute_notebook(
+        error = unfinished(execute_notebook(
             job["input"], str(output), parameters=job["parameters"], engine_name="contrastive_nb", kernel_name="python3",
-            language="python", progress_bar=False, cwd=job["cwd"], start_timeout=120,
-        )  # fmt: skip
+            language="python", progress_bar=False, cwd=job["cwd"],
+        ))  # fmt: skip
     except PapermillExecutionError as failed:
         error = f"{failed.ename}: {failed.evalue}"
     except Exception as failed:  # a dead kernel, a notebook that cannot be read: told like any other failure
         error = f"{type(failed).__name__}: {failed}"
-    tell(event="done", error=error, seconds=time.monotonic() - began, memory=peak_memory())
+    tell(event="done", error=error, kernel=died, seconds=time.monotonic() - began, memory=peak_memory())
     return 1 if error else 0
 
 
