@@ -50,14 +50,15 @@ def run(
 ) -> None:
     "Execute notebooks in a profile and judge their claims. A failed notebook is kept where it can be opened."
     from contrastive_nb.book import reports
-    from contrastive_nb.lab import runner
+    from contrastive_nb.lab import processes, runner
 
     request = runner.Request(notebooks or [], profile, jobs, device, set_ or [], resume, save, stale, minutes)
-    try:
-        outcome = runner.run(request)
-    except (ValueError, FileNotFoundError, SyntaxError) as error:
-        raise _refuse(error) from None
-    typer.echo(reports.outcome_text(outcome))
+    with processes.interruptible():  # a second Ctrl-C takes nothing of the table
+        try:
+            outcome = runner.run(request)
+        except (ValueError, OSError, SyntaxError) as error:
+            raise _refuse(error) from None
+        typer.echo(reports.outcome_text(outcome))
     raise typer.Exit(outcome.code)
 
 

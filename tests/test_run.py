@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -207,7 +208,7 @@ def test_killed_runs_leave_nothing_behind_and_are_resumed(lab, capsys):
         assert wait_for(lambda number=number: len(lab.pids()) == number), process.communicate(timeout=5)[0]
         process.send_signal(how)
         said, _ = process.communicate(timeout=30)
-        assert process.returncode == (-9 if how == signal.SIGKILL else 130)
+        assert process.returncode == (-9 if how == signal.SIGKILL else 130), said
         assert wait_for(lambda: all(gone(pid) for pid in lab.pids()), 15)
     assert "stopped" in said and "Traceback" not in said
     (lab.home / "go").touch()
@@ -226,6 +227,35 @@ def test_killed_runs_leave_nothing_behind_and_are_resumed(lab, capsys):
     assert jobs.plan(["1_a/01_long"], "ci", **options)[0].finished()
     path.write_text(path.read_text().replace("return  [1, 2]", "return [1, 3]"))
     assert not jobs.plan(["1_a/01_long"], "ci", **options)[0].finished()
+
+
+def test_many_interruptions_leave_a_tidy_folder_and_the_line_to_go_on(lab):
+    write_notebook(lab.nbs, "1_a/01_long", STOPS.format(home=str(lab.home)), WAITS.format(home=str(lab.home)), "value")
+    write_notebook(lab.nbs, "1_a/02_next", "1")
+    process = lab.start("1_a", "--jobs", "1", "--set", "steps=3")
+    assert wait_for(lambda: len(lab.pids()) == 1), process.communicate(timeout=5)[0]
+    while process.poll() is None:  # an impatient person
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.02)
+    said, _ = process.communicate(timeout=30)
+    assert process.returncode in (130, -signal.SIGINT) and "Traceback" not in said  # which a shell calls 130 too
+    assert [line.split()[:2] for line in said.splitlines() if line.startswith("1_a")] == [["1_a/01_long", "stopped"], ["1_a/02_next", "waiting"]]
+    assert all(gone(pid) for pid in lab.pids())
+    assert not [path for path in lab.build.rglob("*") if ".running" in path.name or path.suffix in (".log", ".part")]
+    line = said.rstrip().splitlines()[-1]
+    assert line == "interrupted; to go on: contrastive-nb run 1_a --profile ci --device auto --jobs=1 --set steps=3 --resume"
+    (lab.home / "go").touch()
+    again = lab.start(*shlex.split(line.partition("contrastive-nb run ")[2]))
+    said, _ = again.communicate(timeout=100)
+    assert again.returncode == 0 and (lab.home / "computed").read_text() == "x", said
+
+
+def test_a_signal_while_the_runner_tidies_is_only_remembered():
+    with processes.interruptible() as stop:
+        for name in (signal.SIGINT, signal.SIGTERM, signal.SIGINT):
+            os.kill(os.getpid(), name)
+        assert wait_for(stop.is_set, 5)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 CLAIM = """

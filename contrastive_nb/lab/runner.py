@@ -8,7 +8,9 @@ import importlib.util
 import json
 import os
 import queue
+import shlex
 import sys
+import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +18,7 @@ from pathlib import Path
 from contrastive_nb import devices, files
 from contrastive_nb.lab import freshness, pictures, profiles
 from contrastive_nb.lab.jobs import Job, Refused, choose, clock, parse_overrides, plan, source_of
-from contrastive_nb.lab.processes import Interrupted, end_processes, ending, interruptible, memory_now, release, start
+from contrastive_nb.lab.processes import end_processes, ending, interruptible, memory_now, release, start
 
 SAVES = ("laptop", "gpu")
 
@@ -147,8 +149,8 @@ class _Progress:
             self.bar.close()
 
 
-def execute(jobs: list[Job], *, parallel: int = 2, resume: bool = False) -> bool:
-    """Run the jobs, some side by side, and fill in what came of each. Returns False when it was interrupted.
+def execute(jobs: list[Job], *, parallel: int = 2, resume: bool = False, stop: threading.Event | None = None) -> bool:
+    """Run the jobs, some side by side, and fill in what came of each. Returns False when the event stopped it.
 
     However it ends, no process that it started is left, and what is done is kept.
     """
@@ -159,37 +161,41 @@ def execute(jobs: list[Job], *, parallel: int = 2, resume: bool = False) -> bool
     waiting = [job for job in jobs if job.status == "waiting"]
     running: list[Job] = []
     events: queue.Queue = queue.Queue()
-    progress = _Progress(waiting)
+    progress, stop = _Progress(waiting), stop or threading.Event()
     try:
-        with interruptible():
-            while waiting or running:
-                while waiting and len(running) < parallel:
-                    job = waiting.pop(0)
-                    running.append(job)
-                    start(job, resume, events)
-                    progress.show(running)
-                with contextlib.suppress(queue.Empty):
-                    _hear(*events.get(timeout=0.2), progress)
-                for job in [job for job in running if job.status == "running" and time.monotonic() > job.deadline]:
-                    job.memory = memory_now(job.tag)
-                    end_processes(job.tag, job.process)
-                    _fail(job, "timeout", f"the limit of {job.minutes:g} minutes was reached")
-                for job in [job for job in running if job.status != "running"]:
-                    running.remove(job)
-                    release(job)
-                    progress.end(job)
-                    progress.show(running)
-    except Interrupted:
-        return False
+        while (waiting or running) and not stop.is_set():
+            while waiting and len(running) < parallel:
+                job = waiting.pop(0)
+                running.append(job)
+                start(job, resume, events)
+                progress.show(running)
+            with contextlib.suppress(queue.Empty):
+                _hear(*events.get(timeout=0.2), progress)
+            for job in [job for job in running if job.status == "running" and time.monotonic() > job.deadline]:
+                job.memory = memory_now(job.tag)
+                end_processes(job.tag, job.process)
+                _fail(job, "timeout", f"the limit of {job.minutes:g} minutes was reached")
+            for job in [job for job in running if job.status != "running"]:
+                running.remove(job)
+                release(job)
+                progress.end(job)
+                progress.show(running)
     finally:
         for job in running:
-            end_processes(job.tag, job.process)
-            job.status, job.message = "stopped", "interrupted; --resume goes on from here"
-            for left in (job.work, job.work.with_suffix(".part"), job.log):
-                left.unlink(missing_ok=True)
-            release(job)
+            if job.status in ("waiting", "running"):
+                _stop(job)
         progress.close()
-    return True
+    return not (waiting or running)
+
+
+def _stop(job: Job) -> None:
+    "End a job that runs; what it remembers stays, what it was writing goes."
+    end_processes(job.tag, job.process)
+    job.status, job.message = "stopped", "interrupted; --resume goes on from here"
+    for left in (job.work, job.work.with_suffix(".part"), job.log):
+        with contextlib.suppress(OSError):
+            left.unlink(missing_ok=True)
+    release(job)
 
 
 def _hear(job: Job, event: dict, progress: _Progress) -> None:
@@ -299,6 +305,7 @@ class Outcome:
     whole: bool = True  # False: interrupted
     refused: list[str] = field(default_factory=list)  # runs that could not be kept, and why
     why_nothing: str = ""  # where there is no job
+    go_on: str = ""  # the command that goes on with what was interrupted
 
     @property
     def code(self) -> int:
@@ -308,8 +315,23 @@ class Outcome:
         return 1 if self.refused or any(job.status not in ("ok", "skipped") for job in self.jobs) else 0
 
 
+def _go_on(request: Request) -> str:
+    "The command line that goes on where this request stopped."
+    words = ["contrastive-nb", "run", *request.notebooks, "--profile", request.profile, "--device", request.device]
+    for option, value in (("jobs", request.jobs), ("minutes", request.minutes)):
+        words += [f"--{option}={value}"] if value is not None else []
+    words += [word for pair in request.set for word in ("--set", pair)]
+    words += [f"--{option}" for option, asked in (("save", request.save), ("stale", request.stale)) if asked]
+    return shlex.join([*words, "--resume"])
+
+
 def run(request: Request) -> Outcome:
-    "Do what is asked. Raises `ValueError` for what cannot be met."
+    "Do what is asked; SIGTERM or Ctrl-C stops it, and what is done is kept. Raises `ValueError` for what cannot be met."
+    with interruptible() as stop:
+        return _run(request, stop)
+
+
+def _run(request: Request, stop: threading.Event) -> Outcome:
     check(request)
     folder = Path(request.folder or files.notebooks())
     build = Path(request.build or files.build())
@@ -325,7 +347,8 @@ def run(request: Request) -> Outcome:
     outcome.why_nothing = ": no notebook is stale" if request.stale else ""
     if outcome.jobs:
         parallel = request.jobs or (1 if request.profile == "gpu" else 2)
-        outcome.whole = execute(outcome.jobs, parallel=parallel, resume=request.resume)
+        outcome.whole = execute(outcome.jobs, parallel=parallel, resume=request.resume, stop=stop)
+        outcome.go_on = "" if outcome.whole else _go_on(request)
         outcome.refused = _save_all(outcome.jobs, claims) if request.save else []
     return outcome
 
