@@ -142,7 +142,10 @@ def test_a_hanging_notebook_is_ended_with_all_that_it_started(lab, capsys):
 ENDS = {
     "exit": ("import os\nos._exit(3)", "its kernel ended with exit code 3 while cell 5 ran: import os"),
     "fault": ("import faulthandler\nfaulthandler._sigsegv()", "its kernel was killed by SIGSEGV while cell 5 ran: import faulthandler"),
-    "memory": ("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", "its kernel was killed by SIGKILL while cell 5 ran: import os, signal"),
+    "memory": (
+        "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)",
+        "its kernel was killed by SIGKILL while cell 5 ran: import os, signal",
+    ),
     "good_exit": ("import sys\nsys.exit(0)", "SystemExit: cell 5 ended the notebook, which has code cells up to cell 6"),
     "exit_at_last": ("'more'", "SystemExit: cell 6 ended the notebook"),
     "bad_exit": ("import sys\nsys.exit(3)", "SystemExit: 3"),
@@ -185,6 +188,37 @@ def test_a_run_that_ends_before_its_first_cell_says_so_in_the_kept_notebook(lab,
     said = "the limit of 0.001 minutes was reached before cell 1 began: profile = "
     assert job.status == "timeout" and said in job.message
     assert errors(lab.read("failed/ci/1_a/01_late.ipynb")) == ["Timeout"]
+
+
+HIDES = """
+import os, signal, subprocess, time
+def hide(home):
+    "Two processes that know nothing of the run: one of them a child of this kernel, the other nobody's."
+    child = subprocess.Popen(["sleep", "600"], env={{}}, start_new_session=True).pid
+    orphan = subprocess.run(["/bin/sh", "-c", "setsid sleep 600 > /dev/null 2>&1 & echo $!"], env={{"PATH": os.defpath}}, capture_output=True, text=True)
+    _ = open(home, "a").write(f"{{child}} {{orphan.stdout.strip()}} ")
+hide({home!r})
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux gives orphans to the process that watches")
+def test_processes_that_hide_end_with_their_notebook_however_it_ends(lab, capsys):
+    hide = HIDES.format(home=str(lab.home / "h.pid"))
+    for name, last in {
+        "good": "1",
+        "bad": "1 / 0",
+        "hang": "while True: pass",
+        "kill": "os.kill(os.getppid(), signal.SIGKILL); time.sleep(600)",
+    }.items():
+        write_notebook(lab.nbs, f"1_a/{name}", hide, last)
+    assert lab.run("good") == 0 and lab.run("bad") == 1 and lab.run("hang", minutes=0.05) == 1 and lab.run("kill") == 1
+    assert len(lab.pids()) == 8 and all(gone(pid) for pid in lab.pids())
+    assert "its worker was killed by SIGKILL" in capsys.readouterr().out
+    runs = lab.start("hang")
+    assert wait_for(lambda: len(lab.pids()) == 10) and not any(gone(pid) for pid in lab.pids()[8:])
+    runs.kill()  # the runner itself
+    runs.communicate()
+    assert wait_for(lambda: all(gone(pid) for pid in lab.pids()), 15)
 
 
 STOPS = """
@@ -239,7 +273,10 @@ def test_many_interruptions_leave_a_tidy_folder_and_the_line_to_go_on(lab):
         time.sleep(0.02)
     said, _ = process.communicate(timeout=30)
     assert process.returncode in (130, -signal.SIGINT) and "Traceback" not in said  # which a shell calls 130 too
-    assert [line.split()[:2] for line in said.splitlines() if line.startswith("1_a")] == [["1_a/01_long", "stopped"], ["1_a/02_next", "waiting"]]
+    assert [line.split()[:2] for line in said.splitlines() if line.startswith("1_a")] == [
+        ["1_a/01_long", "stopped"],
+        ["1_a/02_next", "waiting"],
+    ]
     assert all(gone(pid) for pid in lab.pids())
     assert not [path for path in lab.build.rglob("*") if ".running" in path.name or path.suffix in (".log", ".part")]
     line = said.rstrip().splitlines()[-1]

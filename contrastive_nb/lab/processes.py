@@ -53,24 +53,37 @@ def environment(job: Job, resume: bool) -> dict[str, str]:
     return env
 
 
+def _processes(tag: str, process: subprocess.Popen | None) -> list:
+    "The processes of a job, without its first: all below that one, and all that carry the job's tag in their environment."
+    import psutil
+
+    found = set()
+    with contextlib.suppress(psutil.Error):
+        found |= set(psutil.Process(process.pid).children(recursive=True) if process else [])
+    for other in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if other.environ().get(TAG) == tag:
+                found.add(other)
+    return [other for other in found if other.pid not in (os.getpid(), process and process.pid)]
+
+
 def end_processes(tag: str, process: subprocess.Popen | None) -> None:
     """Kill a job's worker, its kernel, and whatever they started, wherever it now hangs.
 
-    A kernel leads a session of its own, and so may what a notebook starts, so a process group is not enough: every
-    process of a job is known by the tag in its environment, even when the process between has died.
+    A kernel leads a session of its own, and so may what a notebook starts, so a process group is not enough. The first
+    process ends last: on Linux it is the parent of all that lose theirs (`worker.keep_watch`). Elsewhere what the job
+    started is known by the tag in its environment, even when the process between has died.
     """
     import psutil
 
-    for _ in range(3):  # once more for what was born meanwhile
-        found = []
-        for other in psutil.process_iter():
+    for _ in range(20):  # again for what was born meanwhile
+        found = _processes(tag, process)
+        for other in found:
             with contextlib.suppress(psutil.Error, OSError):
-                if other.pid != os.getpid() and other.environ().get(TAG) == tag:
-                    other.kill()
-                    found.append(other)
+                other.kill()
         if not found:
             break
-        psutil.wait_procs([other for other in found if process is None or other.pid != process.pid], timeout=5)
+        psutil.wait_procs(found, timeout=5)
     if process is not None:
         if process.poll() is None:
             process.kill()
@@ -126,15 +139,14 @@ def start(job: Job, resume: bool, events: queue.Queue) -> None:
     threading.Thread(target=listen, daemon=True).start()
 
 
-def memory_now(tag: str) -> float | None:
+def memory_now(tag: str, process: subprocess.Popen | None) -> float | None:
     "MB that the largest process of a job holds: all that can still be said of one that must be killed."
     import psutil
 
     most = 0
-    for process in psutil.process_iter():
+    for other in _processes(tag, process):
         with contextlib.suppress(psutil.Error, OSError):
-            if process.environ().get(TAG) == tag:
-                most = max(most, process.memory_info().rss)
+            most = max(most, other.memory_info().rss)
     return most / 2**20 or None
 
 

@@ -172,7 +172,7 @@ def execute(jobs: list[Job], *, parallel: int = 2, resume: bool = False, stop: t
             with contextlib.suppress(queue.Empty):
                 _hear(*events.get(timeout=0.2), progress)
             for job in [job for job in running if job.status == "running" and time.monotonic() > job.deadline]:
-                job.memory = memory_now(job.tag)
+                job.memory = memory_now(job.tag, job.process)
                 end_processes(job.tag, job.process)
                 _fail(job, "timeout", f"the limit of {job.minutes:g} minutes was reached")
             for job in [job for job in running if job.status != "running"]:

@@ -3,9 +3,16 @@
 # It is started as a file (`python -P worker.py`), reads its job as one line of JSON from stdin, and tells the runner what
 # happens as lines of JSON on stdout. It must not import the package. When its stdin closes, the runner is gone, and it
 # ends itself with everything that it started.
+#
+# Where the system can fork, the process that the runner started keeps watch, and its child runs the notebook. On Linux
+# whatever loses its parent below the watch becomes the watch's own child, so that nothing leaves the tree, whatever its
+# environment, session or parent: not even when a notebook kills its worker.
 
+import contextlib
+import ctypes
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -27,17 +34,44 @@ def tell(**event) -> None:
     CHANNEL.flush()
 
 
+def end_below() -> None:
+    "Kill every process below this one, and what they start meanwhile."
+    import psutil
+
+    for _ in range(100):
+        below = psutil.Process().children(recursive=True)
+        if not below:
+            return
+        for process in below:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(below, timeout=5)
+
+
 def end_with_runner() -> None:
     "Wait until stdin closes, then kill every process below this one, and this one."
     sys.stdin.buffer.read()
-    import psutil
-
-    for process in psutil.Process().children(recursive=True):
-        try:
-            process.kill()
-        except psutil.NoSuchProcess:
-            pass
+    end_below()
     os._exit(1)
+
+
+def keep_watch() -> None:
+    "Go on in a child; its parent waits for it, kills what it leaves behind, and ends as it ended."
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
+    child = os.fork()
+    if child == 0:
+        return
+    ended, state = 0, 0
+    while ended != child:  # orphans that came here and ended are waited for too
+        ended, state = os.wait()
+    end_below()
+    code = os.waitstatus_to_exitcode(state)
+    if code < 0:
+        with contextlib.suppress(OSError):  # SIGKILL has no handler
+            signal.signal(-code, signal.SIG_DFL)
+        os.kill(os.getpid(), -code)
+    os._exit(code)
 
 
 def write(nb, path: Path) -> None:
@@ -134,5 +168,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    if hasattr(os, "fork"):
+        keep_watch()
     code = main()
     os._exit(code)  # the thread that waits for the runner would hold the process open
