@@ -70,7 +70,7 @@ def claims(as_json: Annotated[bool, typer.Option("--json", help="The records the
 
     try:
         records = ledger.load()
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise _refuse(error) from None
     if as_json:
         typer.echo(json.dumps(records, indent=2, ensure_ascii=False))
@@ -137,11 +137,25 @@ def list_stale() -> None:
         raise _refuse(ValueError("stale: the notebooks are in the repository, not in the installed package; clone it and look there"))
     try:
         found = freshness.stale()
-    except (ValueError, SyntaxError) as error:
+    except (ValueError, OSError, SyntaxError) as error:
         raise _refuse(error) from None
     for what, why in found:
         typer.echo(f"{what}: {why}")
     raise typer.Exit(1 if found else 0)
+
+
+def _check_registry() -> None:
+    "One line on stderr and exit code 2 for a registry of data sets that is missing or damaged."
+    from contrastive_nb import files
+
+    path = files.shared("data/registry.json")
+    try:
+        for name, entry in json.loads(path.read_text(encoding="utf-8")).items():
+            texts = [name, entry["kind"], entry["licence"], *(file[key] for file in entry["files"] for key in ("file", "sha256"))]
+            if not all(isinstance(text, str) for text in texts) or sum(file["bytes"] for file in entry["files"]) <= 0:
+                raise ValueError(f"{name}: its kind, licence or files are not what they must be")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _refuse(ValueError(f"{path}: is no registry of data sets ({type(error).__name__}: {error})")) from None
 
 
 @data_app.command("list")
@@ -150,6 +164,7 @@ def data_list() -> None:
     from contrastive_nb import data
     from contrastive_nb.book import reports
 
+    _check_registry()
     head = ["name", "kind", "state", "licence", "size"]
     typer.echo(reports.table(head, [[str(row[key]) for key in head] for row in data.listing()]))
 
@@ -159,6 +174,7 @@ def fetch(name: Annotated[str, typer.Argument(help="A set of `data list`.")]) ->
     "Make sure that a set is here, whole and verified."
     from contrastive_nb import data
 
+    _check_registry()
     try:
         typer.echo(f"{name}: {data.fetch(name)}")
     except (ValueError, KeyError, RuntimeError, OSError) as error:
@@ -170,6 +186,7 @@ def verify(name: Annotated[str | None, typer.Argument(help="A set of `data list`
     "Compare the files that are here with their checksums; exit code 1 if one is damaged or the named set is missing."
     from contrastive_nb import data
 
+    _check_registry()
     names = [name] if name else [row["name"] for row in data.listing() if row["state"] not in ("built in", "to download")]
     good = True
     try:

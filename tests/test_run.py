@@ -412,6 +412,99 @@ def test_bad_input_is_refused_in_one_line(lab, monkeypatch, arguments, part):
     assert not lab.build.exists()
 
 
+@pytest.mark.parametrize(
+    "chapter, part",
+    [
+        ("[ci:01_one]\nsteps = 3\nsteps = 4\n", "option 'steps' in section 'ci:01_one' already exists"),
+        ("[ci:01_one]\n[ci:01_one]\n", "section 'ci:01_one' already exists"),
+        ("[ci:01_one]\nsteps\n", "parsing errors"),
+        ("steps = 3\n", "no section headers"),
+        ("[ci:01_none]\nsteps = 3\n", "[ci:01_none]: no notebook here is called '01_none'"),
+        ("[ci]\nsteps = 3\n", "[ci]: no notebook here is called ''"),
+        ("[gpu:01_one]\nstepps = 3\n", "[gpu:01_one]: got 'stepps', which 01_one never reads"),
+    ],
+)
+def test_settings_that_nobody_reads_are_refused_by_name(lab, monkeypatch, chapter, part):
+    write_notebook(lab.nbs, "1_a/01_one", "run.width")
+    (lab.nbs / "1_a" / "settings.ini").write_text("[ci:01_one]\nwidth = 3\nfirst_seed = 4\n")
+    assert len(jobs.plan(["1_a/01_one"], "ci", notebooks=lab.nbs, build=lab.build)) == 1
+    (lab.nbs / "1_a" / "settings.ini").write_text(chapter)
+    monkeypatch.setenv(files.NOTEBOOKS, str(lab.nbs))
+    monkeypatch.setenv(files.BUILD, str(lab.build))
+    code, output = said("run")
+    assert code == 2 and part in output and str(lab.nbs / "1_a" / "settings.ini") in output and output.count("\n") == 1, output
+
+
+def test_the_root_settings_know_their_keys(monkeypatch, tmp_path):
+    text = files.shared("settings.ini").read_text(encoding="utf-8")
+    monkeypatch.setattr(files, "shared", lambda name: tmp_path / name)
+    (tmp_path / "settings.ini").write_text(text)
+    jobs.check_settings(tmp_path / "chapter")
+    for added, said in (
+        ("stepps = 3\n", r"\[gpu\]: got 'stepps', want one of seeds"),
+        ("[ci:01_x]\nsteps = 3\n", r"\[ci:01_x\]: what is a notebook's"),
+    ):
+        (tmp_path / "settings.ini").write_text(text + added)
+        with pytest.raises(jobs.Refused, match=said):
+            jobs.check_settings(tmp_path / "chapter")
+
+
+BAD_REGISTRIES = {
+    "cut": '{"a": ',
+    "list": "[1]",
+    "number": '{"a": 3}',
+    "short": '{"a": {"kind": "x", "licence": "y"}}',
+    "odd": '{"a": {"kind": "x", "licence": "y", "files": [{"file": "f", "sha256": 1, "bytes": 2}]}}',
+    "missing": None,
+}
+
+
+@pytest.mark.parametrize("bad", BAD_REGISTRIES)
+def test_a_registry_that_is_none_is_named_in_one_line(monkeypatch, tmp_path, bad):
+    monkeypatch.setattr(files, "shared", lambda name: tmp_path / name)
+    (tmp_path / "data").mkdir()
+    if BAD_REGISTRIES[bad] is not None:
+        (tmp_path / "data" / "registry.json").write_text(BAD_REGISTRIES[bad])
+    for command in (["list"], ["verify"], ["verify", "a"], ["fetch", "a"]):
+        code, output = said("data", *command)
+        assert code == 2 and f"{tmp_path / 'data' / 'registry.json'}: is no registry" in output and output.count("\n") == 1, output
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "[1, 2]",
+        '{"id": "X"}',
+        '{"id": "X", "notebook": "1_a/01_one", "runs": [1]}',
+        '{"id": "X", "notebook": "1_a/01_one", "runs": {"ci": 1}}',
+        "",
+        None,
+    ],
+)
+def test_a_record_that_is_none_is_named_in_one_line(monkeypatch, lab, bad):
+    write_notebook(lab.nbs, "1_a/01_one", "1")
+    (lab.nbs / "1_a" / "02_folder.ipynb").mkdir()  # is no notebook, and in nobody's way
+    shared = files.shared
+    monkeypatch.setattr(files, "shared", lambda name: lab.home if name == "data" else lab.claims if name == "data/claims" else shared(name))
+    monkeypatch.setenv(files.NOTEBOOKS, str(lab.nbs))
+    monkeypatch.setenv(files.BUILD, str(lab.build))
+    path = lab.claims / "X.json"
+    path.write_text(bad) if bad is not None else path.mkdir()
+    for command in (["stale"], ["claims"], ["run", "--stale"]):
+        code, output = said(*command)
+        assert code == 2 and "X.json" in output and output.count("\n") == 1, output
+
+
+def test_a_damaged_note_of_an_earlier_run_counts_for_nothing(lab):
+    write_notebook(lab.nbs, "1_a/01_one", "1")
+    assert lab.run() == 0
+    (job,) = jobs.plan(["1_a/01_one"], "ci", notebooks=lab.nbs, build=lab.build)
+    assert job.finished()
+    for text in ("{", "[]", "{}"):
+        job.note.write_text(text)
+        assert job.finished() is None
+
+
 def test_gpu_profile_without_a_gpu_says_so_in_one_line(lab, monkeypatch):
     import torch
 
