@@ -51,6 +51,15 @@ def _stamp(path: Path, job: Job) -> str:
 
 
 def _succeed(job: Job) -> None:
+    try:
+        _keep(job)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            job.note.unlink(missing_ok=True)
+        _fail(job, "failed", f"it ran, and what it made could not be kept: {error}")
+
+
+def _keep(job: Job) -> None:
     book = _tidy(json.loads(job.work.read_text(encoding="utf-8")))
     book["metadata"]["contrastive_nb"] = {"profile": job.profile, "code": job.code}
     _write(book, job.output)
@@ -88,15 +97,19 @@ def _fail(job: Job, status: str, message: str) -> None:
         book = json.loads(job.work.read_text(encoding="utf-8"))
     if book is None:  # it ended before its first cell
         book = json.loads(job.source.read_text(encoding="utf-8"))
-    if not any(cell["metadata"].get("papermill", {}).get("status") == "failed" for cell in book["cells"]):
+    states = [cell["metadata"].get("papermill", {}).get("status") for cell in book["cells"] if cell["cell_type"] == "code"]
+    if states and "failed" not in states:
         cell, where = _where(book)
         job.message += f" {where}"
         name = "Timeout" if status == "timeout" else "Stopped"
         error = {"output_type": "error", "ename": name, "evalue": job.message, "traceback": [f"{name}: {job.message}"]}
         cell["outputs"] = [*cell["outputs"], error]
-    _write(_tidy(book), job.failed)
-    for left in (job.work, job.work.with_suffix(".part")):
-        left.unlink(missing_ok=True)
+    try:
+        for left in (job.work, job.work.with_suffix(".part")):
+            left.unlink(missing_ok=True)
+        _write(_tidy(book), job.failed)
+    except OSError as error:
+        job.message += f"; the notebook could not be kept ({error.strerror})"
 
 
 def _last_line(path: Path) -> str:
@@ -167,7 +180,7 @@ def execute(jobs: list[Job], *, parallel: int = 2, resume: bool = False, stop: t
             while waiting and len(running) < parallel:
                 job = waiting.pop(0)
                 running.append(job)
-                start(job, resume, events)
+                _begin(job, resume, events)
                 progress.show(running)
             with contextlib.suppress(queue.Empty):
                 _hear(*events.get(timeout=0.2), progress)
@@ -186,6 +199,13 @@ def execute(jobs: list[Job], *, parallel: int = 2, resume: bool = False, stop: t
                 _stop(job)
         progress.close()
     return not (waiting or running)
+
+
+def _begin(job: Job, resume: bool, events: queue.Queue) -> None:
+    try:
+        start(job, resume, events)
+    except OSError as error:  # a full disk, a folder that became read-only
+        job.status, job.message = "failed", f"it could not begin: {error}"
 
 
 def _stop(job: Job) -> None:
@@ -336,6 +356,8 @@ def _run(request: Request, stop: threading.Event) -> Outcome:
     folder = Path(request.folder or files.notebooks())
     build = Path(request.build or files.build())
     claims = Path(request.claims or files.shared("data/claims"))
+    if not files.can_write(build):
+        raise Refused(f"run: {build}, where it writes, cannot be written; {files.BUILD} names another folder")
     names = choose(request.notebooks, folder)
     overrides = parse_overrides(request.set, request.profile, names)
     check_device(request.profile, request.device, overrides)
@@ -361,4 +383,6 @@ def _save_all(jobs: list[Job], claims: Path) -> list[str]:
                 save(job, claims)
             except Refused as error:
                 refused.append(str(error))
+            except OSError as error:
+                refused.append(f"{job.notebook}: could not be saved: {error}")
     return refused
