@@ -1,6 +1,7 @@
 """The command line: `contrastive-nb`, also `python -m contrastive_nb`. Plain module; what it needs is imported when a command runs."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -33,7 +34,9 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def main(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False) -> None:
-    pass
+    for stream in (sys.stdout, sys.stderr):  # a code page may lack a letter of the ledger: it is shown as its number
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
 
 
 @app.command()
@@ -73,7 +76,7 @@ def claims(as_json: Annotated[bool, typer.Option("--json", help="The records the
     except (ValueError, OSError) as error:
         raise _refuse(error) from None
     if as_json:
-        typer.echo(json.dumps(records, indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(records, indent=2))
     else:
         typer.echo(reports.ledger_table(records) if records else "the ledger is empty: no claim has been recorded")
 

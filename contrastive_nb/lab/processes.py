@@ -40,11 +40,18 @@ def kernel_home(build: Path) -> Path:
 
 
 def environment(job: Job, resume: bool) -> dict[str, str]:
-    "What a notebook's processes find: one thread, a fixed hash seed, this Python first, no export, the run's settings."
+    "What a notebook's processes find: one thread, a fixed hash seed, UTF-8, this Python first, no export, the run's settings."
     home = kernel_home(job.folder)
     env = dict(os.environ) | dict.fromkeys(THREADS, "1")
     env["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), env.get("PATH", "")])
-    env |= {"PYTHONHASHSEED": "0", "IN_TEST": "1", TAG: job.tag, "PYDEVD_DISABLE_FILE_VALIDATION": "1", "PYTHONUNBUFFERED": "1"}
+    env |= {
+        "PYTHONHASHSEED": "0",
+        "IN_TEST": "1",
+        TAG: job.tag,
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONIOENCODING": "utf-8",
+    }
     env |= {"IPYTHONDIR": str(home / "ipython"), "JUPYTER_CONFIG_DIR": str(home / "config"), "JUPYTER_DATA_DIR": str(home)}
     env |= {"JUPYTER_PATH": str(home), "JUPYTER_RUNTIME_DIR": str(home / "runtime"), "JUPYTER_PLATFORM_DIRS": "1"}
     notebooks = job.source.parents[job.notebook.count("/")]
