@@ -352,7 +352,7 @@ def of_notebook(
 def all_notebooks(folder: Path | None = None) -> list[str]:
     "The names of all notebooks, in reading order; names and folders that begin with '_' or '.' are left out."
     root = Path(folder or files.notebooks())
-    found = (path.relative_to(root).with_suffix("") for path in root.rglob("*.ipynb"))
+    found = (path.relative_to(root).with_suffix("") for path in root.rglob("*.ipynb") if path.is_file())
     return sorted(path.as_posix() for path in found if not any(part.startswith(("_", ".")) for part in path.parts))
 
 
@@ -392,6 +392,18 @@ def stale_notebooks(profile: str, notebooks: Path | None = None, claims: Path | 
     "The notebooks that a run in this profile must make again: stale outputs (laptop makes them) and stale records of the profile."
     found = {notebook for _, _, notebook, made_by in _stale(notebooks, claims) if made_by == profile}
     return [name for name in all_notebooks(notebooks) if name in found]
+
+
+def record_at(path: Path) -> dict:
+    "A record as JSON. Raises `ValueError` naming the file that is none."
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        named = isinstance(record["id"], str) and isinstance(record["notebook"], str)
+        if not named or not all(isinstance(run, dict) for run in record["runs"].values()):
+            raise TypeError("an id, a notebook or a run is of another kind")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path}: is no record of a claim ({type(error).__name__}: {error})") from None
+    return record
 
 
 def _stale(notebooks, claims) -> Iterator[tuple[str, str, str, str]]:
