@@ -120,17 +120,21 @@ def pull_weights(
     weights: Tensor | None = None,  # (Q, K) >= 0: share of a positive
     *,
     sigma: float = 0.5,  # width, in units of the score: small weighs unequally, large weighs all alike
-) -> Tensor:  # (Q, K), at most 2 and of mean 1 over the positives, below 0 for the easiest; 1 where there is no positive
+) -> Tensor:  # (Q, K), at most 2 and of mean 1 over the positives, below 0 for the easiest; 1 elsewhere and in queries left out
     """Weights of the pull, smaller for positives that are near: 2 - e^(s/sigma) / its mean over the batch. For `decoupled_nce(pull=...)`.
 
-    Gradients flow through them unless they are detached. A NaN in one query's positive reaches all.
+    A query without a positive or without a negative is left out of the mean. Gradients flow through the weights unless they are
+    detached. A NaN in the positive of one query that counts reaches all.
     Raises `TypeError` or `ValueError` naming the argument. (DCLW: Yeh et al. 2022; the official code, loss/dcl.py.)
     """
     check_pairs(scores, positives, negatives, weights)
     check_number("sigma", sigma, 0, open_low=True)
     with autocast_off(scores):
         scores, weights = widen(scores), widen(weights)
-        rows, columns, share, logits, _, counted = _compared(scores, positives, negatives, weights, sigma)
-        e = torch.exp(logits - logits.detach().amax()) if len(logits) else logits
-        mean = (share * e * counted[rows]).sum() / counted.sum()
-        return torch.ones_like(scores).index_put((rows, columns), (2 - e / mean).to(scores.dtype))
+        positives, negatives = present(positives, weights), present(negatives, weights)
+        counted = positives.any(1, keepdim=True) & negatives.any(1, keepdim=True)
+        rows, columns, near = list_pairs(scores, positives & counted, 1.0)
+        nearest = near.detach().amax() if len(near) else 0.0  # of the queries that count: then one term of the sum is its share
+        logits = (near - nearest) / sigma
+        total = torch.logsumexp(logits + target_shares(positives, weights, rows, columns).log(), 0)
+        return torch.ones_like(scores).index_put((rows, columns), (2 - counted.sum() * torch.exp(logits - total)).to(scores.dtype))
