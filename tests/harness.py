@@ -929,7 +929,7 @@ def check_mixer_constants(method) -> None:
 
 @check(shapes=("mixer",))
 def check_mixer_generator(method) -> None:
-    "The generator decides: the same seed the same bits, another seed others; torch's own dice are thrown only without one."
+    "The generator decides: the same seed the same bits, another seed others; torch's own is used only without one."
     arguments = cases("mixer")[0].arguments
     with torch.random.fork_rng(devices=[]):
         before = torch.get_rng_state()

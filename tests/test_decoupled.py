@@ -1,4 +1,4 @@
-"""The decoupled loss where the registry's checks do not reach: official numbers, weights of the pull, the coupling factor."""
+"""The decoupled loss where the registry's checks do not reach: official numbers, weights of the pull, the NPC multiplier."""
 
 import math
 import warnings
@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from contrastive_nb.objectives import decoupled_nce, info_nce
-from contrastive_nb.objectives.decoupled import coupling, pull_weights
+from contrastive_nb.objectives.decoupled import npc_multiplier, pull_weights
 from contrastive_nb.pairs import Pairs, from_labels, two_views
 
 
@@ -167,13 +167,13 @@ def test_half_precision_is_widened(dtype):
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.1, 0.005])
-def test_infonce_is_the_softplus_and_the_coupling_its_slope(temperature):
+def test_infonce_is_the_softplus_and_the_npc_multiplier_its_slope(temperature):
     pairs = ragged()
     pairs = pairs._replace(positives=pairs.positives & (pairs.positives.cumsum(1) == 1))  # one positive: the mean is outside
     single, free = (loss(*pairs, temperature=temperature, reduction="none") for loss in (info_nce, decoupled_nce))
     counted = pairs.positives.any(1) & pairs.negatives.any(1)
     torch.testing.assert_close(single[counted], F.softplus(free[counted]), rtol=1e-12, atol=1e-12)
-    factor = coupling(*pairs, temperature=temperature, reduction="none")
+    factor = npc_multiplier(*pairs, temperature=temperature, reduction="none")
     torch.testing.assert_close(factor[counted], torch.sigmoid(free[counted]), rtol=1e-12, atol=1e-300)
     assert (factor[~counted] == 0).all()
 
@@ -201,10 +201,10 @@ def test_a_wrong_width_is_refused_by_name(sigma, error):
         pull_weights(*ragged(), sigma=sigma)
 
 
-def test_the_coupling_looks_at_values_only_when_asked():
+def test_the_npc_multiplier_looks_at_values_only_when_asked():
     pairs = ragged()
     first = pairs.positives & (pairs.positives.cumsum(1) == 1)
     pairs = pairs._replace(scores=torch.where(first, math.nan, pairs.scores))
-    assert coupling(*pairs, temperature=0.1).isnan()
+    assert npc_multiplier(*pairs, temperature=0.1).isnan()
     with pytest.raises(ValueError, match="scores"):
-        coupling(*pairs, temperature=0.1, check=True)
+        npc_multiplier(*pairs, temperature=0.1, check=True)

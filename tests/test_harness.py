@@ -396,7 +396,7 @@ def of_the_first_query(query, queue, **keywords):
     return mochi(query[:1].expand_as(query), queue, **keywords)
 
 
-def with_other_dice(query, queue, generator=None, **keywords):
+def with_another_generator(query, queue, generator=None, **keywords):
     return mochi(query, queue, **keywords)
 
 
@@ -415,7 +415,7 @@ def reversed_shares(query, queue, *, mixed, **keywords):
 
 MIXERS = [
     (points_that_learn, "mixer constants"), (of_any_length, "mixer constants"), (of_the_first_query, "mixer rows"),
-    (with_other_dice, "mixer generator"), (one_draw_for_ever, "mixer generator"), (in_half, "mixer precision"),
+    (with_another_generator, "mixer generator"), (one_draw_for_ever, "mixer generator"), (in_half, "mixer precision"),
     (reversed_shares, "mixer loop"),
 ]  # fmt: skip
 

@@ -19,13 +19,13 @@ from ..rows import list_pairs, present, row_logsumexp, sum_rows, target_shares
 def _mean_inside(scores, positives, negatives, weights, temperature):
     positives, negatives = present(positives, weights), present(negatives, weights)
     counted = positives.any(1) & negatives.any(1)
-    strangers = row_logsumexp(scores, negatives, weights, temperature)
+    negative_lse = row_logsumexp(scores, negatives, weights, temperature)
     partners = row_logsumexp(scores, positives, None, temperature)
     if weights is None:  # a constant: no gradient, not even one that rounds to almost nothing
         offset = positives.sum(1).clamp(min=1).to(partners.dtype).log()
     else:
         offset = -_log_mean(scores, positives, weights, temperature)
-    return -F.logsigmoid(partners - strangers) + offset, counted
+    return -F.logsigmoid(partners - negative_lse) + offset, counted
 
 
 def _log_mean(scores, positives, weights, temperature):

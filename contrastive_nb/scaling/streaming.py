@@ -127,33 +127,33 @@ class _Listed(NamedTuple):
         return torch.zeros_like(self.positives).index_add_(0, self.rows, values)
 
 
-def _contrast(rivals, logits, listed, beta):
-    "InfoNCE, equation (1): softplus of the rivals' lead."
-    lead = logits - rivals[listed.rows]
+def _contrast(negative_lse, logits, listed, beta):
+    "InfoNCE, equation (1): softplus of the negatives' lead."
+    lead = logits - negative_lse[listed.rows]
     return -listed.share * F.logsigmoid(lead), -listed.share * torch.sigmoid(-lead), None, None
 
 
-def _decoupled(rivals, logits, listed, beta):
-    "The rivals' lead itself."
-    return listed.share * (rivals[listed.rows] - logits), -listed.share, None, None
+def _decoupled(negative_lse, logits, listed, beta):
+    "The negatives' lead itself."
+    return listed.share * (negative_lse[listed.rows] - logits), -listed.share, None, None
 
 # %% ../../nbs/9_scaling/02_streaming.ipynb #4ff412e3
-def _debiased(rivals, logits, listed, beta, prior, lowest):
+def _debiased(negative_lse, logits, listed, beta, prior, lowest):
     "InfoNCE against the corrected sum over the negatives, or against its floor."
     rows, share = listed.rows, listed.share
-    top = torch.full_like(rivals, -math.inf).scatter_reduce(0, rows, logits, "amax")
+    top = torch.full_like(negative_lse, -math.inf).scatter_reduce(0, rows, logits, "amax")
     terms = torch.exp(logits - top[rows])
     total = listed.by_row(terms)
-    excess = top + total.log() + (listed.negatives / listed.positives).log() - rivals + (math.log(prior) if prior else -math.inf)
+    excess = top + total.log() + (listed.negatives / listed.positives).log() - negative_lse + (math.log(prior) if prior else -math.inf)
     gone = torch.exp(torch.where(excess < 0, excess, -1.0))
     floor = listed.negatives.log() + lowest * beta
-    estimate = rivals + torch.log1p(-gone) - math.log1p(-prior)
+    estimate = negative_lse + torch.log1p(-gone) - math.log1p(-prior)
     held = (excess >= 0) | (estimate <= floor)
     lead = logits - torch.where(held, floor, estimate)[rows]
     push = listed.by_row(share * torch.sigmoid(-lead))
-    to_rivals = torch.where(held, 0.0, push / (1 - gone))
-    to_logits = -share * torch.sigmoid(-lead) - (to_rivals * gone / total)[rows] * terms
-    return -share * F.logsigmoid(lead), to_logits, to_rivals, torch.where(held, push * lowest, 0.0)
+    to_negative_lse = torch.where(held, 0.0, push / (1 - gone))
+    to_logits = -share * torch.sigmoid(-lead) - (to_negative_lse * gone / total)[rows] * terms
+    return -share * F.logsigmoid(lead), to_logits, to_negative_lse, torch.where(held, push * lowest, 0.0)
 
 # %% ../../nbs/9_scaling/02_streaming.ipynb #435f3227
 def _rounded(x: Tensor, products: str) -> Tensor:
@@ -322,12 +322,12 @@ def _to_inputs(gathered: _Gathered) -> list:
     return [to_q, to_k, torch.as_tensor(-p.beta * gathered.to_scale) if wants[2] else None]
 
 # %% ../../nbs/9_scaling/02_streaming.ipynb #4b1848d2
-def _write_slopes(tile: Tensor, listed: _Listed, to_logits: Tensor, to_rivals: Tensor | None) -> Tensor:
+def _write_slopes(tile: Tensor, listed: _Listed, to_logits: Tensor, to_negative_lse: Tensor | None) -> Tensor:
     "Turn a tile of shares into slopes to the logits, but for one weight a row, which is returned: equation (2)."
     weight = listed.by_row(to_logits.abs())
     whole = torch.where(weight > 0, weight, torch.ones_like(weight))
-    if to_rivals is not None:  # else the slopes of a row sum to 0: the negatives' weight is the positives'
-        tile.mul_((to_rivals / whole).to(tile.dtype)[:, None])
+    if to_negative_lse is not None:  # else the slopes of a row sum to 0: the negatives' weight is the positives'
+        tile.mul_((to_negative_lse / whole).to(tile.dtype)[:, None])
     tile[listed.rows, listed.columns] = (to_logits / whole[listed.rows]).to(tile.dtype)
     return weight
 
@@ -339,14 +339,14 @@ def _by_rows(points: _Points, way: _Way, slopes: Tensor | None):
     for start, end, tile, found in _tiles(points, way, partners, points.beta, -math.inf):
         top, highest = way.softmax(tile)
         counts = whose.positives[start:end], whose.negatives[start:end]
-        rivals = torch.where(counts[1] > 0, to_float64(top) - to_float64(highest).log(), 0.0)
+        negative_lse = torch.where(counts[1] > 0, to_float64(top) - to_float64(highest).log(), 0.0)
         listed = _Listed(found.rows, found.columns, (1 / counts[0])[found.rows], *counts)
-        lost, to_logits, to_rivals, to_beta = way.formula(rivals, found.scores, listed, points.beta, *way.options)
+        lost, to_logits, to_negative_lse, to_beta = way.formula(negative_lse, found.scores, listed, points.beta, *way.options)
         losses[start:end] = listed.by_row(lost)
         if gathered is not None:
             if not whose.all_counted:
                 tile[~whose.counted[start:end]] = 0.0
-            weight = _write_slopes(tile, listed, to_logits, to_rivals) * slopes[start:end]
+            weight = _write_slopes(tile, listed, to_logits, to_negative_lse) * slopes[start:end]
             gathered.add(start, end, tile, weight * points.beta)
             gathered.to_scale += 0.0 if to_beta is None else (slopes[start:end] * to_beta).sum() * points.beta
     return losses, None if gathered is None else _to_inputs(gathered)
@@ -446,18 +446,18 @@ def _pooled(points: _Points, way: _Way, slopes: Tensor | None):
     partners, gathered = _partners(points, way.whose), None if slopes is None else _Gathered(points, way)
     negatives, grid = way.whose.negatives.sum().clamp(min=1), _grid(points)
     if grid is None:
-        crowd = _Plain(partners.scores, slopes, negatives, 1 / points.beta)
+        sums = _Plain(partners.scores, slopes, negatives, 1 / points.beta)
     else:
-        crowd = _Table(grid, points.q.device)
+        sums = _Table(grid, points.q.device)
         if slopes is not None:
             nodes = meet(points_to_nodes(partners.scores, slopes, grid), grid)
-            crowd.slopes = slope_table(nodes, grid, points.beta / negatives)
+            sums.slopes = slope_table(nodes, grid, points.beta / negatives)
     one = torch.ones_like(way.whose.negatives)
-    for start, end, tile, _ in _tiles(points, way, partners, 1.0, crowd.hole):
-        crowd.replace(tile)
+    for start, end, tile, _ in _tiles(points, way, partners, 1.0, sums.hole):
+        sums.replace(tile)
         if gathered is not None:
             gathered.add(start, end, tile, one[start:end])
-    losses, pulls = crowd.losses(partners.scores, negatives)
+    losses, pulls = sums.losses(partners.scores, negatives)
     if gathered is None:
         return losses, None
     _add_listed(gathered, partners, pulls * slopes)
