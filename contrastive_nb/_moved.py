@@ -46,6 +46,7 @@ LEFT: dict[str, dict[str, str]] = {
     "data": dict.fromkeys(("LatentSample", "LatentClasses", "latent_classes", "ShiftedQueries", "shifted_queries"), "worlds"),
     "negatives.mochi": dict.fromkeys(("Queue", "slow_copy", "momentum_update"), "training"),
     "training": {"write_whole": "checkpoints:write", "differences": "checkpoints"},
+    "objectives.decoupled": {"coupling": "objectives.decoupled:npc_multiplier"},
     "objectives.mw": {"ENTRIES_AT_ONCE": "kernels.pairwise:AT_ONCE"},
     "objectives.ranking": {"PAIRS_AT_ONCE": "kernels.pairwise:AT_ONCE"},
     "scaling.streaming": {**dict.fromkeys(("SHORTEST", "SLICE", "LISTED", "CHOICES"), "scaling.tiles"), "PART": "scaling.pooled"},

@@ -262,31 +262,31 @@ def _start(accelerator, device: str, settings: dict, given: dict) -> _State:
     return _State(accelerator, place, settings, given, parts, optimizer, peaks, generator, [], 0.0, time.perf_counter())
 
 # %% ../nbs/0_foundations/04_training.ipynb #96ab1cbf
-def _own_dice(device: str):
+def _own_random_state(device: str):
     "A context in which torch's own generators may be set; afterwards they stand where they stood."
     return torch.random.fork_rng([torch.device(device)] if torch.device(device).type == "cuda" else [])
 
 
-def _dice(state: _State) -> dict:
+def _random_state(state: _State) -> dict:
     "Where all random generators stand."
     there = {"cuda": torch.cuda.get_rng_state(state.place)} if state.place.type == "cuda" else {}
     return {"generator": state.generator.get_state(), "torch": torch.get_rng_state()} | there
 
 
-def _set_dice(state: _State, dice: dict) -> None:
-    state.generator.set_state(dice["generator"])
-    torch.set_rng_state(dice["torch"])
-    if "cuda" in dice:
-        torch.cuda.set_rng_state(dice["cuda"], state.place)
+def _set_random_state(state: _State, random_state: dict) -> None:
+    state.generator.set_state(random_state["generator"])
+    torch.set_rng_state(random_state["torch"])
+    if "cuda" in random_state:
+        torch.cuda.set_rng_state(random_state["cuda"], state.place)
 
 # %% ../nbs/0_foundations/04_training.ipynb #fbb134b7
 def _keep(state: _State, everything: nn.Module) -> tuple:
     "What a step changes before the optimiser moves the weights: random generators, buffers, extra state."
-    return _dice(state), checkpoints.keep(everything)
+    return _random_state(state), checkpoints.keep(everything)
 
 
 def _give_back(state: _State, kept: tuple) -> None:
-    _set_dice(state, kept[0])
+    _set_random_state(state, kept[0])
     checkpoints.give_back(kept[1])
     state.optimizer.zero_grad()
 
@@ -306,7 +306,7 @@ def _saved(state: _State) -> dict:
         "parts": whole,
         "optimizer": state.optimizer.state_dict(),
         "scaler": None if scaler is None else scaler.state_dict(),
-        "dice": gather_object([_dice(state)]),
+        "random_state": gather_object([_random_state(state)]),
         "own": gather_object([own]),
         "losses": state.losses,
         "seconds": state.seconds,
@@ -315,13 +315,13 @@ def _saved(state: _State) -> dict:
 
 def _take_up(state: _State, saved: dict) -> None:
     rank = state.accelerator.process_index
-    parts, dice, scaler = saved["parts"] | saved["own"][rank], saved["dice"][rank], saved["scaler"]
+    parts, random_state, scaler = saved["parts"] | saved["own"][rank], saved["random_state"][rank], saved["scaler"]
     state.losses, state.seconds = list(saved["losses"]), float(saved["seconds"])
     checkpoints.load(state.parts, parts, state.place)
     state.optimizer.load_state_dict(saved["optimizer"])
     if scaler is not None:
         state.accelerator.scaler.load_state_dict(scaler)
-    _set_dice(state, dice)
+    _set_random_state(state, random_state)
 
 # %% ../nbs/0_foundations/04_training.ipynb #7fbf921d
 def _load(path: Path | None, settings: dict, take_up: Callable[[dict], None]) -> bool:
@@ -330,11 +330,11 @@ def _load(path: Path | None, settings: dict, take_up: Callable[[dict], None]) ->
     if saved is None:
         return False
     try:
-        told = checkpoints.differences(saved["settings"], settings)
+        differing = checkpoints.differences(saved["settings"], settings)
     except Exception as error:
         raise ValueError(f"checkpoint: {path} is not one of fit's ({type(error).__name__}); move it away to start anew") from error
-    if told:
-        shown = "; ".join(told[:3]) + (f"; and {len(told) - 3} more" if len(told) > 3 else "")
+    if differing:
+        shown = "; ".join(differing[:3]) + (f"; and {len(differing) - 3} more" if len(differing) > 3 else "")
         raise ValueError(f"checkpoint: {path} was made with other settings ({shown}); move it away to start anew")
     try:
         take_up(saved)
@@ -741,7 +741,7 @@ def _run(plans: dict, rounds: int, *, device, precision, checkpoint, save_every,
     trackers.check_tracker(tracker)
     settings = {name: _checked(given, precision) | ({} if name is None else {"rounds": rounds}) for name, given in plans.items()}
     device, path = pick_device(device), checkpoints.as_path(checkpoint)
-    with accelerating(device, precision) as accelerator, _own_dice(device):
+    with accelerating(device, precision) as accelerator, _own_random_state(device):
         states = {name: _start(accelerator, device, settings[name], given) for name, given in plans.items()}
         taken = _load(path, _settings_of(states), partial(_take_up_all, states))
         began = {name: len(state.losses) if taken else None for name, state in states.items()}

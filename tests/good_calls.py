@@ -186,7 +186,7 @@ GOOD = {
     "negatives.hard:batch_hard": lambda: dict(pairs=built(), by=draw(4, 6)),
     "negatives.mochi:mochi": lambda: dict(query=draw(4, 5), queue=draw(9, 5, seed=1), hardest=3, mixed=2, query_mixed=1, generator=seeded()),
     "objectives.cacr:cacr": pairs,
-    "objectives.decoupled:coupling": lambda: pairs(temperature=0.5),
+    "objectives.decoupled:npc_multiplier": lambda: pairs(temperature=0.5),
     "objectives.decoupled:decoupled_nce": lambda: pairs(temperature=0.5),
     "objectives.decoupled:pull_weights": pairs,
     "objectives.groco:groco": pairs,

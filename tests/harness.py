@@ -20,6 +20,7 @@ from oracles import ARRANGEMENTS, ORACLES, draw
 from torch import Tensor
 from torch.autograd.gradcheck import GradcheckError
 
+from contrastive_nb.objectives.decoupled import pull_weights
 from contrastive_nb.pairs import Pairs, exclude, flip, from_labels, from_relevance, in_batch, two_views, views, with_queue
 
 NOTEBOOKS = pathlib.Path(__file__).resolve().parents[1] / "nbs"
@@ -717,6 +718,70 @@ def check_huge_scores(method) -> None:
                     close(got / scale, want / scale, where, tolerance=1e-5)
 
 
+VALUES = {  # of options that are numbers: the ends of what they may be, and some between; a function is called with the batch
+    "temperature": (10.0, 0.005),
+    "pull": (0.0, -1.0, pull_weights, partial(pull_weights, sigma=1e-3)),
+    "margin": (0.0, 100.0),
+    "alpha": (0.1, 10.0),
+    "beta": (0.0, 10.0),
+    "tau_pos": (0.0, 10.0),
+    "tau_neg": (0.0, 10.0),
+    "top_k": (1, 100),
+    "steepness": (0.1, 100.0),
+    "skips": (1, 100),
+    "decay": (0.1, 1.0),
+    "prior": (0.0, 0.5, 0.99),
+    "lowest": (-100.0, 0.0),
+}
+
+
+def variants(method) -> list[dict]:
+    "The method's own options, and each of its options in turn with every value that the tables have."
+    tables = {name: x for name, x in VALUES.items() if name in inspect.signature(method.load()).parameters} | choices(method)
+    return [{}, *({name: value} for name, values in tables.items() for value in values)]
+
+
+def _with(method, options: dict, scores: Tensor, *rest) -> Tensor:
+    return call(method, scores, *rest, **{name: x(scores, *rest) if callable(x) else x for name, x in options.items()})
+
+
+def states(method) -> list[Case]:
+    "Batches of no query, one query, one class, and scores of 3e37 with either sign; pairs with and without weights."
+    cases = [
+        Case(f"{name} of 3e37, {what}", tuple(x[rows] for x in case.arguments))
+        for name, case in _huge(method, 3e37).items()
+        for what, rows in {"24 queries": slice(24), "one query": slice(-1, None), "no query": slice(0)}.items()
+    ]
+    if method.shape == "lists":
+        scores, grades = normal(6, 4), torch.tensor([[0.0, 1.0, 2.0, 2.0]] * 6).double()
+        return [*cases, Case("one query", (scores[:1], grades[:1])), Case("no query", (scores[:0], grades[:0]))]
+    cases += [Case(f"{case.name}, weights", (*case.arguments, normal(*case.scores.shape, seed=5).abs())) for case in cases]
+    return cases + [case for case in edge_cases() if case.name != "far apart"]
+
+
+@check(shapes=("pairs", "lists"))
+def check_every_option(method) -> None:
+    "With every value of every option: a finite gradient, the float64 value wherever it fits; 0 and a gradient of 0 where no query is left."
+    largest = torch.finfo(torch.float32).max
+    for options in variants(method):
+        set_to = ", ".join(f"{name} {x}" for name, x in options.items()) or "own options"
+        loss = lambda scores, *rest, options=options: _with(method, options, scores, *rest)  # noqa: E731
+        for case in states(method):
+            where = f"{case.name}, {set_to}"
+            narrow = [x.float() if x.is_floating_point() else x for x in case.arguments]
+            wide = [x.double() if x.is_floating_point() else x for x in narrow]
+            (got, (slope,)), (want, (exact,)) = (value_and_gradient(lambda s, x=x: loss(s, *x[1:]), x[0]) for x in (narrow, wide))  # noqa: B023
+            assert torch.isfinite(want) and torch.isfinite(exact).all(), f"{where}: not finite in float64"
+            assert torch.isfinite(slope[exact.abs() < largest]).all(), f"{where}: the gradient is not finite in float32"
+            if want.abs() < largest:
+                close(got, want, where, tolerance=1e-5)
+        for name, (scores, *rest) in _nothing_left(method).items():
+            for size in (1, 3e37):
+                value, (slope,) = value_and_gradient(lambda s, rest=rest: loss(s, *rest), scores.sign() * size)  # noqa: B023
+                where = f"nothing left ({name}), scores of {size:g}, {set_to}"
+                assert value == 0 and (slope == 0).all(), f"{where}: got {value.item()} and the gradient {slope.tolist()}, want 0"
+
+
 @check(shapes=("lists",))
 def check_kinds_of_grades(method) -> None:
     "Grades may be whole numbers or real ones; NaN at padding, among scores and grades alike, does not matter."
@@ -881,7 +946,7 @@ def check_mixer_constants(method) -> None:
 
 @check(shapes=("mixer",))
 def check_mixer_generator(method) -> None:
-    "The generator decides: the same seed the same bits, another seed others; torch's own dice are thrown only without one."
+    "The generator decides: the same seed the same bits, another seed others; torch's own is used only without one."
     arguments = cases("mixer")[0].arguments
     with torch.random.fork_rng(devices=[]):
         before = torch.get_rng_state()
@@ -916,6 +981,22 @@ def check_mixer_precision(method) -> None:
                 got = method(query, queue, generator=numbers())
             assert got.dtype == torch.float32, f"{dtype}: got {got.dtype}, want float32"
             close(got, want, f"{dtype} against float64, autocast {autocast}", tolerance=tolerance)
+
+
+@check(shapes=("mixer",))
+def check_mixer_edges(method) -> None:
+    "No query, one query, vectors without a direction: as many points as queries, and finite ones."
+    query, queue = cases("mixer")[0].arguments
+    edges = {
+        "no query": (query[:0], queue),
+        "one query": (query[:1], queue),
+        "zeros": (query * 0, queue),
+        "all zeros": (query * 0, queue * 0),
+    }
+    for name, arguments in edges.items():
+        points = method(*arguments, generator=numbers())
+        assert len(points) == len(arguments[0]), f"{name}: got {len(points)} rows, want {len(arguments[0])}"
+        assert torch.isfinite(points).all(), f"{name}: not finite"
 
 
 @check(shapes=("mixer",))

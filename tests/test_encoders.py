@@ -78,7 +78,7 @@ def test_encoder_ties_backbone_and_head():
 
 
 @pytest.mark.parametrize(
-    ("call", "error", "told"),
+    ("call", "error", "words"),
     [
         (lambda: conv_encoder((1, 8, 0)), ValueError, r"shape\[2\]: got 0"),
         (lambda: conv_encoder((1, 8.0, 8)), TypeError, r"shape\[1\]: got float"),
@@ -92,8 +92,8 @@ def test_encoder_ties_backbone_and_head():
         (lambda: embed(nn.Identity(), torch.ones(2, 2), batch=0), ValueError, "batch: got 0"),
     ],
 )
-def test_wrong_sizes_are_named(call, error, told):
-    with pytest.raises(error, match=told):
+def test_wrong_sizes_are_named(call, error, words):
+    with pytest.raises(error, match=words):
         call()
 
 
@@ -244,7 +244,7 @@ def test_views_on_a_gpu_are_driven_by_a_generator_of_the_cpu():
 
 
 @pytest.mark.parametrize(
-    ("change", "error", "told"),
+    ("change", "error", "words"),
     [
         ({"rotate": -1.0}, ValueError, "rotate: got -1.0"),
         ({"rotate": 200}, ValueError, "rotate: got 200"),
@@ -256,8 +256,8 @@ def test_views_on_a_gpu_are_driven_by_a_generator_of_the_cpu():
         ({"erase": 9}, ValueError, "erase: got 9 pixels, want at most 8"),
     ],
 )
-def test_wrong_strengths_are_named(change, error, told):
-    with pytest.raises(error, match=told):
+def test_wrong_strengths_are_named(change, error, words):
+    with pytest.raises(error, match=words):
         augment(IMAGES, generator(), **change)
 
 

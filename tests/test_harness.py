@@ -1,6 +1,7 @@
 """The harness sees what it is there to see: each of these wrong losses turns it red, and a new entry gets every check."""
 
 import dataclasses
+import inspect
 import math
 import os
 import pathlib
@@ -217,6 +218,27 @@ def test_every_option_with_a_few_values_is_asked_for():
     }
 
 
+def test_every_other_option_has_values_to_be_tried():
+    for method in registry.methods("pairs") + registry.methods("lists"):
+        asked = {name for options in harness.variants(method) for name in options}
+        there = {p.name for p in inspect.signature(method.load()).parameters.values() if p.kind is p.KEYWORD_ONLY}
+        assert there - asked == {"reduction", "check"}, method.name
+    assert set(harness.VALUES) <= {name for m in registry.methods() for name in inspect.signature(m.load()).parameters}
+
+
+def test_a_weight_of_the_pull_that_looks_at_queries_left_out_is_found(monkeypatch):
+    "The shift of the exponent taken over all queries, and a mean over none."
+
+    def of_all(scores, positives, negatives, weights=None, sigma=0.5):
+        counted = (positives.any(1) & negatives.any(1))[:, None]
+        e = torch.exp((scores - scores[positives].detach().amax()) / sigma) if positives.any() else scores
+        return torch.where(positives, 2 - e / (e * (positives & counted)).sum() * (positives & counted).sum(), 1.0)
+
+    monkeypatch.setitem(harness.VALUES, "pull", (of_all,))
+    with pytest.raises(AssertionError, match="not finite in float64|nothing left"):
+        CHECKS["every option"](registry.get("decoupled_nce"))
+
+
 def test_a_backward_pass_that_leaves_out_the_weights_is_found(monkeypatch):
     "In the functions themselves: pair by pair, and by a table, which knows nothing of weights that learn."
     pair_by_pair, plan = pairwise._gradients, tabulated._plan
@@ -374,7 +396,7 @@ def of_the_first_query(query, queue, **keywords):
     return mochi(query[:1].expand_as(query), queue, **keywords)
 
 
-def with_other_dice(query, queue, generator=None, **keywords):
+def with_another_generator(query, queue, generator=None, **keywords):
     return mochi(query, queue, **keywords)
 
 
@@ -393,7 +415,7 @@ def reversed_shares(query, queue, *, mixed, **keywords):
 
 MIXERS = [
     (points_that_learn, "mixer constants"), (of_any_length, "mixer constants"), (of_the_first_query, "mixer rows"),
-    (with_other_dice, "mixer generator"), (one_draw_for_ever, "mixer generator"), (in_half, "mixer precision"),
+    (with_another_generator, "mixer generator"), (one_draw_for_ever, "mixer generator"), (in_half, "mixer precision"),
     (reversed_shares, "mixer loop"),
 ]  # fmt: skip
 
@@ -529,6 +551,13 @@ def one_temperature_for_all(*pairs, temperature, **keywords):
     return info_nce(*pairs, temperature=temperature.mean() if isinstance(temperature, torch.Tensor) else temperature, **keywords)
 
 
+def divided_by_the_queries_left(scores, positives, negatives, *rest, denominator="own", **keywords):
+    "Only with one value of an option, and only the gradient: 0 / 0 behind a `where`."
+    loss = info_nce(scores, positives, negatives, *rest, denominator=denominator, **keywords)
+    left = (positives.any(1) & negatives.any(1)).sum()
+    return loss if denominator == "own" else loss + torch.where(left > 0, 0 * scores.mean() / left, 0.0)
+
+
 def far_scores_count_more(scores, *rest, **keywords):
     return info_nce(scores + scores**2, *rest, **keywords)
 
@@ -575,6 +604,10 @@ def mixed_by_anything(query, queue, *, mixed, **keywords):
     return mochi(query, queue, mixed=int(mixed), **keywords)
 
 
+def mixed_without_a_direction(query, queue, **keywords):
+    return mochi(query / query.norm(dim=1, keepdim=True), queue, **keywords)
+
+
 LISTS = Method("listwise", f"{__name__}:listwise", "lists", paper="S08", notebook=RIGHT.notebook, by_hand="listwise")
 PLANTED = {
     "nothing left": (RIGHT, cut_off_when_nothing_is_left),
@@ -590,6 +623,8 @@ PLANTED = {
     "edge lists": (LISTS, grades_by_their_spread),
     "kinds of grades": (LISTS, grades_turned_twice),
     "bad lists": (LISTS, lists_with_checks_off),
+    "every option": (RIGHT, divided_by_the_queries_left),
+    "mixer edges": (registry.get("mochi"), mixed_without_a_direction),
     "mixer bad input": (registry.get("mochi"), mixed_by_anything),
 }
 

@@ -204,10 +204,10 @@ def _check_run(claim: Claim, profile: str, run: dict) -> None:
         check_number("seconds", run["seconds"], 0)
     verdict = judge(claim, run["baseline"], run["treatment"])
     _check_seeds(claim, run["seeds"], len(verdict.baseline), profile)
-    told, found = [run["effect"], *_numbers("interval", run["interval"])], [verdict.effect, *verdict.interval]
-    same = len(told) == 3 and all(math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-12) for a, b in zip(told, found, strict=True))
+    written, found = [run["effect"], *_numbers("interval", run["interval"])], [verdict.effect, *verdict.interval]
+    same = len(written) == 3 and all(math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-12) for a, b in zip(written, found, strict=True))
     if run["verdict"] != verdict.verdict or not same:
-        raise ValueError(f"verdict: got {run['verdict']!r} with {told}, its own numbers give {verdict.verdict!r} with {found}")
+        raise ValueError(f"verdict: got {run['verdict']!r} with {written}, its own numbers give {verdict.verdict!r} with {found}")
 
 # %% ../../nbs/0_foundations/06_claims.ipynb #76fff75e
 def check_record(

@@ -19,13 +19,13 @@ from ..rows import present
 # %% ../../nbs/1_objectives/05_supcon.ipynb #20a7adc2
 def _mean_inside(scores, positives, negatives, weights, temperature):
     positives, negatives = present(positives, weights), present(negatives, weights)
-    own, contrast, asked = row_contrast(scores, positives, negatives, weights, temperature)
+    own, negative_lse, asked = row_contrast(scores, positives, negatives, weights, temperature)
     together = own.logsumexp()
     if weights is None:  # a constant: no gradient, not even one that rounds to almost nothing
         offset = torch.as_tensor(own.at_least_one()).to(together).log()
     else:
         offset = together - own.logsumexp(by_share=True)
-    return -F.logsigmoid(together - contrast) + offset, (asked & (own.number > 0)) | (own.number > 1)
+    return -F.logsigmoid(together - negative_lse) + offset, (asked & (own.number > 0)) | (own.number > 1)
 
 # %% ../../nbs/1_objectives/05_supcon.ipynb #28851658
 def supcon(

@@ -128,8 +128,8 @@ def _check_alike(name: str, x: Tensor, group) -> None:
     mine = torch.tensor([numbers + [0] * (11 - len(numbers))], dtype=torch.int64, device=x.device)
     everyone = _stacked(mine, group)
     if (everyone != mine).any():
-        told = ", ".join(f"{_brought(*numbers)} on rank {rank}" for rank, numbers in enumerate(everyone.tolist()))
-        raise ValueError(f"{name}: got {told}, want the same on every rank")
+        found = ", ".join(f"{_brought(*numbers)} on rank {rank}" for rank, numbers in enumerate(everyone.tolist()))
+        raise ValueError(f"{name}: got {found}, want the same on every rank")
 
 # %% ../../nbs/9_scaling/04_several_gpus.ipynb #9b83132d
 def gather_with_grad(
