@@ -283,7 +283,9 @@ def alignment(
         check_floating(name, z, (2,))
     if z1.shape != z2.shape:
         raise ValueError(f"z2: got shape {tuple(z2.shape)}, want {tuple(z1.shape)}, the shape of z1")
-    check_finite("z1", z1), check_finite("z2", z2), check_like("z2", z2, "z1", z1, dtype=False)
+    check_finite("z1", z1)
+    check_finite("z2", z2)
+    check_like("z2", z2, "z1", z1, dtype=False)
     apart = (F.normalize(_exact(z1)) - F.normalize(_exact(z2))).norm(dim=1)
     return float(apart.pow(check_number("power", power, 0, open_low=True)).mean())
 

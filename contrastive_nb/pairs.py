@@ -302,7 +302,8 @@ def exclude(
 
 def flip(pairs: Pairs) -> Pairs:
     "Exchange queries and keys: CLIP's second direction is `info_nce(*flip(pairs), temperature=t)`. Raises `TypeError` naming `pairs`."
-    return Pairs(*(None if part is None else part.T for part in check_is("pairs", pairs, Pairs, "Pairs")))
+    scores, positives, negatives, weights = check_is("pairs", pairs, Pairs, "Pairs")
+    return Pairs(scores.T, positives.T, negatives.T, None if weights is None else weights.T)
 
 # %% ../nbs/0_foundations/01_pairs.ipynb #7c1e02ad
 def _joined(name: str, parts: tuple[Pairs, ...], along: int) -> Pairs:
