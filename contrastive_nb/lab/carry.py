@@ -115,7 +115,7 @@ class Trees:
         (files.build() / "carry").mkdir(parents=True, exist_ok=True)
         self.home = Path(tempfile.mkdtemp(dir=files.build() / "carry"))
         self.trees: dict[str, Path | None] = {}
-        self.traces: dict[tuple, dict] = {}
+        self.traces: dict[tuple[Path, str], dict[str, dict]] = {}
 
     def __enter__(self):
         return self
@@ -137,27 +137,26 @@ class Trees:
             packed.extractall(self.home / commit, filter="data")
         return self.home / commit
 
-    def trace(self, root: Path, page: str, mode: str) -> dict:
-        "One run of a page at ci. Raises `ValueError` where it fails."
-        if (root, page, mode) not in self.traces:
-            self.traces[root, page, mode] = self._trace(root, page, mode)
-        return self.traces[root, page, mode]
+    def trace(self, root: Path, page: str, modes: tuple[str, ...]) -> dict[str, dict]:
+        "Runs of a page at ci, by mode. Raises `ValueError` where one fails."
+        if (root, page) not in self.traces:
+            self.traces[root, page] = self._trace(root, page, modes)
+        return self.traces[root, page]
 
-    def _trace(self, root: Path, page: str, mode: str) -> dict:
-        build = Path(tempfile.mkdtemp(dir=self.home))
-        path = root / "nbs" / f"{page}.ipynb"
-        order = {"package": str(root / "contrastive_nb"), "left_out": [*freshness.ROOMS, *freshness.MACHINERY], "mode": mode}
-        order |= {"page": str(path), "cells": freshness.Page(path).last() + 1, "output": str(build / "trace.json")}
+    def _trace(self, root: Path, page: str, modes: tuple[str, ...]) -> dict[str, dict]:
+        folder, path = Path(tempfile.mkdtemp(dir=self.home)), root / "nbs" / f"{page}.ipynb"
+        order = {"package": str(root / "contrastive_nb"), "left_out": [*freshness.ROOMS, *freshness.MACHINERY], "modes": modes}
+        order |= {"page": str(path), "cells": freshness.Page(path).last() + 1, "folder": str(folder), "build": files.BUILD}
         env = os.environ | dict.fromkeys(THREADS, "1") | {"PYTHONPATH": str(root), "PYTHONHASHSEED": "0", "IN_TEST": "1", "MPLBACKEND": "agg"}
-        env |= {files.NOTEBOOKS: str(root / "nbs"), files.BUILD: str(build), OVERRIDES: "{}", RESUME: "0"}
-        env["IPYTHONDIR"] = str(build / "ipython")
+        env |= {files.NOTEBOOKS: str(root / "nbs"), OVERRIDES: "{}", RESUME: "0"}
         command = [sys.executable, "-P", str(Path(__file__).with_name("trace.py"))]
         said = subprocess.run(command, input=json.dumps(order) + "\n", capture_output=True, text=True, env=env, cwd=path.parent)
         if said.returncode:
-            last = said.stderr.strip().splitlines()[-1] if said.stderr.strip() else f"exit code {said.returncode}"
-            raise ValueError(f"{page} at ci does not run on {root.name if root != files.checkout() else 'this tree'}: {last[:200]}")
-        found = json.loads((build / "trace.json").read_text(encoding="utf-8"))
-        return found | {"values": dict(_values(build))}
+            last = (said.stderr.strip() or f"exit code {said.returncode}").splitlines()[-1]
+            where = "the work tree" if root == files.checkout() else "its commit"
+            raise ValueError(f"at ci its page does not run on {where}: {last[:200]}")
+        found = {mode: json.loads((folder / mode / "trace.json").read_text(encoding="utf-8")) for mode in modes}
+        return {mode: found[mode] | {"values": dict(_values(folder / mode))} for mode in modes}
 
 
 def _values(build: Path) -> Iterator[tuple[str, object]]:
@@ -230,11 +229,10 @@ def examine(record: dict, profile: str, library: freshness.Library, trees: Trees
     if why := why_never(record, profile, changed, then):
         return None, why
     try:
-        before = {"plain": trees.trace(then, page, "plain")}
+        before = trees.trace(then, page, ("plain", "nudged", "frozen"))
         if why := why_never(record, profile, changed, then, before["plain"]["lines"]):
             return None, why
-        before |= {mode: trees.trace(then, page, mode) for mode in ("nudged", "frozen")}
-        after = {mode: trees.trace(root, page, mode) for mode in ("plain", "frozen")}
+        after = trees.trace(root, page, ("plain", "frozen"))
     except ValueError as error:
         return None, str(error)
     evidence, why = compare(before, after)

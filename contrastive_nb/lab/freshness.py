@@ -261,6 +261,7 @@ class Library:
         self.folder = Path(folder or files.PACKAGE)
         self.modules: dict[str, _Module] = {}
         self.known: dict[str, set[str]] = {}  # module -> the modules that it imports
+        self.since: dict[str | None, str | None] = {}  # commit -> the files that are not as it has them
         for path in sorted(self.folder.rglob("*.py")):
             name, state = path.relative_to(self.folder).as_posix(), path.stat()
             if name.partition("/")[0] not in ROOMS and name.removesuffix(".py") not in MACHINERY:
@@ -623,20 +624,15 @@ def _changed_settings(run: dict, profile: str, notebook: str) -> list[str]:
     return sorted(key for key in {*now, *run["settings"]} if key not in now or now[key] != run["settings"].get(key))
 
 
-@cache
-def _since(commit: str | None) -> frozenset[str] | None:
-    "The files that are not as in a commit; `None` where git cannot say."
-    said = git("diff", "--name-only", commit, "--") if commit else None
-    return None if said is None else frozenset(said.splitlines())
-
-
 def _coarse(record: dict, run: dict, page: Page, library: Library) -> str | None:
     "Of a run that kept no executed lines: whether a file that its page may import has changed since its commit."
-    since = _since(run["commit"])
+    if run["commit"] not in library.since:
+        library.since[run["commit"]] = git("diff", "--name-only", run["commit"], "--") if run["commit"] else None
+    since = library.since[run["commit"]]
     if since is None:
         return f"it kept no executed lines, and its commit {run['commit']} is not here"
     parts = {f"contrastive_nb/{path}" for path in library.imported(page.statements)} | {f"nbs/{record['notebook']}.ipynb", "data/registry.json"}
-    changed = sorted(parts & since)
+    changed = sorted(parts & set(since.splitlines()))
     return f"it kept no executed lines, and since {run['commit']} these changed: {', '.join(changed[:3])}" if changed else None
 
 

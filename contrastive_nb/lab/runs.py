@@ -10,6 +10,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 from contrastive_nb import files
@@ -156,7 +157,9 @@ def _file_name(key: str) -> str:
     return plain if plain == key and key[:1].isalnum() else f"{plain[:60]}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"
 
 
+@cache
 def _listening() -> Lines:
+    "The one listener of this process, for every run that it opens."
     from contrastive_nb.lab import freshness
 
     lines = Lines(files.PACKAGE, (*freshness.ROOMS, *freshness.MACHINERY))

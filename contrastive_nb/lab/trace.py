@@ -6,9 +6,11 @@ nothing of it: everything is heard through hooks of Python and of torch.
 
 import contextlib
 import hashlib
+import importlib
 import json
 import math
 import os
+import subprocess
 import sys
 import threading
 from collections.abc import Iterable, Iterator
@@ -168,19 +170,38 @@ def run_page(path: Path, cells: int) -> None:
             shell.run_cell(source).raise_error()
 
 
-def main() -> None:
-    order = json.loads(sys.stdin.readline())
-    import torch
-
-    torch.set_num_threads(1)
-    lines, steps = Lines(Path(order["package"]), order["left_out"]), Steps(order["mode"])
+def trace(order: dict, mode: str) -> None:
+    "One run of the page in this process; its trace goes into the mode's folder."
+    folder = Path(order["folder"]) / mode
+    folder.mkdir()
+    os.environ |= {order["build"]: str(folder), "IPYTHONDIR": str(folder / "ipython")}
+    lines, steps = Lines(Path(order["package"]), order["left_out"]), Steps(mode)
     steps.listen()
     lines.start()
     run_page(Path(order["page"]), order["cells"])
     lines.stop()
     found = {"steps": steps.steps, "batches": steps.batches, "lines": lines.taken()}
-    Path(order["output"]).write_text(json.dumps(found), encoding="utf-8")
+    (folder / "trace.json").write_text(json.dumps(found), encoding="utf-8")
+
+
+def main() -> int:
+    order = json.loads(sys.stdin.readline())
+    if len(order["modes"]) == 1:
+        trace(order, order["modes"][0])
+        return 0
+    if not hasattr(os, "fork"):
+        return max(subprocess.run(sys.orig_argv, input=json.dumps(order | {"modes": [mode]}), text=True).returncode for mode in order["modes"])
+    for name in ("torch", "accelerate", "IPython", "matplotlib.pyplot", "scipy.stats", "sklearn.linear_model"):  # once for all modes
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    for mode in order["modes"]:
+        if (child := os.fork()) == 0:
+            trace(order, mode)
+            return 0
+        if code := os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]):
+            return abs(code)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
