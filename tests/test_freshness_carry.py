@@ -25,7 +25,6 @@ from functools import partial
 import matplotlib.pyplot as plt
 import torch
 
-from contrastive_nb.book import plots
 from contrastive_nb.book.exercises import check
 from contrastive_nb.data import digits, load
 from contrastive_nb.encoders import embed
@@ -59,7 +58,7 @@ by_hand = torch.tensor([1.0, 2.0, 4.0])
 _ = record(claim, judge(claim, [by_hand.mean().item()], [by_hand.max().item()], run=run), run)
 """
 PAGES = {
-    "mini": [SET_UP, PARAMETERS, 'run = open_run("1_a/01_mini", profile, seed=seed, device=device)\nplots.style()',
+    "mini": [SET_UP, PARAMETERS, 'run = open_run("1_a/01_mini", profile, seed=seed, device=device)',
              CLAIM.format(name="mini"), TRAINED, JUDGED, FIGURE, SOLUTION],
     "plain": [SET_UP, PARAMETERS, 'run = open_run("1_a/02_plain", profile)', CLAIM.format(name="plain"), PLAIN],
 }  # fmt: skip

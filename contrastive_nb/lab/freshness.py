@@ -180,7 +180,9 @@ def _words(node: ast.AST) -> set[str]:
 class _Module:
     "What a module defines: functions, methods as `Class.method`, classes without them, constants, imports, and what it does besides."
 
-    def __init__(self, body: list):
+    def __init__(self, body: list, text: str = ""):
+        self.text = text
+        self.imported = [part for node in body for part in ast.walk(node) if isinstance(part, (ast.Import, ast.ImportFrom))]
         self.functions: dict[str, ast.AST] = {}
         self.tables: dict[str, list[ast.AST]] = {}
         self.imports: dict[str, str] = {}
@@ -251,7 +253,8 @@ def _changed(node: ast.AST) -> set[str]:
 
 @cache
 def _parse(path: Path, stamp: tuple) -> _Module:
-    return _Module(ast.parse(path.read_text(encoding="utf-8"), str(path)).body)
+    text = path.read_text(encoding="utf-8")
+    return _Module(ast.parse(text, str(path)).body, text)
 
 
 class Library:
@@ -266,15 +269,6 @@ class Library:
             name, state = path.relative_to(self.folder).as_posix(), path.stat()
             if name.partition("/")[0] not in ROOMS and name.removesuffix(".py") not in MACHINERY:
                 self.modules[name] = _parse(path, (state.st_mtime_ns, state.st_size))
-
-    def whole(self) -> str:
-        "A digest of everything."
-        return digest([[name, list(map(canonical, self._all(module)))] for name, module in self.modules.items()])
-
-    @staticmethod
-    def _all(module: _Module) -> list:
-        tables = [node for nodes in module.tables.values() for node in nodes]
-        return [*module.functions.values(), *tables, *module.effects]
 
     def digests(self, keys: Iterable[str]) -> dict[str, str | None]:
         "What each `module:name` is now; `None` for what is gone. `module:` alone is what it imports for the others, and what it does."
@@ -328,29 +322,26 @@ class Library:
         found = [f"{name}:{word}" for name, module in self.modules.items() for word in words & set(module.tables)]
         return found + ([f"{table}:{word}" for word in words & set(self.modules[table].functions)] if table else [])
 
-    def imported(self, statements: Iterable[ast.AST]) -> set[str]:
-        "The modules that some statements import, and those that these import."
-        todo, found = self._named_by(statements, ""), set()
+    def imported(self, page: "Page") -> set[str]:
+        "The modules that a page imports, and those that these import."
+        todo, found = self._paths(page.imported, ""), set()
         while todo:
             path = todo.pop()
             found.add(path)
             if path not in self.known:
-                self.known[path] = self._named_by([ast.parse((self.folder / path).read_text(encoding="utf-8"))], path)
+                self.known[path] = self._paths(self.modules[path].imported, path)
             todo |= self.known[path] - found
         return found
 
-    def _named_by(self, nodes: Iterable[ast.AST], inside: str) -> set[str]:
-        return set().union(*(self._paths(part, inside) for node in nodes for part in ast.walk(node)))
-
-    def _paths(self, node: ast.AST, inside: str) -> set[str]:
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            above = [self.folder.name, *inside.split("/")[:-1]]
-            base = ".".join([*(above[: len(above) - node.level + 1] if node.level else []), *filter(None, [node.module])])
-            names = [base, *(f"{base}.{alias.name}" for alias in node.names)]
-        else:
-            return set()
+    def _paths(self, imports: Iterable[ast.stmt], inside: str) -> set[str]:
+        names = []
+        for node in imports:
+            if isinstance(node, ast.Import):
+                names += [alias.name for alias in node.names]
+            else:
+                above = [self.folder.name, *inside.split("/")[:-1]]
+                base = ".".join([*(above[: len(above) - node.level + 1] if node.level else []), *filter(None, [node.module])])
+                names += [base, *(f"{base}.{alias.name}" for alias in node.names)]
         parts = [name.split(".")[1:] for name in names if name.split(".")[0] == self.folder.name]
         steps = ["/".join(part[:i]) for part in parts for i in range(1, len(part) + 1)]
         return {path for step in steps for path in (f"{step}.py", f"{step}/__init__.py") if path in self.modules}
@@ -427,6 +418,7 @@ class Page:
                 parts = list(_single_imports(node)) if isinstance(node, (ast.Import, ast.ImportFrom)) else [node]
                 self.statements += parts
                 self.cells += [i] * len(parts)
+        self.imported = [part for node in self.statements for part in ast.walk(node) if isinstance(part, (ast.Import, ast.ImportFrom))]
         self.reads = [_page_reads(node) for node in self.statements]
         self.binds = [{_local_name(n)} if isinstance(n, (ast.Import, ast.ImportFrom)) else _bound([n]) for n in self.statements]
         self.changes = self._all_changes()
@@ -536,13 +528,14 @@ def of_notebook(
     *,
     package: Path | None = None,  # the package's folder; this one
 ) -> str:  # 16 hex digits
-    """A digest of all the code that a run of the page could meet, and of its settings: by it a run that resumes knows its own memory.
+    """A digest of the page's code, of the modules that it may import, and of its settings: by it a run that resumes knows its own memory.
 
     Raises `FileNotFoundError` for a notebook that is not there, `ValueError` for an unknown profile.
     """
-    path = _find(path)
+    path, library = _find(path), Library(package)
     cells = [list(map(canonical, _parse_cell(source))) or source.strip().splitlines() for source in _sources(path)]
-    return digest([cells, Library(package).whole(), settings_of(profile, name_of(path))])
+    modules = {name: library.modules[name].text for name in library.imported(Page(path))}
+    return digest([cells, modules, settings_of(profile, name_of(path))])
 
 
 def settings_of(profile: str, notebook: str) -> dict:
@@ -553,8 +546,7 @@ def settings_of(profile: str, notebook: str) -> dict:
 def depends_of(notebook: str | Path, lines: dict[str, list[int]] | None) -> dict[str, dict]:
     "What of the library the records of a page depend on, after a run that executed these lines; `None`: all that the page may import."
     page, library = Page(notebook), Library()
-    statements = [page.statements[i] for i in page.feeding]
-    return library.depends(lines, page.words(), library.imported(statements) if lines is None else ())
+    return library.depends(lines, page.words(), library.imported(page) if lines is None else ())
 
 
 # --- what git says --------------------------------------------------------------------------------------------------
@@ -631,7 +623,7 @@ def _coarse(record: dict, run: dict, page: Page, library: Library) -> str | None
     since = library.since[run["commit"]]
     if since is None:
         return f"it kept no executed lines, and its commit {run['commit']} is not here"
-    parts = {f"contrastive_nb/{path}" for path in library.imported(page.statements)} | {f"nbs/{record['notebook']}.ipynb", "data/registry.json"}
+    parts = {f"contrastive_nb/{path}" for path in library.imported(page)} | {f"nbs/{record['notebook']}.ipynb", "data/registry.json"}
     changed = sorted(parts & set(since.splitlines()))
     return f"it kept no executed lines, and since {run['commit']} these changed: {', '.join(changed[:3])}" if changed else None
 

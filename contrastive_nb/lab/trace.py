@@ -191,7 +191,7 @@ def main() -> int:
         return 0
     if not hasattr(os, "fork"):
         return max(subprocess.run(sys.orig_argv, input=json.dumps(order | {"modes": [mode]}), text=True).returncode for mode in order["modes"])
-    for name in ("torch", "accelerate", "IPython", "matplotlib.pyplot", "scipy.stats", "sklearn.linear_model"):  # once for all modes
+    for name in ("torch._dynamo", "accelerate", "IPython", "matplotlib.pyplot", "scipy.stats", "sklearn.linear_model"):  # once for all modes
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
     for mode in order["modes"]:
