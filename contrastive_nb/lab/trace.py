@@ -52,6 +52,7 @@ class Lines:
 
     def stop(self) -> None:
         if self.listens and hasattr(sys, "monitoring"):
+            sys.monitoring.set_events(self.tool, 0)
             sys.monitoring.free_tool_id(self.tool)
         elif self.listens:
             sys.settrace(None)
