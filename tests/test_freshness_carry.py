@@ -14,6 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from contrastive_nb import cli, files
+from contrastive_nb.book import reports
 from contrastive_nb.lab import carry, freshness
 
 if files.checkout() is None or shutil.which("git") is None:
@@ -81,7 +82,10 @@ for path in sorted((files.build() / "claims/laptop").glob("*.json")):
 
 
 def book_of(cells: list[str]) -> str:
-    made = [{"cell_type": "code", "source": cell.strip().splitlines(True), "metadata": {}, "outputs": [], "execution_count": None} for cell in cells]
+    made = [
+        {"cell_type": "code", "source": cell.strip().splitlines(True), "metadata": {}, "outputs": [], "execution_count": None}
+        for cell in cells
+    ]
     return json.dumps({"cells": made, "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
 
 
@@ -315,7 +319,9 @@ def test_a_damaged_record_is_named_and_the_others_are_still_listed(copy):
     copy.write("data/claims/A.json", "{")
     copy.edit_cell("1_a/01_mini", "width=4", "width=8")
     said = copy.say("stale")
-    assert said.exit_code == 2 and "A.json" in said.stderr and said.stdout.startswith(f"{MINI} laptop stale: ") and "A.json" not in said.stdout
+    assert (
+        said.exit_code == 2 and "A.json" in said.stderr and said.stdout.startswith(f"{MINI} laptop stale: ") and "A.json" not in said.stdout
+    )
     said = copy.say("carry")
     assert said.exit_code == 2 and "A.json" in said.stderr
 
@@ -338,3 +344,47 @@ def test_the_names_that_are_never_carried_are_there():
     library = freshness.Library()
     for module, names in carry.NEVER.items():
         assert names <= set(library.modules[module].functions), module
+
+
+def cost_of(*runs: tuple[str, float | None, str | None]) -> str:
+    return reports.cost_text([{"notebook": n, "runs": {"laptop": {"seconds": s, "processor": p}}} for n, s, p in runs])
+
+
+def test_the_readme_says_what_a_laptop_run_costs():
+    assert cost_of(("a", 60.0, "x"), ("a", 600.0, "x"), ("b", None, "x"), ("c", 99.0, None), ("d", 120.0, "x")) == (
+        "A run at `laptop` took 12 processor minutes on the 2 of 4 pages whose records keep them."
+    )
+    assert cost_of(("a", None, "x")).endswith("none of 1 pages has such records yet.")
+    wanted = reports.cost_text(freshness.read_ledger())
+    assert wanted in (files.checkout() / "README.md").read_text(encoding="utf-8"), f"README.md: want {wanted!r}, then `make front`"
+
+
+REAL = "1_objectives/11_choosing"
+SMALL = "[laptop:11_choosing]\nseeds = 8\nsearch_seeds = 1\nsteps = 12\nbatch_size = 64\n"
+
+
+@pytest.mark.slow
+def test_three_rows_on_a_page_of_the_book(tmp_path, monkeypatch):
+    copy = Copy(tmp_path)
+    copy.write(f"nbs/{REAL}.ipynb", (files.checkout() / f"nbs/{REAL}.ipynb").read_text(encoding="utf-8"))
+    copy.write("nbs/1_objectives/settings.ini", SMALL)
+    copy.commit()
+    copy.make_records(REAL)
+    monkeypatch.setattr(files, "PACKAGE", copy.root / "contrastive_nb")
+    monkeypatch.delenv(files.NOTEBOOKS, raising=False)
+    monkeypatch.delenv(files.BUILD, raising=False)
+    keep_traces_of_commits(monkeypatch)
+    assert copy.stale() == {}
+    copy.change("contrastive_nb/book/plots.py", '"font.size": normal', '"font.size": normal + 1')
+    copy.edit_cell(REAL, 'color="0.4"', 'color="0.2"')
+    copy.rename("contrastive_nb/objective.py", "of_pairs", "losses", "per_query")
+    assert copy.stale() == {}
+    copy.insert("contrastive_nb/rows.py", "row_logsumexp", "scores = torch.where(scores.isnan(), scores, scores * 3 / 3)")
+    assert len(copy.stale()) == 7
+    said = copy.say("carry")
+    assert said.exit_code == 0 and said.stdout.count(" laptop carried: ") == 7, said.stdout
+    assert copy.stale() == {}
+    copy.insert("contrastive_nb/objectives/cacr.py", "cacr", "tau_neg = tau_neg * 1.01")
+    assert len(copy.stale()) == 7  # the page makes them together
+    said = copy.say("carry")
+    assert said.exit_code == 1 and said.stdout.count(" laptop stale: at step ") == 7, said.stdout

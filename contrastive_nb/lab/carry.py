@@ -26,7 +26,17 @@ from contrastive_nb.lab.profiles import OVERRIDES, RESUME
 ROW = 3  # so often is a record carried before it must run again
 TIMES, FLOOR, UNTRAINED = 10.0, 1e-6, 1e-5
 NEVER = {  # what fits, feeds or chooses: functions of these modules, all of them or by name, are not told apart in a few steps
-    "training.py": {"learning_rate", "parameter_groups", "_by_part", "_groups", "_optimizer", "_move", "fit", "alternate", "momentum_update"},
+    "training.py": {
+        "learning_rate",
+        "parameter_groups",
+        "_by_part",
+        "_groups",
+        "_optimizer",
+        "_move",
+        "fit",
+        "alternate",
+        "momentum_update",
+    },
     "protocols.py": set(),
     "data.py": set(),
     "worlds.py": set(),
@@ -145,9 +155,11 @@ class Trees:
 
     def _trace(self, root: Path, page: str, modes: tuple[str, ...]) -> dict[str, dict]:
         folder, path = Path(tempfile.mkdtemp(dir=self.home)), root / "nbs" / f"{page}.ipynb"
-        order = {"package": str(root / "contrastive_nb"), "left_out": [*freshness.ROOMS, *freshness.MACHINERY], "modes": modes}
+        order: dict = {"package": str(root / "contrastive_nb"), "left_out": [*freshness.ROOMS, *freshness.MACHINERY], "modes": modes}
         order |= {"page": str(path), "cells": freshness.Page(path).last() + 1, "folder": str(folder), "build": files.BUILD}
-        env = os.environ | dict.fromkeys(THREADS, "1") | {"PYTHONPATH": str(root), "PYTHONHASHSEED": "0", "IN_TEST": "1", "MPLBACKEND": "agg"}
+        env = (
+            os.environ | dict.fromkeys(THREADS, "1") | {"PYTHONPATH": str(root), "PYTHONHASHSEED": "0", "IN_TEST": "1", "MPLBACKEND": "agg"}
+        )
         env |= {files.NOTEBOOKS: str(root / "nbs"), OVERRIDES: "{}", RESUME: "0"}
         command = [sys.executable, "-P", str(Path(__file__).with_name("trace.py"))]
         said = subprocess.run(command, input=json.dumps(order) + "\n", capture_output=True, text=True, env=env, cwd=path.parent)
@@ -223,8 +235,9 @@ def examine(record: dict, profile: str, library: freshness.Library, trees: Trees
     "The entry of a record that can be carried past the changes since it was made, and why, or `None` and why not."
     run, page = record["runs"][profile], record["notebook"]
     then, root = trees.of(run["commit"]), files.checkout()
-    if why := _check_commit(record, run, then) if run.get("depends") else "it kept no executed lines":
-        return None, why
+    why = _check_commit(record, run, then) if run.get("depends") else "it kept no executed lines"
+    if why or then is None or root is None:
+        return None, why or "there is no checkout"
     changed = freshness.changed_parts(run, library)
     if why := why_never(record, profile, changed, then):
         return None, why
@@ -239,7 +252,11 @@ def examine(record: dict, profile: str, library: freshness.Library, trees: Trees
     if why:
         return None, why
     commit = (freshness.git("rev-parse", "--short", "HEAD") or "").strip()
-    return {"commit": commit, "definitions": changed, "evidence": evidence}, f"{evidence['steps']} steps, {evidence['widest']:.2g} of what is allowed"
+    return {
+        "commit": commit,
+        "definitions": changed,
+        "evidence": evidence,
+    }, f"{evidence['steps']} steps, {evidence['widest']:.2g} of what is allowed"
 
 
 def carry(

@@ -333,7 +333,7 @@ class Library:
             todo |= self.known[path] - found
         return found
 
-    def _paths(self, imports: Iterable[ast.stmt], inside: str) -> set[str]:
+    def _paths(self, imports: Iterable[ast.Import | ast.ImportFrom], inside: str) -> set[str]:
         names = []
         for node in imports:
             if isinstance(node, ast.Import):
@@ -440,7 +440,9 @@ class Page:
         "These names, and the page's functions that use them, directly or through others."
         found, grown = set(first), True
         while grown:
-            new = {node.name for node, reads in zip(self.statements, self.reads, strict=True) if isinstance(node, _FUNCTIONS) and reads & found}
+            new = {
+                node.name for node, reads in zip(self.statements, self.reads, strict=True) if isinstance(node, _FUNCTIONS) and reads & found
+            }
             grown = not new <= found
             found |= new
         return found
@@ -500,8 +502,8 @@ def _own(statement: ast.stmt) -> set[str]:
     parts = list(ast.walk(statement))
     inner = {id(x) for part in parts if isinstance(part, _COMPREHENSIONS) for loop in part.generators
              for x in ast.walk(part) if isinstance(x, ast.Name) and x.id in _names_in(loop.target)}  # fmt: skip
-    bound: dict[str, tuple[int, int]] = {}
-    read: dict[str, tuple[int, int]] = {}
+    bound: dict[str, tuple] = {}
+    read: dict[str, tuple] = {}
     for part in parts:
         if isinstance(part, ast.For):
             names, place, found = _names_in(part.target), (part.iter.end_lineno, part.iter.end_col_offset), bound
@@ -570,8 +572,10 @@ def unclean(notebooks: Iterable[str]) -> str | None:
     Outputs, text cells and records do not count. Raises `ValueError` where git cannot say.
     """
     root = files.checkout()
-    state = git("status", "--porcelain", "--untracked-files=all", "--", "contrastive_nb", "settings.ini", "nbs/*settings.ini", "data/registry.json")
-    if state is None:
+    state = git(
+        "status", "--porcelain", "--untracked-files=all", "--", "contrastive_nb", "settings.ini", "nbs/*settings.ini", "data/registry.json"
+    )
+    if root is None or state is None:
         raise ValueError("git cannot say what is committed here")
     changed = [line[3:] for line in state.splitlines() if line.endswith((".py", ".ini", ".json"))]
     for name in notebooks:

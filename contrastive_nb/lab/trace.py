@@ -15,8 +15,10 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 TOOL = "contrastive_nb"
+MONITORING: Any = getattr(sys, "monitoring", None)  # from Python 3.12 on
 
 
 class Lines:
@@ -42,7 +44,7 @@ class Lines:
     def start(self) -> bool:
         "Listen, unless a debugger or a measurement of coverage does already."
         sys.addaudithook(self._audit)
-        if hasattr(sys, "monitoring"):
+        if MONITORING:
             self.listens = self._monitor()
         elif sys.gettrace() is None:
             sys.settrace(self._call)
@@ -51,30 +53,30 @@ class Lines:
         return self.listens
 
     def stop(self) -> None:
-        if self.listens and hasattr(sys, "monitoring"):
-            sys.monitoring.set_events(self.tool, 0)
-            sys.monitoring.free_tool_id(self.tool)
+        if self.listens and MONITORING:
+            MONITORING.set_events(self.tool, 0)
+            MONITORING.free_tool_id(self.tool)
         elif self.listens:
             sys.settrace(None)
             threading.settrace(None)  # type: ignore[arg-type]
         self.listens = False
 
     def _monitor(self) -> bool:
-        events = sys.monitoring.events
-        free = [i for i in (3, 4) if sys.monitoring.get_tool(i) is None]  # the numbers that Python gives to nobody
+        events = MONITORING.events
+        free = [i for i in (3, 4) if MONITORING.get_tool(i) is None]  # the numbers that Python gives to nobody
         if not free:
             return False
         self.tool = free[0]
-        sys.monitoring.use_tool_id(self.tool, TOOL)
-        sys.monitoring.register_callback(self.tool, events.LINE, self._line)
-        sys.monitoring.set_events(self.tool, events.LINE)
-        sys.monitoring.restart_events()
+        MONITORING.use_tool_id(self.tool, TOOL)
+        MONITORING.register_callback(self.tool, events.LINE, self._line)
+        MONITORING.set_events(self.tool, events.LINE)
+        MONITORING.restart_events()
         return True
 
     def _line(self, code, line: int):
         if (lines := self._of(code.co_filename)) is not None and code.co_name != "<module>":
             lines.add(line)
-        return sys.monitoring.DISABLE
+        return MONITORING.DISABLE
 
     def _call(self, frame, event, argument):
         lines = self.seen.get(frame.f_code.co_filename, ...)
@@ -146,7 +148,7 @@ class Steps:
                 shown = [x.detach().cpu().contiguous().numpy().tobytes() for x in arguments if isinstance(x, torch.Tensor)]
                 self.batches.append(hashlib.sha256(b"".join(shown)).hexdigest()[:16])
 
-        torch.optim.Optimizer.__init__, torch.Tensor.backward = begin_and_note, backward_and_note  # type: ignore[method-assign]
+        torch.optim.Optimizer.__init__, torch.Tensor.backward = begin_and_note, backward_and_note  # type: ignore[method-assign, assignment]
         register_optimizer_step_pre_hook(step)
         register_module_forward_pre_hook(look)
 
@@ -163,7 +165,7 @@ def run_page(path: Path, cells: int) -> None:
     from IPython.core.interactiveshell import InteractiveShell
 
     book = json.loads(path.read_text(encoding="utf-8"))
-    shell = InteractiveShell.instance(history_length=0)
+    shell: Any = InteractiveShell.instance(history_length=0)
     shell.history_manager.enabled = False
     sources = ["".join(cell["source"]) for cell in book["cells"] if cell["cell_type"] == "code"]
     with _quiet():
@@ -191,8 +193,17 @@ def main() -> int:
         trace(order, order["modes"][0])
         return 0
     if not hasattr(os, "fork"):
-        return max(subprocess.run(sys.orig_argv, input=json.dumps(order | {"modes": [mode]}), text=True).returncode for mode in order["modes"])
-    for name in ("torch._dynamo", "accelerate", "IPython", "matplotlib.pyplot", "scipy.stats", "sklearn.linear_model"):  # once for all modes
+        return max(
+            subprocess.run(sys.orig_argv, input=json.dumps(order | {"modes": [mode]}), text=True).returncode for mode in order["modes"]
+        )
+    for name in (
+        "torch._dynamo",
+        "accelerate",
+        "IPython",
+        "matplotlib.pyplot",
+        "scipy.stats",
+        "sklearn.linear_model",
+    ):  # once for all modes
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
     for mode in order["modes"]:
