@@ -130,21 +130,54 @@ def _whole_numbers(option: str, text: str) -> list[int]:
         raise ValueError(f"--{option}: got {text!r}, want whole numbers with commas between them, such as 256,1024") from None
 
 
-@app.command("stale")
-def list_stale() -> None:
-    "List committed outputs and records that other code made; exit code 1 if there are any."
+def _in_a_checkout(command: str) -> None:
     from contrastive_nb import files
-    from contrastive_nb.lab import freshness
 
     if files.checkout() is None:
-        raise _refuse(ValueError("stale: the notebooks are in the repository, not in the installed package; clone it and look there"))
+        raise _refuse(ValueError(f"{command}: the notebooks are in the repository, not in the installed package; clone it and look there"))
+
+
+@app.command("stale")
+def list_stale(all_: Annotated[bool, typer.Option("--all", help="Also what is current and what was carried.")] = False) -> None:
+    "List the records that no longer say what the code does; exit code 1 if there are any, 2 if a record cannot be read."
+    from contrastive_nb.lab import freshness
+
+    _in_a_checkout("stale")
+    records, faults = freshness.readable()
+    found: dict[str, list[str]] = {}
+    stale = False
     try:
-        found = freshness.stale()
+        for record, profile, state, why in freshness.states(records):
+            stale |= state == "stale"
+            if all_ or state == "stale":
+                found.setdefault(record["id"], []).append(f"{profile} {state}{': ' if why else ''}{why}")
     except (ValueError, OSError, SyntaxError) as error:
         raise _refuse(error) from None
-    for what, why in found:
-        typer.echo(f"{what}: {why}")
-    raise typer.Exit(1 if found else 0)
+    for name, told in found.items():
+        typer.echo(f"{name} {'; '.join(told)}")
+    for fault in faults:
+        typer.echo(f"contrastive-nb: {' '.join(fault.split())}", err=True)
+    raise typer.Exit(2 if faults else 1 if stale else 0)
+
+
+@app.command("carry")
+def carry_records(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="ID or PAGE", help="Claims or pages; all stale records, if left out.")
+    ] = None,
+) -> None:
+    "See whether stale records hold past a change of the library: their pages run at ci on both codes, step by step the same or not."
+    from contrastive_nb.lab import carry
+
+    _in_a_checkout("carry")
+    left = False
+    try:
+        for name, state, why in carry.carry(names or []):
+            left |= state == "stale"
+            typer.echo(f"{name} {state}: {why}")
+    except (ValueError, SyntaxError) as error:
+        raise _refuse(error) from None
+    raise typer.Exit(1 if left else 0)
 
 
 def _check_registry() -> None:

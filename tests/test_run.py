@@ -321,7 +321,7 @@ def test_saving_puts_back_outputs_and_records(lab, capsys):
     record = json.loads((lab.claims / "T01-mechanism-two.json").read_text())
     assert record["runs"]["laptop"]["verdict"] == "reproduced" and list(record["runs"]) == ["laptop"]
     assert record["runs"]["laptop"]["code"] == code
-    assert freshness.stale(lab.nbs, lab.claims) == []
+    assert freshness.stale_runs(lab.nbs, lab.claims) == set()
     assert lab.run(profile="laptop", save=True, stale=True) == 0 and "no notebook is stale" in capsys.readouterr().out
 
     saved = path.read_bytes()
@@ -334,9 +334,10 @@ def test_saving_puts_back_outputs_and_records(lab, capsys):
     runs = json.loads((lab.claims / "T01-mechanism-two.json").read_text())["runs"]
     assert list(runs) == ["laptop", "gpu"]
 
-    path.write_text(path.read_text().replace("run.steps", "run.steps + 1"))
-    assert [what for what, _ in freshness.stale(lab.nbs, lab.claims)] == [
-        "1_a/01_claim", "claim T01-mechanism-two (laptop)", "claim T01-mechanism-two (gpu)"]  # fmt: skip
+    path.write_text(path.read_text().replace("run.steps", "run.steps + 1"))  # shown, and of no record
+    assert freshness.stale_runs(lab.nbs, lab.claims) == set()
+    path.write_text(path.read_text().replace("[1.0], [2.0]", "[1.0], [3.0]"))
+    assert freshness.stale_runs(lab.nbs, lab.claims) == {("T01-mechanism-two", "laptop"), ("T01-mechanism-two", "gpu")}
 
 
 TRAINS = """

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['KINDS', 'FORMULAS', 'DIRECTIONS', 'VERDICTS', 'FEWEST', 'Claim', 't_interval', 'decide', 'Verdict', 'judge',
-           'check_record', 'record', 'load', 'merge']
+           'check_record', 'write', 'record', 'load', 'merge']
 
 # %% ../../nbs/0_foundations/06_claims.ipynb #a0d096e5
 import html
@@ -229,6 +229,7 @@ def check_record(
 # %% ../../nbs/0_foundations/06_claims.ipynb #7d28aea7
 def _versions() -> dict:
     import numpy
+    import sklearn
     import torch
 
     import contrastive_nb
@@ -236,6 +237,7 @@ def _versions() -> dict:
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,
+        "scikit-learn": sklearn.__version__,
         "numpy": numpy.__version__,
         "contrastive_nb": contrastive_nb.__version__,
     }
@@ -253,7 +255,7 @@ def _commit() -> str | None:
     return said.stdout.strip() or None if said.returncode == 0 else None
 
 # %% ../../nbs/0_foundations/06_claims.ipynb #97f6be9b
-def _write(record: dict, folder: Path) -> Path:
+def write(record: dict, folder: Path) -> Path:
     "The record in its file, whole or not at all."
     text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     return files.write_whole(folder / f"{record['id']}.json", text)
@@ -266,7 +268,7 @@ def record(
     *,
     seeds: Sequence[int] | None = None,  # one a pair; None: the run's seeds, or [0] for a single pair
     search: dict | None = None,  # what was tuned, for baseline and treatment alike
-    seconds: float | None = None,  # that the runs took
+    seconds: float | None = None,  # of the processor, that the runs took; None: what the page had used when it recorded this
     folder: Path | None = None,  # None: build/claims/<profile>
 ) -> Path:  # the file written
     """Write one run of a claim to its file, with what made it. An outcome claim needs 8 seeds, a mechanism claim 5 or a single pair; ci any.
@@ -286,10 +288,13 @@ def record(
         check_number("seconds", seconds, 0)
     numbers = dict(seeds=seeds, baseline=verdict.baseline, treatment=verdict.treatment, effect=verdict.effect)
     numbers |= dict(interval=list(verdict.interval), verdict=verdict.verdict, parameters=run.parameters, search=search or {})
-    made = dict(versions=_versions(), device=run.device, seconds=seconds, code=run.code, commit=_commit())
+    made = run.made() if hasattr(run, "made") else {"seconds": None}  # what a page's own run knows of itself
+    made |= dict(versions=_versions(), device=run.device, code=run.code, commit=_commit())
+    made |= {} if seconds is None else {"seconds": seconds}
     definition = asdict(claim)
-    whole = check_record({key: definition[key] for key in records.CLAIM} | {"runs": {run.profile: numbers | made}})
-    return _write(whole, check_path("folder", folder) if folder else files.build() / "claims" / run.profile)
+    written = {key: definition[key] for key in records.CLAIM} | {"runs": {run.profile: numbers | made}}
+    whole = check_record(records.upgraded(written))
+    return write(whole, check_path("folder", folder) if folder else files.build() / "claims" / run.profile)
 
 # %% ../../nbs/0_foundations/06_claims.ipynb #fe1f1045
 def _ledger(folder) -> Path:
@@ -320,4 +325,4 @@ def merge(
     old = records.read(old_path, check_record) if old_path.exists() else new
     same = all(old[key] == new[key] for key in records.CLAIM)
     runs = (old["runs"] if same else {}) | new["runs"]
-    return _write(new | {"runs": {name: runs[name] for name in profiles.PROFILES if name in runs}}, _ledger(folder))
+    return write(new | {"runs": {name: runs[name] for name in profiles.PROFILES if name in runs}}, _ledger(folder))

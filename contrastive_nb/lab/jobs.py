@@ -10,7 +10,7 @@ from pathlib import Path
 from filelock import BaseFileLock
 
 from contrastive_nb import files
-from contrastive_nb.lab import freshness, profiles
+from contrastive_nb.lab import freshness, profiles, records
 
 PARAMETERS = ("profile", "seed", "device")
 
@@ -143,7 +143,7 @@ class Job:
     def records(self) -> list[Path]:
         "The records that this notebook wrote in this profile."
         found = sorted((self.folder / "claims" / self.profile).glob("*.json"))
-        return [path for path in found if freshness.record_at(path)["notebook"] == self.notebook]
+        return [path for path in found if records.read(path)["notebook"] == self.notebook]
 
     def finished(self) -> dict | None:
         "The note of an earlier run of the same code with the same parameters, if all that it made is still there."

@@ -1,6 +1,7 @@
 """The form of a record: which fields a claim's file has, of which kinds, and the one reader of such files. Plain module."""
 
 # check(record)             the record unchanged, if every field of `CLAIM` and `RUN` is there and of its kind
+# upgraded(record)          a record of an older schema in this one; what it did not keep is null
 # read(path, also)          a file as such a record; `also`, if given, is asked of the record too
 # read_all(folder, also)    the files of a folder, sorted by the claim's id
 #
@@ -30,7 +31,20 @@ RUN: dict[str, tuple[type, ...]] = {  # field of a run -> its kinds in JSON
     "code": (str, type(None)),
     "commit": (str, type(None)),
 }
-_WORDS = {list: "a list", dict: "an object", str: "text", float: "a number", type(None): "null"}
+SCHEMA = 2
+_NULL = type(None)
+SINCE_2: dict[str, tuple[type, ...]] = {  # what schema 1 had not, `seconds` being of the processor since; null: not known
+    "memory": (int, float, _NULL),  # MB, the peak
+    "processor": (str, _NULL),
+    "threads": (int, _NULL),
+    "clean": (bool, _NULL),  # whether package, settings and the page's cells were as committed
+    "settings": (dict, _NULL),  # the profile's values for the page, but the clock
+    "data": (dict, _NULL),  # set -> digest of its checksums
+    "page": (str, _NULL),  # digest of the page's statements that feed its records
+    "depends": (dict, _NULL),  # "module:name" -> digest, and for a function the lines that were executed
+    "carried": (list,),  # the times that it was found to hold past a change: commit, definitions, evidence
+}
+_WORDS = {bool: "true or false", list: "a list", dict: "an object", str: "text", float: "a number", _NULL: "null"}
 
 
 def _name(value) -> str:
@@ -59,11 +73,20 @@ def check(record) -> dict:
         if profile not in PROFILES:
             raise ValueError(f"runs: got the profile {profile!r}, want one of {', '.join(map(repr, PROFILES))}")
         _check_object(f"runs[{profile!r}]: run", run, RUN)
-        for field, kinds in RUN.items():
-            if isinstance(run[field], bool) or not isinstance(run[field], kinds):
+        for field, kinds in [*RUN.items(), *((field, kinds) for field, kinds in SINCE_2.items() if field in run)]:
+            if (isinstance(run[field], bool) and bool not in kinds) or not isinstance(run[field], kinds):
                 wanted = " or ".join(dict.fromkeys(_WORDS[float if kind is int else kind] for kind in kinds))
                 raise TypeError(f"runs[{profile!r}]: {field}: got {_name(run[field])}, want {wanted}")
     return record
+
+
+def upgraded(record):
+    "The record in this schema; what is no record is left to `check`."
+    if not isinstance(record, dict) or not isinstance(record.get("runs"), dict):
+        return record
+    unknown = {field: [] if kinds == (list,) else None for field, kinds in SINCE_2.items()}
+    runs = {profile: unknown | run if isinstance(run, dict) else run for profile, run in record["runs"].items()}
+    return record | {"schema": max(SCHEMA, record["schema"]) if isinstance(record.get("schema"), int) else SCHEMA, "runs": runs}
 
 
 def _no_constant(text: str):
@@ -86,7 +109,7 @@ def read(
     "A claim's file, checked. Raises `ValueError` naming the file and the field."
     path = Path(path)
     try:
-        record = check(json.loads(path.read_bytes(), parse_constant=_no_constant, object_pairs_hook=_once))
+        record = check(upgraded(json.loads(path.read_bytes(), parse_constant=_no_constant, object_pairs_hook=_once)))
         if also is not None:
             also(record)
     except OSError as error:

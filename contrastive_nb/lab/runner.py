@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from contrastive_nb import devices, files
+from contrastive_nb.lab import claims as ledger
 from contrastive_nb.lab import freshness, pictures, profiles
 from contrastive_nb.lab.jobs import Job, Refused, choose, clock, parse_overrides, plan, source_of
 from contrastive_nb.lab.processes import end_processes, ending, interruptible, memory_now, release, start
@@ -245,14 +246,24 @@ def save(job: Job, claims: Path) -> None:
     A gpu run brings its records alone: the outputs in the notebooks are laptop's. Raises `Refused` when the notebook
     changed since it ran.
     """
-    from contrastive_nb.lab import claims as ledger
-
-    if freshness.of_notebook(job.source, job.profile) != job.code:
-        raise Refused(f"{job.notebook}: its code changed while it ran; not saved")
+    if freshness.of_notebook(job.source, job.profile) != job.code and (why := _changed_meanwhile(job)):
+        raise Refused(f"{job.notebook}: its code changed while it ran ({why}); not saved")
     if job.profile == "laptop":
         _save_outputs(job)
     for path in job.records():
         ledger.merge(path, claims)
+
+
+def _changed_meanwhile(job: Job) -> str | None:
+    "What of a finished run is no longer what made it: a cell, or what its records depend on; of a page without records all counts."
+    ran, stands = (freshness.read_book(path) for path in (job.output, job.source))
+    sources = {cell["id"]: source_of(cell) for cell in ran["cells"]}
+    if any(sources.get(cell["id"]) != source_of(cell) for cell in stands["cells"] if cell["cell_type"] == "code"):
+        return "a cell"
+    made = [ledger.records.read(path, ledger.check_record) for path in job.records()]
+    root = job.source.parents[job.notebook.count("/")]
+    found = [why for _, profile, state, why in freshness.states(made, root) if profile == job.profile and state == "stale"]
+    return found[0] if found else None if made else "the library"
 
 
 def _save_outputs(job: Job) -> None:
@@ -359,6 +370,8 @@ def _run(request: Request, stop: threading.Event) -> Outcome:
     if not files.can_write(build):
         raise Refused(f"run: {build}, where it writes, cannot be written; {files.BUILD} names another folder")
     names = choose(request.notebooks, folder)
+    if request.save and folder.resolve() == (files.PACKAGE.parent / "nbs").resolve() and (changed := freshness.unclean(names)):
+        raise Refused(f"--save: a record keeps the commit that made it, and these are not as committed: {changed}; commit them first")
     overrides = parse_overrides(request.set, request.profile, names)
     check_device(request.profile, request.device, overrides)
     if request.stale:
