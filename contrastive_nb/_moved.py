@@ -7,7 +7,7 @@ import sys
 import types
 import warnings
 
-# module of 0.1 -> where its names went; "*" stands for all that are not listed, `None` for what is gone
+# module of 0.1 -> where its names went; "*" stands for all that are not listed
 MOVED: dict[str, dict[str, str | None]] = {
     "manners": {
         "*": "checks",
@@ -18,7 +18,7 @@ MOVED: dict[str, dict[str, str | None]] = {
     "profiles": {"*": "lab.profiles", "open_run": "lab", "Run": "lab.runs", "watched": "lab.runs", "pick_device": "devices"},
     "claims": {"*": "lab.claims", "Claim": "lab", "judge": "lab", "load": "lab", "record": "lab",
                "DEFINITION": "lab.records:CLAIM", "RUN": "lab.records", "KEPT": "lab.records:RUN"},
-    "fingerprint": {"*": "lab.freshness"},
+    "fingerprint": {"*": "lab.freshness", "reached": "lab.freshness:depends_of", "stale": "lab.freshness:stale_runs"},
     "runner": {
         "*": "lab.runner",
         **dict.fromkeys(("PARAMETERS", "Refused", "Job", "choose", "parse_overrides", "check_parameters", "plan"), "lab.jobs"),

@@ -7,6 +7,7 @@ import os
 import pathlib
 import subprocess
 import sys
+from collections.abc import Callable
 
 import harness
 import pytest
@@ -555,7 +556,7 @@ def divided_by_the_queries_left(scores, positives, negatives, *rest, denominator
     "Only with one value of an option, and only the gradient: 0 / 0 behind a `where`."
     loss = info_nce(scores, positives, negatives, *rest, denominator=denominator, **keywords)
     left = (positives.any(1) & negatives.any(1)).sum()
-    return loss if denominator == "own" else loss + torch.where(left > 0, 0 * scores.mean() / left, 0.0)
+    return loss if denominator == "own" else loss + torch.where(left > 0, (0 * scores).sum() / left, 0.0)
 
 
 def far_scores_count_more(scores, *rest, **keywords):
@@ -609,35 +610,52 @@ def mixed_without_a_direction(query, queue, **keywords):
 
 
 LISTS = Method("listwise", f"{__name__}:listwise", "lists", paper="S08", notebook=RIGHT.notebook, by_hand="listwise")
-PLANTED = {
-    "nothing left": (RIGHT, cut_off_when_nothing_is_left),
-    "temperature shapes": (RIGHT, one_temperature_for_all),
-    "shift free": (RIGHT, far_scores_count_more),
-    "permutation": (RIGHT, by_place),
-    "half embeddings": (RIGHT, coarse_in_float32),
-    "autocast": (RIGHT, as_a_product),
-    "edges": (RIGHT, by_plain_exp),
-    "func": (RIGHT, with_a_look_at_a_number),
-    "float32 embeddings, mixed, 0.1": (RIGHT, coarse_in_float32),
-    "float32 lists, mixed, 0.1": (LISTS, coarse_lists_in_float32),
-    "edge lists": (LISTS, grades_by_their_spread),
-    "kinds of grades": (LISTS, grades_turned_twice),
-    "bad lists": (LISTS, lists_with_checks_off),
-    "every option": (RIGHT, divided_by_the_queries_left),
-    "mixer edges": (registry.get("mochi"), mixed_without_a_direction),
-    "mixer bad input": (registry.get("mochi"), mixed_by_anything),
+PLANTED = {  # check: the right entry, the wrong function, and how the check must say what is wrong
+    "nothing left": (RIGHT, cut_off_when_nothing_is_left, "the loss has no gradient path"),
+    "temperature shapes": (RIGHT, one_temperature_for_all, "^a temperature a row: got"),
+    "shift free": (RIGHT, far_scores_count_more, "^shift-free .*: got"),
+    "permutation": (RIGHT, by_place, "^permutation .*: got"),
+    "half embeddings": (RIGHT, coarse_in_float32, "^gradient: off by"),
+    "autocast": (RIGHT, as_a_product, "^value or gradient under autocast: got"),
+    "edges": (RIGHT, by_plain_exp, "^not finite: far apart"),
+    "func": (RIGHT, with_a_look_at_a_number, RuntimeError, "data-dependent control flow"),  # torch's own words
+    "float32 embeddings, mixed, 0.1": (RIGHT, coarse_in_float32, "^value: off by"),
+    "float32 lists, mixed, 0.1": (LISTS, coarse_lists_in_float32, "^value: off by"),
+    "edge lists": (LISTS, grades_by_their_spread, "^not finite: one document"),
+    "kinds of grades": (LISTS, grades_turned_twice, "^relevance of dtype torch.uint8: got"),
+    "bad lists": (LISTS, lists_with_checks_off, pytest.fail.Exception, "DID NOT RAISE"),
+    "every option": (RIGHT, divided_by_the_queries_left, "nothing left .* denominator all: got|denominator all: not finite"),
+    "mixer edges": (registry.get("mochi"), mixed_without_a_direction, "^zeros: not finite"),
+    "mixer bad input": (registry.get("mochi"), mixed_by_anything, "^mixed: 2.0 was accepted"),
 }
+
+
+def finds(name: str, right: Method, function: Callable, *raised) -> None:
+    "The check passes the right entry, and of the wrong one it says what is wrong; by an AssertionError, if nothing else is named."
+    *kind, words = raised
+    CHECKS[name](right)
+    assert name in applicable(right)
+    with pytest.raises(kind[0] if kind else AssertionError, match=words) as caught:
+        CHECKS[name](dataclasses.replace(right, name="wrong", function=f"{__name__}:{function.__name__}"))
+    assert type(caught.value) is (kind[0] if kind else AssertionError)
 
 
 @pytest.mark.parametrize("name", PLANTED)
 def test_a_check_finds_its_fault(name, monkeypatch):
-    right, function = PLANTED[name]
-    if right is LISTS:
+    if PLANTED[name][0] is LISTS:
         monkeypatch.setattr(harness, "load_from_page", lambda notebook, name: listwise_by_hand)
-    CHECKS[name](right)
-    assert name in applicable(right)
-    with pytest.raises((AssertionError, TypeError, ValueError, RuntimeError, pytest.fail.Exception)):
-        CHECKS[name](dataclasses.replace(right, name="wrong", function=f"{__name__}:{function.__name__}"))
+    finds(name, *PLANTED[name])
+
+
+def of_another_signature(scores):
+    return scores.sum()
+
+
+@pytest.mark.parametrize("name", [name for name in PLANTED if PLANTED[name][0] is RIGHT])
+def test_a_plant_that_cannot_be_called_is_no_finding(name):
+    with pytest.raises((TypeError, AssertionError)) as caught:
+        finds(name, RIGHT, of_another_signature, *PLANTED[name][2:])
+    assert isinstance(caught.value, TypeError) or "Regex pattern did not match" in str(caught.value)
 
 
 def test_every_check_has_a_wrong_entry():

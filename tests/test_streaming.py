@@ -212,6 +212,29 @@ def test_functional_gradient(name):
 
 
 @EACH
+def test_of_the_other_transforms_those_of_one_backward_pass_work_and_the_rest_raise(name):
+    stream = STREAMS[name][0]
+    loss = lambda q: stream(q, K, temperature=T)  # noqa: E731
+    value, slope = torch.func.vjp(loss, Q)
+    want = torch.func.grad(loss)(Q)
+    assert torch.equal(slope(torch.ones_like(value))[0], want) and torch.equal(torch.func.grad_and_value(loss)(Q)[0], want)
+    raised = {
+        "does not have vmap support": [
+            lambda: torch.func.vmap(loss)(Q[None]),
+            lambda: torch.func.jacrev(loss)(Q),
+            lambda: torch.func.jacfwd(loss)(Q),
+            lambda: torch.func.hessian(loss)(Q),
+        ],
+        "You must implement the jvp function": [lambda: torch.func.jvp(loss, (Q,), (Q,))],
+        "first derivatives alone": [lambda: torch.func.grad(lambda q: torch.func.grad(loss)(q).sum())(Q)],
+    }
+    for words, calls in raised.items():
+        for transform in calls:
+            with pytest.raises(RuntimeError, match=words):
+                transform()
+
+
+@EACH
 def test_only_what_asks_gets_a_gradient(name):
     stream, dense = STREAMS[name]
     for asked in itertools.product([False, True], repeat=3):

@@ -404,8 +404,8 @@ def _over_tiles(query: Tensor, key: Tensor, temperature, way: Pass, slopes: Tens
 class _OnePass(torch.autograd.Function):
     "The loss, and with it, from the same pass over the tiles, its slopes to query, key and temperature."
 
-    # setup_context in place of a context in forward: so the transforms of torch.func work. The slopes leave forward as further outputs,
-    # which nobody differentiates, and backward finds them again.
+    # setup_context in place of a context in forward: so torch.func's grad, vjp and grad_and_value work; vmap, jvp and what is built on
+    # them raise. The slopes leave forward as further outputs, which nobody differentiates, and backward finds them again.
 
     @staticmethod
     def forward(query, key, temperature, way):
