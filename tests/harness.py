@@ -26,10 +26,11 @@ NOTEBOOKS = pathlib.Path(__file__).resolve().parents[1] / "nbs"
 CHECKS: dict[str, Callable] = {}
 TEMPERATURES = (1.0, 0.5, 0.1, 0.07, 0.05, 0.02, 0.01, 0.005)
 FLOAT64 = torch.float64
+EMBEDDINGS = ("views", "labelled", "prototypes", "maps")
 
 
-def check(function: Callable = None, /, *, name: str | None = None, shapes=("pairs", "lists", "embeddings")) -> Callable:
-    "Enter a check into the table; for a method of another shape it has nothing to ask."
+def check(function: Callable = None, /, *, name: str | None = None, shapes=("pairs", "lists", *EMBEDDINGS)) -> Callable:
+    "Enter a check into the table; for a method of another signature it has nothing to ask."
     if function is None:
         return partial(check, name=name, shapes=shapes)
     CHECKS[name or function.__name__.removeprefix("check_").replace("_", " ")] = function
@@ -39,7 +40,7 @@ def check(function: Callable = None, /, *, name: str | None = None, shapes=("pai
 
 def applicable(method) -> list[str]:
     "Names of the checks that ask something of this method."
-    return [name for name, function in CHECKS.items() if method.shape in getattr(function, "func", function).shapes]
+    return [name for name, function in CHECKS.items() if method.signature in getattr(function, "func", function).shapes]
 
 
 # ---- cases ---------------------------------------------------------------------------------------------------------------------
@@ -124,8 +125,16 @@ def list_cases() -> list[Case]:
     return [Case("distinct grades", (scores, distinct)), Case("ties", (scores, grades)), Case("padding", (scores, grades, padding))]
 
 
-def embedding_cases() -> list[Case]:
-    return [Case("two views", (normal(24, 3), normal(24, 3, seed=1)))]
+def embedding_cases(shape: str) -> list[Case]:
+    "Arguments one after another, as `spoken` takes them; the first case is one in which every item counts."
+    z = [normal(24, 3, seed=s) for s in range(3)]
+    maps, places = [normal(2, 3, 4, 5, seed=s) for s in range(2)], [normal(2, 4, 5, 2, seed=s) for s in (2, 3)]
+    return {
+        "views": [Case("two views", (z[0], z[1])), Case("three views", tuple(z))],
+        "labelled": [Case("three classes", (z[0], torch.arange(24) % 3)), Case("one item a class", (z[1][:4], torch.arange(4)))],
+        "prototypes": [Case("five prototypes", (z[0], z[1][:5])), Case("one prototype", (z[0], z[1][:1]))],
+        "maps": [Case("two maps", (*maps, *places)), Case("one cell", (*(x[..., :1, :1] for x in maps), *(x[:, :1, :1] for x in places)))],
+    }[shape]
 
 
 def mixer_cases() -> list[Case]:
@@ -141,7 +150,9 @@ def mixer_cases() -> list[Case]:
 
 @functools.cache
 def _cases(shape: str) -> tuple[Case, ...]:
-    return tuple({"pairs": pair_cases, "lists": list_cases, "embeddings": embedding_cases, "mixer": mixer_cases}[shape]())
+    if shape in EMBEDDINGS:
+        return tuple(embedding_cases(shape))
+    return tuple({"pairs": pair_cases, "lists": list_cases, "mixer": mixer_cases}[shape]())
 
 
 def cases(shape: str) -> list[Case]:
@@ -151,9 +162,14 @@ def cases(shape: str) -> list[Case]:
 
 def plain(method) -> Case:
     "One case in which every query counts."
-    name = {"pairs": "from_labels", "lists": "distinct grades", "embeddings": "two views"}[method.shape]
-    case = next(c for c in cases(method.shape) if c.name == name)
-    return Case(name, tuple(from_labels(normal(6, 3), torch.tensor([0, 1, 0, 1, 0, 1])))[:3]) if method.shape == "pairs" else case
+    name = {"pairs": "from_labels", "lists": "distinct grades"}.get(method.shape)
+    case = next(c for c in cases(method.shape) if name in (c.name, None))
+    name = case.name
+    return Case(name, tuple(plain_pairs())[:3]) if method.shape == "pairs" else case
+
+
+def plain_pairs() -> Pairs:
+    return from_labels(normal(6, 3), torch.tensor([0, 1, 0, 1, 0, 1]))
 
 
 def used(case: Case) -> Tensor:
@@ -166,8 +182,15 @@ def used(case: Case) -> Tensor:
 # ---- calls ---------------------------------------------------------------------------------------------------------------------
 
 
+def spoken(method, arguments: tuple) -> tuple:
+    "The arguments as the method's signature groups them: views and maps come as lists."
+    if method.shape == "views":
+        return (list(arguments),)
+    return (list(arguments[:2]), list(arguments[2:])) if method.shape == "maps" else arguments
+
+
 def call(method, *arguments, temperature=0.5, **keywords):
-    return method(*arguments, **({"temperature": temperature} if method.temperature else {}), **keywords)
+    return method(*spoken(method, arguments), **({"temperature": temperature} if method.temperature else {}), **keywords)
 
 
 def value_and_gradient(loss: Callable, *inputs: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -249,7 +272,9 @@ def loop(method, case: Case, scores: Tensor, temperature=0.5) -> tuple[Tensor, T
 
 
 def call_by_hand(method, case: Case, scores: Tensor, temperature):
-    return by_hand(method)(scores, *case.rest, **method.options, **({"temperature": temperature} if method.temperature else {}))
+    return by_hand(method)(
+        *spoken(method, (scores, *case.rest)), **method.options, **({"temperature": temperature} if method.temperature else {})
+    )
 
 
 def loop_mean(method, case: Case, scores: Tensor, temperature=0.5) -> Tensor:
@@ -337,7 +362,7 @@ def check_gradcheck(method) -> None:
     "Derivatives against finite differences in float64, in the scores and in a temperature a matrix, a row, a column, a pair."
     case = plain(method)
     shapes = [(), (case.scores.shape[0], 1), (case.scores.shape[1],), tuple(case.scores.shape)] if method.temperature else [None]
-    if method.shape == "embeddings":
+    if method.shape in EMBEDDINGS:
         shapes = shapes[:1]
     for shape in shapes:
         inputs = [case.scores.detach().clone().requires_grad_()]
@@ -917,6 +942,205 @@ def check_mixer_bad_input(method) -> None:
             assert name in str(error), f"{name}: the message '{error}' does not name it"
         else:
             raise AssertionError(f"{name}: {change[name]!r} was accepted")
+
+
+# ---- embeddings: what is not asked of scores --------------------------------------------------------------------------------------
+
+
+@check(shapes=EMBEDDINGS)
+def check_every_input(method) -> None:
+    "The gradient by every embedding, prototype and view, as in the double loop."
+    for case in cases(method.shape):
+        learned = [i for i, x in enumerate(case.arguments) if x.is_floating_point()]
+        learned = learned[:2] if method.shape == "maps" else learned
+
+        def whole(function, *inputs, case=case, learned=learned):
+            arguments = list(case.arguments)
+            for i, x in zip(learned, inputs, strict=True):
+                arguments[i] = x
+            return function(Case(case.name, tuple(arguments)))
+
+        inputs = [case.arguments[i] for i in learned]
+        _, want = value_and_gradient(partial(whole, lambda c: loop_mean(method, c, c.scores)), *inputs)
+        _, got = value_and_gradient(partial(whole, lambda c: call(method, *c.arguments)), *inputs)
+        for i, one, other in zip(learned, got, want, strict=True):
+            close(one, other, f"gradient by argument {i} against the double loop ({case.name})", tolerance=1e-10)
+
+
+@check(shapes=EMBEDDINGS)
+def check_embedding_precision(method) -> None:
+    "float32 stays, half precision is computed and returned in float32, under autocast too: near float64 on the same rounded input."
+    for dtype, case in itertools.product((torch.float32, torch.bfloat16, torch.float16), cases(method.shape)):
+        rounded = [x.to(dtype) if x.is_floating_point() else x for x in case.arguments]
+        want = call(method, *(x.double() if x.is_floating_point() else x for x in rounded))
+        for autocast in (False, True):
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+                got = call(method, *rounded)
+            assert got.dtype == torch.float32, f"{dtype}: got a loss of dtype {got.dtype}, want float32"
+            close(got, want, f"{dtype} against float64, autocast {autocast} ({case.name})", tolerance=1e-5)
+
+
+# ---- narrowers and weighers: (pairs, *, options, by=None, generator) -> Pairs -----------------------------------------------------
+
+
+def narrow(method, pairs: Pairs, seed: int = 0, **keywords) -> Pairs:
+    "The method on pairs, with dice of its own where it throws any."
+    draws = "generator" in inspect.signature(method.load()).parameters
+    return method(pairs, **({"generator": numbers(seed)} if draws else {}), **keywords)
+
+
+def narrow_by_hand(method, pairs: Pairs, seed: int = 0, **keywords) -> Pairs:
+    draws = "generator" in inspect.signature(method.load()).parameters
+    return by_hand(method)(pairs, **method.options, **({"generator": numbers(seed)} if draws else {}), **keywords)
+
+
+def narrowed_cases() -> list[tuple[str, Pairs]]:
+    "Every builder's pairs, and ragged ones with ties."
+    ragged = next(Pairs(*c.arguments) for c in cases("pairs") if c.name == "ragged, weights")
+    ties = ragged._replace(scores=ragged.scores.round())
+    return [(c.name, Pairs(*c.arguments)) for c in cases("pairs")] + [("ties", ties), ("no key", Pairs(*(x[:, :0] for x in ragged)))]
+
+
+def same_pairs(got: Pairs, want: Pairs, what: str) -> None:
+    for name, one, other in zip(Pairs._fields, got, want, strict=True):
+        if one is None or other is None:
+            assert one is other, f"{what}: {name} is {'missing' if one is None else 'new'}"
+        elif one.dtype == torch.bool:
+            at = (one != other).nonzero()[:1].tolist()
+            assert not at, f"{what}: {name} differ, first at query {at[0][0]}, key {at[0][1]}"
+        else:
+            close(one, other, f"{what}: {name}", tolerance=1e-12)
+
+
+@check(shapes=("narrower", "weigher"))
+def check_narrower_loop(method) -> None:
+    "The page's loops, by the pairs' own scores and by others."
+    for name, pairs in narrowed_cases():
+        for by in (None, normal(*pairs.scores.shape, seed=11)):
+            got, want = narrow(method, pairs, by=by), narrow_by_hand(method, pairs, by=by)
+            same_pairs(got, want, f"against the loops ({name}, {'own scores' if by is None else 'by others'})")
+
+
+@check(shapes=("narrower",))
+def check_narrower_only_narrows(method) -> None:
+    "No pair is added, one of weight 0 is not kept, scores and weights stay what they were."
+    for name, pairs in narrowed_cases():
+        before = Pairs(*(None if x is None else x.clone() for x in pairs))
+        got = narrow(method, pairs)
+        for mask in ("positives", "negatives"):
+            kept, given = getattr(got, mask), getattr(before, mask)
+            assert not (kept & ~given).any(), f"{mask}: a pair was added ({name})"
+            changed = (kept != given).any() and pairs.weights is not None
+            assert not (changed and (kept & (pairs.weights == 0)).any()), f"{mask}: a pair of weight 0 was kept ({name})"
+        assert got.scores is pairs.scores and got.weights is pairs.weights, f"scores or weights are other ones ({name})"
+        same_pairs(Pairs(*pairs[:3], None), Pairs(*before[:3], None), f"an argument was changed ({name})")
+
+
+@check(shapes=("weigher",))
+def check_weigher_only_weighs(method) -> None:
+    "Scores and masks stay, weights in use are finite and not below 0, and none of weight 0 comes to life."
+    for name, pairs in narrowed_cases():
+        got = narrow(method, pairs)
+        used = pairs.positives | pairs.negatives
+        assert got.scores is pairs.scores and torch.equal(got.positives, pairs.positives), f"scores or positives changed ({name})"
+        assert torch.equal(got.negatives, pairs.negatives), f"negatives changed ({name})"
+        assert got.weights is not None and (got.weights[used] >= 0).all() and got.weights[used].isfinite().all(), f"weights ({name})"
+        if pairs.weights is not None:
+            assert (got.weights[used & (pairs.weights == 0)] == 0).all(), f"a pair of weight 0 got a weight ({name})"
+
+
+@check(shapes=("narrower", "weigher"))
+def check_narrower_by(method) -> None:
+    "`by` of the pairs' own scores changes nothing; through it no gradient flows, through the scores it does."
+    for name, pairs in narrowed_cases():
+        same_pairs(narrow(method, pairs, by=pairs.scores), narrow(method, pairs), f"by the pairs' own scores ({name})")
+        by, scores = normal(*pairs.scores.shape, seed=11).requires_grad_(), pairs.scores.clone().requires_grad_()
+        got = narrow(method, pairs._replace(scores=scores), by=by)
+        assert got.scores is scores, f"the scores were replaced ({name})"
+        assert got.weights is None or not got.weights.requires_grad, f"a gradient flows through by ({name})"
+
+
+@check(shapes=("narrower", "weigher"))
+def check_narrower_rows(method) -> None:
+    "What becomes of a query depends on its own row alone."
+    pairs = Pairs(*next(c.arguments for c in cases("pairs") if c.name == "ragged"))
+    whole = narrow(method, pairs)
+    for row in range(len(pairs.scores)):
+        others = torch.arange(len(pairs.scores))[:, None] != row
+        changed = narrow(method, pairs._replace(scores=torch.where(others, -pairs.scores, pairs.scores)))
+        for name, one, other in zip(Pairs._fields[1:], changed[1:], whole[1:], strict=True):
+            same = one is other or torch.equal(one[row], other[row])
+            assert same, f"{name} of query {row} depend on the scores of other queries"
+
+
+@check(shapes=("narrower",))
+def check_narrower_nan(method) -> None:
+    "A NaN among the negatives stays: it is the loss's to show."
+    pairs = Pairs(*next(c.arguments for c in cases("pairs") if c.name == "from_labels"))
+    place = pairs.negatives & (pairs.negatives.cumsum(1) == 1)
+    got = narrow(method, pairs._replace(scores=torch.where(place, math.nan, pairs.scores)))
+    assert got.negatives[place].all(), "a negative whose score is NaN was dropped"
+
+
+@check(shapes=("narrower",))
+def check_narrower_safe(method) -> None:
+    "By a perfect teacher it drops every false negative and nothing else."
+    if "safe" not in method.promises:
+        return
+    topic = torch.arange(12) % 3
+    right = topic[:3, None] == topic[None, :]
+    marked = torch.arange(12)[None, :] == torch.arange(3)[:, None]
+    got = narrow(method, Pairs(normal(3, 12), marked, ~marked), by=right.double())
+    assert torch.equal(got.negatives, ~right), "by a perfect teacher: other negatives are left than the true ones"
+    assert torch.equal(got.positives, marked), "by a perfect teacher: the positives changed"
+
+
+@check(shapes=("narrower", "weigher"))
+def check_narrower_precision(method) -> None:
+    "Scores of half precision decide as they are; the scores that come back have their dtype."
+    for dtype in (torch.float32, torch.bfloat16, torch.float16):
+        for name, pairs in narrowed_cases():
+            low = pairs._replace(scores=pairs.scores.to(dtype))
+            got, want = narrow(method, low), narrow(method, pairs._replace(scores=low.scores.float()))
+            assert got.scores is low.scores, f"{dtype}: the scores were replaced ({name})"
+            same_pairs(got._replace(scores=want.scores), want, f"{dtype} against float32 ({name})")
+
+
+@check(shapes=("narrower", "weigher"))
+def check_narrower_generator(method) -> None:
+    "The generator decides: the same seed the same pairs, other seeds others, and torch's own dice are left alone."
+    if "generator" not in inspect.signature(method.load()).parameters:
+        return
+    pairs = from_labels(normal(24, 3), torch.arange(24) % 3)
+    with torch.random.fork_rng(devices=[]):
+        before = torch.get_rng_state()
+        first, again, other = (narrow(method, pairs, seed) for seed in (0, 0, 1))
+        assert torch.equal(torch.get_rng_state(), before), "generator: was given, and torch's own was used"
+        same_pairs(again, first, "generator: the same seed")
+        assert not torch.equal(first.negatives, other.negatives), "generator: another seed changes nothing"
+
+
+@check(shapes=("narrower", "weigher"))
+def check_narrower_bad_input(method) -> None:
+    "Every wrong argument is refused by name."
+    pairs = Pairs(*plain_pairs())
+    scores = pairs.scores
+    table = [("by", {"by": wrong}) for wrong in (scores.tolist(), scores.long(), scores[0], scores[:, 1:], scores.to("meta"))]
+    for option, value in method.options.items():
+        if isinstance(value, str):
+            table.append((option, {option: "nonsense"}))
+        else:
+            table += [(option, {option: wrong}) for wrong in ("2", True, math.nan, [1])]
+    if "generator" in inspect.signature(method.load()).parameters:
+        table.append(("generator", {"generator": 0}))
+    table += [("scores", {"pairs": pairs._replace(scores=scores.long())}), ("negatives", {"pairs": pairs._replace(negatives=scores)})]
+    for name, change in table:
+        try:
+            method(**({"pairs": pairs} | change))
+        except (TypeError, ValueError) as error:
+            assert name in str(error), f"{name}: the message '{error}' does not name it"
+        else:
+            raise AssertionError(f"{name}: {change!r} was accepted")
 
 
 # ---- outside implementations ----------------------------------------------------------------------------------------------------
