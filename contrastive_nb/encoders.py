@@ -113,7 +113,7 @@ def predictor(
 
     Raises `ValueError` or `TypeError` naming the argument. (Grill et al. 2020, section 3.1.)
     """
-    out = check_count("dim", dim) if out is None else check_count("out", out)
+    dim, out = check_count("dim", dim), check_count("out", dim if out is None else out)
     return nn.Sequential(
         nn.Linear(dim, check_count("hidden", hidden), bias=False),
         nn.BatchNorm1d(hidden),
@@ -223,6 +223,12 @@ class LogitScale(nn.Module):
         with torch.no_grad():
             self.log_scale.clamp_(-math.log(self.highest), -math.log(self.lowest))
         return torch.exp(-self.log_scale)
+
+# %% ../nbs/0_foundations/03_encoders.ipynb #e3822983
+_METHODS = [  # what the tests and the catalogue know of this page
+    {"name": "projector", "function": "contrastive_nb.encoders:projector", "kind": "head", "options": {"hidden": 16, "out": 4}},
+    {"name": "predictor", "function": "contrastive_nb.encoders:predictor", "kind": "head", "options": {"hidden": 16, "out": 4}},
+]
 
 # %% ../nbs/0_foundations/03_encoders.ipynb #2f390616
 def warp(

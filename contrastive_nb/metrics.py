@@ -316,9 +316,16 @@ def rankme(
 
     Raises `TypeError` or `ValueError` naming the argument. (Garrido et al. 2023.)"""
     check_floating("z", z, (2,))
+    if not torch.isfinite(z).all():
+        raise ValueError("z: got a value that is not finite, want finite embeddings")
     values = torch.linalg.svdvals(_exact(z))
     shares = values / values.sum() + check_number("eps", eps, 0)
     return float(torch.exp(-torch.xlogy(shares, shares).sum()))
+
+# %% ../nbs/0_foundations/05_metrics.ipynb #e9378208
+_METHODS = [  # what the tests and the catalogue know of this page
+    {"name": "rankme", "function": "contrastive_nb.metrics:rankme", "kind": "metric", "papers": ("S33",)},
+]
 
 # %% ../nbs/0_foundations/05_metrics.ipynb #866912c3
 def _labelled(name: str, z, y) -> tuple[Tensor, Tensor]:

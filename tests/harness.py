@@ -10,6 +10,7 @@ import itertools
 import json
 import math
 import pathlib
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +21,9 @@ from oracles import ARRANGEMENTS, ORACLES, draw
 from torch import Tensor
 from torch.autograd.gradcheck import GradcheckError
 
+from contrastive_nb.encoders import seeded
 from contrastive_nb.pairs import Pairs, exclude, flip, from_labels, from_relevance, in_batch, two_views, views, with_queue
+from contrastive_nb.training import fit
 
 NOTEBOOKS = pathlib.Path(__file__).resolve().parents[1] / "nbs"
 CHECKS: dict[str, Callable] = {}
@@ -1141,6 +1144,335 @@ def check_narrower_bad_input(method) -> None:
             assert name in str(error), f"{name}: the message '{error}' does not name it"
         else:
             raise AssertionError(f"{name}: {change!r} was accepted")
+
+
+# ---- batch composers: (what is known of N items, **options) -> module(generator) -> numbers of items -------------------------------
+
+
+def composer(method, items: int = 24):
+    "One on items whose sizes divide: three classes of eight, or points."
+    by_points = next(iter(inspect.signature(method.load()).parameters)) == "z"
+    return method(normal(items, 3, dtype=torch.float32) if by_points else torch.arange(items) % 3)
+
+
+def epoch(compose, generator: torch.Generator) -> list[Tensor]:
+    return [compose(generator) for _ in range(len(compose))]
+
+
+@check(shapes=("batches",))
+def check_batches_once(method) -> None:
+    "Each item comes up once an epoch where the sizes divide, and never twice where they do not, in batches of one size."
+    for items in (24, 23):
+        compose = composer(method, items)
+        for _ in range(3):
+            dealt = epoch(compose, numbers())
+            assert all(x.dtype == torch.long and x.shape == dealt[0].shape for x in dealt), "batches of several sizes or dtypes"
+            counts = torch.bincount(torch.cat(dealt), minlength=items)
+            assert len(counts) == items, f"a number beyond the {items} items"
+            assert counts.max() == 1, f"item {int(counts.argmax())} comes up {int(counts.max())} times in an epoch of {items} items"
+            assert items != 24 or counts.min() == 1, f"item {int(counts.argmin())} does not come up in an epoch of {items} items"
+
+
+@check(shapes=("batches",))
+def check_batches_generator(method) -> None:
+    "The generator decides: the same seed the same batches, another seed or epoch others; torch's own dice are left alone."
+    with torch.random.fork_rng(devices=[]):
+        before = torch.get_rng_state()
+        first, again, other = (torch.stack(epoch(composer(method), numbers(seed))) for seed in (0, 0, 1))
+        assert torch.equal(torch.get_rng_state(), before), "generator: was given, and torch's own was used"
+    assert torch.equal(first, again), "generator: the same seed gives other batches"
+    assert not torch.equal(first, other), "generator: another seed changes nothing"
+    compose, generator = composer(method), numbers()
+    assert not torch.equal(torch.stack(epoch(compose, generator)), torch.stack(epoch(compose, generator))), "every epoch is the same"
+
+
+@check(shapes=("batches",))
+def check_batches_state(method) -> None:
+    "Its memory is its buffers: what a fresh one loads goes on as the old one does, and nothing of it learns."
+    one, generator = composer(method), numbers()
+    for _ in range(len(one) + 1):
+        one(generator)
+    other = composer(method)
+    other.load_state_dict(one.state_dict())
+    assert not list(one.parameters()), "a composer has nothing to learn"
+    state = generator.get_state()
+    want, got = [one(generator) for _ in range(len(one))], []
+    generator.set_state(state)
+    got = [other(generator) for _ in range(len(one))]
+    assert all(torch.equal(x, y) for x, y in zip(got, want, strict=True)), "state: a copy deals other batches"
+
+
+@check(shapes=("batches",))
+def check_batches_resume(method) -> None:
+    "A training that is stopped in the middle of an epoch and taken up by `fit` deals the same batches to the same end."
+    points = normal(24, 3, dtype=torch.float32)
+
+    class Sample(torch.nn.Module):
+        def __init__(self, fail_at: int | None = None):
+            super().__init__()
+            self.compose, self.fail_at, self.seen = composer(method), fail_at, []
+
+        def forward(self, generator):
+            if len(self.seen) == self.fail_at:
+                raise InterruptedError
+            self.seen.append(self.compose(generator))
+            return (points[self.seen[-1]],)
+
+    def train(sample, **keywords):
+        model = seeded(0, lambda: torch.nn.Linear(3, 2))
+        fit(model, sample, lambda model, x: (model(x),), lambda z: z.square().mean(), steps=9, lr=0.1, seed=2, **keywords)
+        return model.weight
+
+    whole, broken, again = Sample(), Sample(5), Sample()
+    want = train(whole)
+    with tempfile.TemporaryDirectory() as folder:
+        keep = {"checkpoint": pathlib.Path(folder) / "run.pt", "save_every": 1}
+        with pytest.raises(InterruptedError):
+            train(broken, **keep)
+        got = train(again, **keep)
+    dealt = broken.seen[:-1] if len(broken.seen) + len(again.seen) > 9 else broken.seen
+    assert [x.tolist() for x in dealt + again.seen] == [x.tolist() for x in whole.seen], "resumed: other batches"
+    assert torch.equal(got, want), "resumed: other weights"
+
+
+@check(shapes=("batches",))
+def check_batches_own_copy(method) -> None:
+    "What it hands out is the caller's: writing into a batch changes no later one."
+    one, two = composer(method), composer(method)
+    first, second = numbers(), numbers()
+    for _ in range(2 * len(one)):
+        batch = one(first)
+        assert torch.equal(batch, two(second)), "a batch that the caller wrote into came back"
+        batch.zero_()
+        assert all(torch.equal(x, two.state_dict()[name]) for name, x in one.state_dict().items()), "the caller wrote into the deal"
+
+
+@check(shapes=("batches",))
+def check_batches_bad_input(method) -> None:
+    "Every wrong argument is refused by name."
+    first = next(iter(inspect.signature(method.load()).parameters))
+    wrong = [("text", "y"), ("a scalar", torch.tensor(1)), ("complex", torch.zeros(4, dtype=torch.complex64))]
+    wrong += (
+        [("integers", torch.arange(12))]
+        if first == "z"
+        else [("numbers", torch.rand(12)), ("two dimensions", torch.zeros(4, 3, dtype=torch.long))]
+    )
+    table = [(first, lambda x=x: method(x)) for _, x in wrong]
+    good = composer(method)
+    known = normal(24, 3) if first == "z" else torch.arange(24) % 3
+    table += [(o, lambda o=o, x=x: method(known, **{o: x})) for o in method.options for x in (0, -1, 2.0, "2", True, None, 1000)]
+    for name, bad in [*table, ("generator", lambda: good(0))]:
+        try:
+            bad()
+        except (TypeError, ValueError) as error:
+            assert name in str(error) or "classes" in str(error), f"{name}: the message '{error}' does not name it"
+        else:
+            raise AssertionError(f"{name}: a wrong value was accepted")
+
+
+# ---- heads: (dim, **options) -> module on (N, dim) features ---------------------------------------------------------------------------
+
+
+def head(method, seed: int = 0):
+    return seeded(seed, lambda: method(6))
+
+
+@check(shapes=("head",))
+def check_head_seed(method) -> None:
+    "Its first weights come from torch's generator and from nothing else."
+    one, again, other = (list(head(method, seed).state_dict().values()) for seed in (0, 0, 1))
+    assert all(torch.equal(x, y) for x, y in zip(one, again, strict=True)), "the same seed gives other weights"
+    assert not all(torch.equal(x, y) for x, y in zip(one, other, strict=True)), "another seed changes nothing"
+
+
+@check(shapes=("head",))
+def check_head_gradient(method) -> None:
+    "Every parameter and the features get a gradient that is finite and not all 0."
+    module, h = head(method), normal(8, 6, dtype=torch.float32).requires_grad_()
+    out = module(h)
+    assert out.dim() == 2 and len(out) == 8, f"got shape {tuple(out.shape)}, want a row a feature vector"
+    (out * normal(*out.shape, seed=1, dtype=torch.float32)).sum().backward()
+    for name, x in {"the features": h, **dict(module.named_parameters())}.items():
+        assert x.grad is not None and x.grad.isfinite().all() and (x.grad != 0).any(), f"{name}: no gradient"
+
+
+@check(shapes=("head",))
+def check_head_rows(method) -> None:
+    "In evaluation mode an item's output depends on its own features alone, and nothing is changed."
+    module, h = head(method), normal(8, 6, dtype=torch.float32)
+    module(h)  # moves the running statistics
+    module.eval()
+    before = [x.clone() for x in module.state_dict().values()]
+    whole, single = module(h), torch.cat([module(h[i : i + 1]) for i in range(8)])
+    close(single, whole, "an item alone against the batch", tolerance=1e-5)
+    assert all(torch.equal(x, y) for x, y in zip(before, module.state_dict().values(), strict=True)), "evaluation changes the module"
+
+
+@check(shapes=("head",))
+def check_head_state(method) -> None:
+    "What a fresh one loads computes the same bits."
+    one, other, h = head(method), head(method, 1), normal(8, 6, dtype=torch.float32)
+    one(h)
+    other.load_state_dict(one.state_dict())
+    assert torch.equal(one.eval()(h), other.eval()(h)), "a copy computes something else"
+
+
+@check(shapes=("head",))
+def check_head_bad_input(method) -> None:
+    "Counts that are none are refused by name."
+    known = [name for name, p in inspect.signature(method.load()).parameters.items() if name not in method.options and p.default is p.empty]
+    for name in (known[0], *method.options):
+        for wrong in (0, -1, 2.0, "2", True):
+            try:
+                method(**({known[0]: 6} | {name: wrong}))
+            except (TypeError, ValueError) as error:
+                assert name in str(error), f"{name}: the message '{error}' does not name it"
+            else:
+                raise AssertionError(f"{name}: {wrong!r} was accepted")
+
+
+# ---- builders: embeddings and what is known of them -> Pairs ---------------------------------------------------------------------------
+
+
+def built(method) -> tuple[dict, list[str]]:
+    "Arguments of one call, and which of them are embeddings; the first is the queries'."
+    a, b, queue = (normal(4, 3, seed=s) for s in range(3))
+    grades = torch.tensor([[2.0, 0.0, 1.0, 0.0], [0.0, 0.0, 3.0, 1.0], [0.0] * 4, [1.0] * 4])
+    table = {
+        "two_views": ({"z1": a, "z2": b}, ["z1", "z2"]),
+        "in_batch": ({"query": a, "key": b, "hard": queue}, ["query", "key", "hard"]),
+        "cross": ({"query": a, "key": queue, "positives": torch.eye(4) > 0}, ["query", "key"]),
+        "with_queue": ({"query": a, "key": b, "queue": queue}, ["query", "key", "queue"]),
+        "from_labels": ({"z": torch.cat([a, b]), "labels": torch.arange(8) % 3}, ["z"]),
+        "from_relevance": ({"scores": normal(4, 4), "relevance": grades}, []),
+    }
+    assert method.name in table, f"builder: the harness has no arguments for {method.name}"
+    return table[method.name]
+
+
+@check(shapes=("builder",))
+def check_builder_masks(method) -> None:
+    "Pairs that hold: masks apart, every query with a positive or none in sight, values that `check` passes."
+    arguments, _ = built(method)
+    pairs = method(**arguments)
+    assert isinstance(pairs, Pairs) and pairs.check() is pairs
+    assert pairs.positives.any() and pairs.negatives.any(), "no positive or no negative at all"
+
+
+@check(shapes=("builder",))
+def check_builder_turns(method) -> None:
+    "Turning all embeddings together, or stretching each, changes no cosine."
+    arguments, embeddings = built(method)
+    turn, _ = torch.linalg.qr(normal(3, 3, seed=8))
+    stretched = {name: arguments[name] @ turn * (1 + normal(len(arguments[name]), 1, seed=9).abs()) for name in embeddings}
+    same = method(**(arguments | stretched))
+    same_pairs(
+        same._replace(scores=same.scores.round(decimals=10)),
+        (p := method(**arguments))._replace(scores=p.scores.round(decimals=10)),
+        "turned",
+    )
+
+
+@check(shapes=("builder",))
+def check_builder_detach(method) -> None:
+    "With `detach_key` gradients flow through the queries alone, and the values are the same."
+    arguments, embeddings = built(method)
+    if not embeddings:
+        return
+    for detach in (False, True):
+        learned = {name: arguments[name].clone().requires_grad_() for name in embeddings}
+        pairs = method(**(arguments | learned), detach_key=detach)
+        weight = normal(*pairs.scores.shape, seed=10)
+        gradients = torch.autograd.grad((pairs.scores * weight).sum(), list(learned.values()), allow_unused=True)
+        close(pairs.scores, method(**arguments).scores, "detach_key changes the scores", tolerance=0)
+        assert gradients[0] is not None and (gradients[0] != 0).any(), "detach_key: the queries have no gradient"
+        if method.name != "two_views":  # whose views are queries and keys both
+            assert all((g is None) == detach for g in gradients[1:]), f"detach_key={detach}: gradients of the keys"
+
+
+@check(shapes=("builder",))
+def check_builder_precision(method) -> None:
+    "Half precision becomes float32 scores, under autocast too."
+    arguments, embeddings = built(method)
+    for dtype in (torch.bfloat16, torch.float16):
+        rounded = {name: arguments[name].to(dtype) for name in embeddings}
+        want = method(**(arguments | {name: x.double() for name, x in rounded.items()}))
+        for autocast in (False, True):
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+                got = method(**(arguments | rounded))
+            assert not embeddings or got.scores.dtype == torch.float32, f"{dtype}: got scores of {got.scores.dtype}"
+            close(got.scores, want.scores, f"{dtype}, autocast {autocast}", tolerance=1e-5)
+
+
+@check(shapes=("builder",))
+def check_builder_same_bits(method) -> None:
+    "The same input gives the same pairs and is left as it was."
+    arguments, _ = built(method)
+    before = {name: x.clone() for name, x in arguments.items()}
+    first, second = method(**arguments), method(**arguments)
+    assert all(x is y or torch.equal(x, y) for x, y in zip(first, second, strict=True)), "two calls give other pairs"
+    assert all(torch.equal(before[name], x) for name, x in arguments.items()), "an argument was changed"
+
+
+@check(shapes=("builder",))
+def check_builder_bad_input(method) -> None:
+    "Every wrong argument is refused by name."
+    arguments, embeddings = built(method)
+    table = [(name, {name: wrong}) for name, x in arguments.items() for wrong in (x.tolist(), x.to(torch.complex64), x.to("meta"))]
+    table += [(name, {name: arguments[name].long()}) for name in embeddings]
+    table += [("similarity", {"similarity": "l2"}), ("detach_key", {"detach_key": 1})] if embeddings else []
+    for name, change in table:
+        try:
+            method(**(arguments | change))
+        except (TypeError, ValueError) as error:
+            others = [other for other in arguments if other in str(error)]
+            assert name in str(error) or (others and getattr(change[name], "is_meta", False)), f"{name}: '{error}' does not name it"
+        else:
+            raise AssertionError(f"{name}: a wrong value was accepted")
+
+
+# ---- metrics of embeddings: (z) -> a number -----------------------------------------------------------------------------------------------
+
+
+@check(shapes=("metric",))
+def check_metric_number(method) -> None:
+    "A Python number, the same each time; the input stays and nothing learns through it."
+    z = normal(40, 5).requires_grad_()
+    before = z.detach().clone()
+    first, second = method(z), method(z)
+    assert isinstance(first, float) and first == second and math.isfinite(first), f"got {first!r}, then {second!r}"
+    assert torch.equal(z, before) and z.grad is None, "the embeddings were changed"
+
+
+@check(shapes=("metric",))
+def check_metric_order(method) -> None:
+    "The order of the items does not matter."
+    z = normal(40, 5)
+    close(torch.tensor(method(z.flip(0))), torch.tensor(method(z)), "items in another order", tolerance=1e-10)
+
+
+@check(shapes=("metric",))
+def check_metric_precision(method) -> None:
+    "float32 and half precision: near float64 on the same rounded input."
+    for dtype, tolerance in ((torch.float32, 1e-5), (torch.bfloat16, 1e-5), (torch.float16, 1e-5)):
+        z = normal(40, 5).to(dtype)
+        close(torch.tensor(method(z)), torch.tensor(method(z.double())), f"{dtype} against float64", tolerance=tolerance)
+
+
+@check(shapes=("metric",))
+def check_metric_sees(method) -> None:
+    "Points that have collapsed onto a line are worth another number than points that have not."
+    z = normal(40, 5)
+    assert abs(method(z) - method(z[:, :1] * torch.ones(1, 5))) > 0.1, "collapse changes nothing"
+
+
+@check(shapes=("metric",))
+def check_metric_bad_input(method) -> None:
+    "What is no matrix of finite numbers is refused by name."
+    z = normal(40, 5)
+    for wrong in (z.tolist(), z.long(), z[0], z[None], z.to(torch.complex128), z * math.nan):
+        with pytest.raises((TypeError, ValueError), match="z"):
+            method(wrong)
 
 
 # ---- outside implementations ----------------------------------------------------------------------------------------------------

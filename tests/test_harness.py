@@ -14,11 +14,12 @@ import torch.nn.functional as F
 from harness import CHECKS, applicable, check_oracle, load_from_page
 from oracles import ORACLES
 
-from contrastive_nb import objective, registry
+from contrastive_nb import encoders, metrics, objective, registry
 from contrastive_nb.checks import check_choice, check_list_values, check_number
 from contrastive_nb.kernels import pairwise, tabulated
-from contrastive_nb.negatives import margin_pos, mining, mochi, simans
+from contrastive_nb.negatives import batches, margin_pos, mining, mochi, simans
 from contrastive_nb.objectives import cacr, info_nce, mw, ranklist
+from contrastive_nb.pairs import in_batch
 from contrastive_nb.registry import Method
 from contrastive_nb.rows import autocast_off, list_pairs, present, widen
 from contrastive_nb.timing.lightly_loader import load
@@ -562,6 +563,158 @@ def test_a_weigher_gets_its_checks(monkeypatch):
     assert {"weigher only weighs", "narrower loop"} <= set(failures(wrong))
 
 
+# ---- batches, heads, builders, metrics: what each has wrong is its name --------------------------------------------------------------
+
+
+class Wrong(batches.Composer):
+    "What `by_cluster` deals, spoilt by one method."
+
+    def __init__(self, y, size):
+        super().__init__(len(y) // size, size)
+        self.right = batches.by_cluster(y, size)
+
+    def deals(self, generator):
+        return self.right.deals(generator)
+
+
+class Twice(Wrong):
+    def deals(self, generator):
+        return super().deals(generator)[:1].expand(len(self), -1)
+
+
+class SameForEver(Wrong):
+    def deals(self, generator):
+        return super().deals(numbers(0))
+
+
+class Forgetful(Wrong):
+    def __init__(self, y, size):
+        super().__init__(y, size)
+        self.at = 0
+
+    def forward(self, generator):
+        self.place.fill_(self.at % (len(self) + 1) if self.at else len(self))
+        out = super().forward(generator)
+        self.at = int(self.place)
+        return out
+
+
+class Shared(Wrong):
+    def forward(self, generator):
+        super().forward(generator)
+        return self.deal[int(self.place) - 1]
+
+
+class AnySize(Wrong):
+    def __init__(self, y, size):
+        super().__init__(y, min(int(size), 24))
+
+
+def numbers(seed):
+    return torch.Generator().manual_seed(seed)
+
+
+class Unseeded(torch.nn.Linear):
+    def __init__(self, dim, hidden=1, out=4):
+        super().__init__(dim, out)
+        with torch.no_grad():
+            self.weight.normal_(generator=torch.Generator().manual_seed(torch.Generator().seed() % 2**40))
+
+
+class Stopped(torch.nn.Linear):
+    def __init__(self, dim, hidden=1, out=4):
+        super().__init__(dim, out)
+
+    def forward(self, h):
+        return super().forward(h.detach())
+
+
+class OfTheBatch(Stopped):
+    def forward(self, h):
+        return torch.nn.Linear.forward(self, h - h.mean(0))
+
+
+class Unsaved(Stopped):
+    def __init__(self, dim, hidden=1, out=4):
+        super().__init__(dim, out=out)
+        self.turn = torch.randn(4, 4)
+
+    def forward(self, h):
+        return torch.nn.Linear.forward(self, h) @ self.turn
+
+
+def by_size(dim, hidden=1, out=4):
+    return encoders.projector(int(dim) or 1, abs(int(hidden)) or 1, abs(int(out)) or 1)
+
+
+def overlapping(query, key, hard=None, **keywords):
+    return in_batch(query, key, hard, **keywords)._replace(negatives=in_batch(query, key, hard, **keywords).positives)
+
+
+def of_products(query, key, hard=None, *, similarity="dot", **keywords):
+    return in_batch(query, key, hard, similarity=similarity, **keywords)
+
+
+def never_detached(query, key, hard=None, *, detach_key=False, **keywords):
+    return in_batch(query, key, hard, **keywords)
+
+
+def scores_in_half(query, key, hard=None, **keywords):
+    pairs = in_batch(query, key, hard, **keywords)
+    return pairs._replace(scores=pairs.scores.to(query.dtype))
+
+
+def writing(query, key, hard=None, **keywords):
+    pairs = in_batch(query, key, hard, **keywords)
+    query.mul_(1.5)
+    return pairs
+
+
+def taking_lists(query, key, hard=None, **keywords):
+    return in_batch(*(torch.as_tensor(x, dtype=torch.float64) for x in (query, key, hard)), **keywords)
+
+
+def as_a_tensor(z):
+    return torch.tensor(metrics.rankme(z))
+
+
+def of_the_first_rows(z):
+    return metrics.rankme(z[:6])
+
+
+def in_lower_bits(z):
+    return metrics.rankme(z if z.dtype == torch.float64 else z.to(torch.bfloat16) * 1.01 + 0.01)
+
+
+def one_for_all(z):
+    return 1.0
+
+
+def of_anything(z):
+    return metrics.rankme(torch.nan_to_num(torch.as_tensor(z).double().reshape(-1, 5)))
+
+
+OF_KINDS = [
+    ("by_cluster", Twice, "batches once"), ("by_cluster", SameForEver, "batches generator"), ("by_cluster", Forgetful, "batches state"),
+    ("by_cluster", Forgetful, "batches resume"), ("by_cluster", Shared, "batches own copy"), ("by_cluster", AnySize, "batches bad input"),
+    ("projector", Unseeded, "head seed"), ("projector", Stopped, "head gradient"), ("projector", OfTheBatch, "head rows"),
+    ("projector", Unsaved, "head state"), ("projector", by_size, "head bad input"),
+    ("in_batch", overlapping, "builder masks"), ("in_batch", of_products, "builder turns"), ("in_batch", never_detached, "builder detach"),
+    ("in_batch", scores_in_half, "builder precision"), ("in_batch", writing, "builder same bits"), ("in_batch", taking_lists, "builder bad input"),
+    ("rankme", as_a_tensor, "metric number"), ("rankme", of_the_first_rows, "metric order"), ("rankme", in_lower_bits, "metric precision"),
+    ("rankme", one_for_all, "metric sees"), ("rankme", of_anything, "metric bad input"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("right", "function", "name"), OF_KINDS)
+def test_a_wrong_method_of_another_kind_turns_the_harness_red(right, function, name, monkeypatch):
+    right = registry.get(right)
+    CHECKS[name](right)
+    monkeypatch.setattr(Method, "load", lambda self: function)
+    with pytest.raises((AssertionError, ValueError, pytest.fail.Exception)):
+        CHECKS[name](right)
+
+
 # ---- the registry and the page --------------------------------------------------------------------------------------------------
 
 
@@ -575,7 +728,7 @@ def test_a_new_entry_gets_every_check():
 
 
 def test_every_kind_and_shape_that_has_an_entry_is_asked_five_things_or_more():
-    assert {m.kind for m in registry.methods()} >= {"objective", "mixer", "narrower"}
+    assert {m.kind for m in registry.methods()} >= {"objective", "mixer", "narrower", "builder", "batches", "metric", "head"}
     asked = {m.signature: len(applicable(m)) for m in (*registry.methods(), *OF_EMBEDDINGS.values(), WEIGHER)}
     assert min(asked.values()) >= 5, asked
     assert set(asked) >= set(registry.SHAPES)
@@ -615,7 +768,7 @@ def test_register_and_get():
         registry.register(RIGHT)
     with pytest.raises(TypeError, match="method: got str"):
         registry.register("info_nce")
-    with pytest.raises(KeyError, match="want one of info_nce, info_nce_all"):
+    with pytest.raises(KeyError, match="want one of .*info_nce, info_nce_all"):
         registry.get("infonce")
     with pytest.raises(ValueError, match="shape: got 'pair'"):
         registry.methods("pair")
@@ -685,7 +838,7 @@ def test_an_entry_cannot_be_changed_and_calls_with_its_options():
 @pytest.mark.parametrize("method", registry.methods(), ids=lambda m: m.name)
 def test_every_entry_points_at_what_there_is(method):
     assert callable(method.load()) and method.load().__doc__
-    assert callable(load_from_page(method.notebook, method.by_hand))
+    assert not method.by_hand or callable(load_from_page(method.notebook, method.by_hand))
 
 
 def test_lightly_leaves_nothing_behind():
@@ -791,6 +944,7 @@ def test_every_check_has_a_wrong_entry():
     found = {
         *PLANTED,
         *(name for _, name in MIXERS + NARROWERS),
+        *(name for *_, name in OF_KINDS),
         "weigher only weighs",
         *(name for _, *names in WRONG for name in names),
         "choices",
