@@ -159,7 +159,7 @@ def train_retriever(
     _fit(run, model, sample, _meet, objective, steps=steps, lr=lr, seed=seed, checkpoint=checkpoint, **again)
     return model
 
-# %% ../nbs/0_foundations/10_protocols.ipynb #82d59fc2
+# %% ../nbs/0_foundations/10_protocols.ipynb #3b26254f
 @torch.no_grad()
 def search_quality(
     encode: Callable,  # list of texts -> (N, D) embeddings; or two of them, of queries and of documents
@@ -177,14 +177,16 @@ def search_quality(
     ask, store = encode if isinstance(encode, (tuple, list)) else (encode, encode)
     rows = retrieval.test if rows is None else rows
     rows = rows[retrieval.labels(rows).any(1)]
+    totals = dict.fromkeys(("ndcg", "recall", "mrr"), 0.0 if len(rows) else float("nan"))
+    if not len(rows):
+        return totals
     stored = check_floating("encode", store(retrieval.documents), (2,))
     asked = check_floating("encode", ask([retrieval.queries[i] for i in rows.tolist()]), (2,))
-    totals = {"ndcg": 0.0, "recall": 0.0, "mrr": 0.0}
     for part, z in zip(rows.split(chunk), asked.split(chunk), strict=True):
         right, scores = retrieval.labels(part).to(z.device), similarity_matrix(z, stored)
         found = {"ndcg": ndcg_at(scores, right, k=k), "recall": recall_at(scores, right, ~right, k=k), "mrr": mrr_at(scores, right, ~right, k=k)}
         totals = {name: total + found[name] * len(part) / len(rows) for name, total in totals.items()}
-    return totals if len(rows) else dict.fromkeys(totals, float("nan"))
+    return totals
 
 # %% ../nbs/0_foundations/10_protocols.ipynb #e5e162ef
 def train_sentences(
