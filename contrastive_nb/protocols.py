@@ -69,7 +69,7 @@ def pretrain(
     views: dict | None = None,  # strengths for `augment`; None: its defaults
     width: int = 16,  # channels of the first layer of the encoder
     checkpoint=None,  # where a long training saves itself
-) -> Encoder:
+):  # the trained `Encoder`
     """Train a convolutional encoder and its projector so that two views of an image agree, under any objective of `Pairs`.
 
     Returns the trained `Encoder`; `embed(encoder, x)` gives the features in front of the projector.

@@ -74,7 +74,7 @@ class _ByClass(Composer):
         items = _shuffled(len(labels), generator)
         packs = [x.split(self.each) for x in items[labels[items].argsort(stable=True)].split(torch.bincount(labels).tolist())]
         packs = [[p for p in x if len(p) == self.each] for x in packs]
-        table = []
+        table: list[Tensor] = []
         for _ in range(len(self)):
             left = torch.tensor([len(x) for x in packs])[order := _shuffled(len(packs), generator)]
             table.append(torch.cat([packs[c].pop() for c in order[left.argsort(descending=True, stable=True)[: self.classes]].tolist()]))

@@ -46,7 +46,7 @@ def _decide(pairs: Pairs, by: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     if by.shape != pairs.scores.shape:
         raise ValueError(f"by: got shape {tuple(by.shape)}, want {tuple(pairs.scores.shape)}, the shape of scores")
     check_like("by", by, "scores", pairs.scores, dtype=False)
-    return by, *(present(mask, pairs.weights) for mask in (pairs.positives, pairs.negatives))
+    return by, present(pairs.positives, pairs.weights), present(pairs.negatives, pairs.weights)
 
 # %% ../../nbs/2_hard_negatives/02_mining.ipynb #51adabf8
 def batch_hard(
@@ -143,7 +143,7 @@ def _draw(by: Tensor, chances: Callable, mask: Tensor, k: int, generator: torch.
     places = mask.int().topk(width, dim=1).indices.sort(1).values  # a row with fewer is filled up by others, which never win
     order = mask.gather(1, places).int().argsort(dim=1, descending=True, stable=True)
     places = places.gather(1, order)
-    at = {"generator": generator, "device": by.device if generator is None else generator.device}
+    at: dict = {"generator": generator, "device": by.device if generator is None else generator.device}
     noise = torch.rand(len(by), width, dtype=torch.float64, **at).to(by.device)
     keys = chances(by.gather(1, places)) - (-noise.log()).log()
     keys = keys.masked_fill(~mask.gather(1, places), -torch.inf)
@@ -220,7 +220,7 @@ def _told(rule) -> str:
 
 
 def _digest(x: Tensor) -> str:
-    return hashlib.sha256(x.detach().cpu().contiguous().view(torch.uint8).numpy()).hexdigest()
+    return hashlib.sha256(x.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes()).hexdigest()
 
 # %% ../../nbs/2_hard_negatives/02_mining.ipynb #1ccfbb2f
 def _ready(name: str, x: Tensor, similarity: str) -> Tensor:
@@ -265,7 +265,7 @@ def _sides(query: Tensor, corpus: Tensor, teacher, similarity: str) -> list:
     if teacher is not None:
         if not isinstance(teacher, (tuple, list)) or len(teacher) != 2:
             raise TypeError(f"teacher: got {type(teacher).__name__}, want two tensors, of the queries and of the corpus")
-        sides.append(tuple(_ready(f"teacher[{i}]", x, similarity) for i, x in enumerate(teacher)))
+        sides.append((_ready("teacher[0]", teacher[0], similarity), _ready("teacher[1]", teacher[1], similarity)))
         if [len(x) for x in sides[1]] != [len(query), len(corpus)]:
             raise ValueError(f"teacher: got {len(teacher[0])} and {len(teacher[1])} rows, want {len(query)} and {len(corpus)}")
     return sides
