@@ -130,7 +130,8 @@ class _ByNeighbour(Composer):
         self.z.copy_(unit(widen(z)))
 
     def deals(self, generator: torch.Generator) -> Tensor:
-        table, waiting = [], torch.ones(len(self.z), dtype=torch.bool, device=self.z.device)
+        table: list[Tensor] = []
+        waiting = torch.ones(len(self.z), dtype=torch.bool, device=self.z.device)
         for start in _shuffled(len(self.z), generator).tolist():
             if waiting[start] and len(table) < len(self):
                 scores = torch.where(waiting, self.z @ self.z[start], -torch.inf)
