@@ -324,6 +324,11 @@ def rankme(
     shares = values / values.sum() + check_number("eps", eps, 0)
     return float(torch.exp(-torch.xlogy(shares, shares).sum()))
 
+# %% ../nbs/0_foundations/05_metrics.ipynb #e9378208
+_METHODS = [  # what the tests and the catalogue know of this page
+    {"name": "rankme", "function": "contrastive_nb.metrics:rankme", "kind": "metric", "papers": ("S33",)},
+]
+
 # %% ../nbs/0_foundations/05_metrics.ipynb #866912c3
 def _labelled(name: str, z, y) -> tuple[Tensor, Tensor]:
     check_floating(f"{name}_z", z, (2,))

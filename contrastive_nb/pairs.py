@@ -101,7 +101,8 @@ def views(
         check_floating(f"zs[{i}]", z, (2,))
         check_width(f"zs[{i}]", z, "zs[0]", zs[0])
         check_rows(f"zs[{i}]", z, "zs[0]", zs[0])
-    z = torch.cat(list(zs))
+    with autocast_off(zs[0]):  # bfloat16's cannot join float16
+        z = torch.cat(list(zs))
     scores = similarity_matrix(z, z.detach() if detach_key else z, similarity)
     item = torch.arange(len(zs[0]), device=z.device).repeat(len(zs))
     same = item[:, None] == item[None, :]
@@ -338,3 +339,13 @@ def stack(*pairs: Pairs) -> Pairs:
     Raises `TypeError` or `ValueError` naming the pairs whose type, number of keys, dtype or device does not fit.
     """
     return _joined("stack", pairs, 0)
+
+# %% ../nbs/0_foundations/01_pairs.ipynb #e5518905
+_METHODS = [  # what the tests and the catalogue know of this page
+    {"name": "two_views", "function": "contrastive_nb.pairs:two_views", "kind": "builder"},
+    {"name": "in_batch", "function": "contrastive_nb.pairs:in_batch", "kind": "builder"},
+    {"name": "cross", "function": "contrastive_nb.pairs:cross", "kind": "builder"},
+    {"name": "with_queue", "function": "contrastive_nb.pairs:with_queue", "kind": "builder"},
+    {"name": "from_labels", "function": "contrastive_nb.pairs:from_labels", "kind": "builder"},
+    {"name": "from_relevance", "function": "contrastive_nb.pairs:from_relevance", "kind": "builder"},
+]

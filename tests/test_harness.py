@@ -16,13 +16,14 @@ import torch.nn.functional as F
 from harness import CHECKS, applicable, check_oracle, load_from_page
 from oracles import ORACLES
 
-from contrastive_nb import objective, registry
-from contrastive_nb.checks import check_choice, check_list_values
+from contrastive_nb import encoders, metrics, objective, registry
+from contrastive_nb.checks import check_choice, check_list_values, check_number
 from contrastive_nb.kernels import pairwise, tabulated
-from contrastive_nb.negatives import mochi
+from contrastive_nb.negatives import batches, margin_pos, mining, mochi, simans
 from contrastive_nb.objectives import cacr, info_nce, mw, ranklist
+from contrastive_nb.pairs import in_batch
 from contrastive_nb.registry import Method
-from contrastive_nb.rows import list_pairs, present
+from contrastive_nb.rows import autocast_off, list_pairs, present, widen
 from contrastive_nb.timing.lightly_loader import load
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -371,7 +372,7 @@ def every_pair_by_hand(scores, positives, negatives, weights=None, *, temperatur
 
 
 def test_lists_and_pooled_objectives_get_their_checks(monkeypatch):
-    where = {"notebook": RIGHT.notebook, "paper": "S08"}
+    where = {"notebook": RIGHT.notebook, "papers": ("S08",)}
     lists = Method("listwise", f"{__name__}:listwise", "lists", by_hand="listwise", promises={"shift-free", "permutation"}, **where)
     pooled = Method(
         "every_pair", f"{__name__}:every_pair", "pairs", by_hand="every_pair", temperature=True,
@@ -428,14 +429,332 @@ def test_a_wrong_mixer_turns_the_harness_red(function, name):
     assert name in failures(dataclasses.replace(right, name="wrong", function=f"{__name__}:{function.__name__}"))
 
 
+# ---- embeddings: one right and two wrong objectives of each signature ---------------------------------------------------------------
+
+
+def _mean_square(z, centre, counted=None, reduction="mean"):
+    "The squared distance of each row from its centre, float32 at least."
+    with autocast_off(z):
+        losses = (widen(z) - widen(centre)).square().sum(1)
+    return objective.reduce(losses, torch.ones(len(z), dtype=torch.bool), reduction)
+
+
+def of_views(zs, *, reduction="mean"):
+    return _mean_square(zs[0], torch.stack([widen(z) for z in zs]).mean(0), reduction=reduction)
+
+
+def of_views_by_hand(zs):
+    return [sum((zs[0][i] - sum(z[i] for z in zs) / len(zs)) ** 2) for i in range(len(zs[0]))]
+
+
+def of_labelled(z, y, *, reduction="mean"):
+    fellows = (y[:, None] == y[None, :]).to(widen(z).dtype)
+    return _mean_square(z, (fellows[:, :, None] * widen(z)).sum(1) / fellows.sum(1, keepdim=True), reduction=reduction)
+
+
+def of_labelled_by_hand(z, y):
+    groups = [[j for j in range(len(z)) if y[j] == y[i]] for i in range(len(z))]
+    return [sum((z[i] - sum(z[j] for j in group) / len(group)) ** 2) for i, group in enumerate(groups)]
+
+
+def of_prototypes(z, c, *, reduction="mean"):
+    return _mean_square(z, widen(c).mean(0), reduction=reduction)
+
+
+def of_prototypes_by_hand(z, c):
+    return [sum((z[i] - sum(c) / len(c)) ** 2) for i in range(len(z))]
+
+
+def of_maps(zs, places, *, reduction="mean"):
+    first, second = (widen(z).mean((2, 3)) * widen(p).mean((1, 2, 3))[:, None] for z, p in zip(zs, places, strict=True))
+    return _mean_square(first, second, reduction=reduction)
+
+
+def of_maps_by_hand(zs, places):
+    cells = [(h, w) for h in range(zs[0].shape[2]) for w in range(zs[0].shape[3])]
+    mean = lambda z, p, i: sum(z[i, :, h, w] for h, w in cells) / len(cells) * sum(sum(p[i, h, w]) for h, w in cells) / (2 * len(cells))  # noqa: E731
+    return [sum((mean(zs[0], places[0], i) - mean(zs[1], places[1], i)) ** 2) for i in range(len(zs[0]))]
+
+
+def detached_views(zs, **keywords):
+    return of_views([zs[0], *(z.detach() for z in zs[1:])], **keywords)
+
+
+def coarse_views(zs, **keywords):
+    return of_views([z if z.dtype == torch.float64 else z.bfloat16().to(z.dtype) + 1e-3 * z for z in zs], **keywords)
+
+
+OF_EMBEDDINGS = {
+    shape: Method(f"of_{shape}", f"{__name__}:of_{shape}", shape, ("X01",), RIGHT.notebook, f"of_{shape}") for shape in harness.EMBEDDINGS
+}
+
+
+@pytest.mark.parametrize("shape", OF_EMBEDDINGS)
+def test_an_objective_of_embeddings_gets_its_checks(shape, monkeypatch):
+    monkeypatch.setattr(harness, "load_from_page", lambda notebook, name: globals()[f"{name}_by_hand"])
+    assert failures(OF_EMBEDDINGS[shape]) == {}
+    assert {"loop", "gradcheck", "every input", "embedding precision"} <= set(applicable(OF_EMBEDDINGS[shape]))
+
+
+# ---- narrowers and weighers: what each has wrong is its name -----------------------------------------------------------------------
+
+
+def adding(pairs, *, by=None, **keywords):
+    return margin_pos(pairs, by=by, **keywords)._replace(negatives=~pairs.positives)
+
+
+def keeping_weight_0(pairs, *, by=None, **keywords):
+    return margin_pos(pairs._replace(weights=None), by=by, **keywords)._replace(weights=pairs.weights)
+
+
+def by_the_students_scores(pairs, *, by=None, **keywords):
+    return margin_pos(pairs, **keywords)
+
+
+def with_the_teachers_scores(pairs, *, by=None, **keywords):
+    return margin_pos(pairs, by=by, **keywords)._replace(scores=pairs.scores if by is None else by)
+
+
+def by_the_batch(pairs, *, margin, by=None):
+    score = pairs.scores if by is None else by
+    return pairs._replace(negatives=pairs.negatives & (score < score.mean()))
+
+
+def hiding_nan(pairs, *, by=None, **keywords):
+    return margin_pos(pairs, by=by, **keywords)._replace(negatives=margin_pos(pairs, by=by, **keywords).negatives & ~pairs.scores.isnan())
+
+
+def above_the_bar(pairs, *, by=None, **keywords):
+    kept = margin_pos(pairs, by=by, **keywords).negatives
+    return pairs._replace(negatives=pairs.negatives & ~kept)
+
+
+def turned_in_half(pairs, *, by=None, **keywords):
+    scores = pairs.scores if by is None else by
+    return margin_pos(pairs, by=-scores if scores.dtype == torch.float16 else scores, **keywords)
+
+
+def of_any_margin(pairs, *, margin, by=None):
+    return margin_pos(pairs, float(margin) if margin == margin else 0.0, by=by)
+
+
+def with_dice_of_its_own(pairs, *, generator=None, **keywords):
+    return simans(pairs, **keywords)
+
+
+NARROWERS = [
+    (adding, "narrower only narrows"), (keeping_weight_0, "narrower only narrows"), (by_the_students_scores, "narrower loop"),
+    (with_the_teachers_scores, "narrower by"), (by_the_batch, "narrower rows"), (hiding_nan, "narrower nan"), (above_the_bar, "narrower safe"),
+    (turned_in_half, "narrower precision"), (of_any_margin, "narrower bad input"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("function", "name"), NARROWERS)
+def test_a_wrong_narrower_turns_the_harness_red(function, name):
+    right = registry.get("margin_pos")
+    CHECKS[name](right)
+    wrong = dataclasses.replace(right, name="wrong", function=f"{__name__}:{function.__name__}")
+    with pytest.raises(AssertionError):
+        CHECKS[name](wrong)
+
+
+def by_closeness(pairs, *, sharpness, by=None):
+    "A weigher: a pair weighs the more, the nearer its score is to 0."
+    by, _, _ = mining._decide(pairs, by)
+    factor = torch.exp(-check_number("sharpness", sharpness, 0) * by.double() ** 2)
+    return pairs._replace(weights=factor if pairs.weights is None else pairs.weights * factor)
+
+
+def by_closeness_by_hand(pairs, by=None, *, sharpness):
+    by = pairs.scores if by is None else by
+    factor = torch.tensor([[math.exp(-sharpness * s**2) for s in row] for row in by.tolist()], dtype=torch.float64).reshape(by.shape)
+    return pairs._replace(weights=factor if pairs.weights is None else pairs.weights * factor)
+
+
+def below_0(pairs, **keywords):
+    weighed = by_closeness(pairs, **keywords)
+    return weighed._replace(weights=weighed.weights - 0.5)
+
+
+WEIGHER = Method("by_closeness", f"{__name__}:by_closeness", "", (), RIGHT.notebook, "by_closeness", "weigher", {"sharpness": 0.5})
+
+
+def test_a_weigher_gets_its_checks(monkeypatch):
+    monkeypatch.setattr(harness, "load_from_page", lambda notebook, name: globals()[f"{name}_by_hand"])
+    assert failures(WEIGHER) == {}
+    wrong = dataclasses.replace(WEIGHER, name="wrong", function=f"{__name__}:below_0")
+    assert {"weigher only weighs", "narrower loop"} <= set(failures(wrong))
+
+
+# ---- batches, heads, builders, metrics: what each has wrong is its name --------------------------------------------------------------
+
+
+class Wrong(batches.Composer):
+    "What `by_cluster` deals, spoilt by one method."
+
+    def __init__(self, y, size):
+        super().__init__(len(y) // size, size)
+        self.right = batches.by_cluster(y, size)
+
+    def deals(self, generator):
+        return self.right.deals(generator)
+
+
+class Twice(Wrong):
+    def deals(self, generator):
+        return super().deals(generator)[:1].expand(len(self), -1)
+
+
+class SameForEver(Wrong):
+    def deals(self, generator):
+        return super().deals(numbers(0))
+
+
+class Forgetful(Wrong):
+    def __init__(self, y, size):
+        super().__init__(y, size)
+        self.at = 0
+
+    def forward(self, generator):
+        self.place.fill_(self.at % (len(self) + 1) if self.at else len(self))
+        out = super().forward(generator)
+        self.at = int(self.place)
+        return out
+
+
+class Shared(Wrong):
+    def forward(self, generator):
+        super().forward(generator)
+        return self.deal[int(self.place) - 1]
+
+
+class AnySize(Wrong):
+    def __init__(self, y, size):
+        super().__init__(y, min(int(size), 24))
+
+
+def numbers(seed):
+    return torch.Generator().manual_seed(seed)
+
+
+class Unseeded(torch.nn.Linear):
+    def __init__(self, dim, hidden=1, out=4):
+        super().__init__(dim, out)
+        with torch.no_grad():
+            self.weight.normal_(generator=torch.Generator().manual_seed(torch.Generator().seed() % 2**40))
+
+
+class Stopped(torch.nn.Linear):
+    def __init__(self, dim, hidden=1, out=4):
+        super().__init__(dim, out)
+
+    def forward(self, h):
+        return super().forward(h.detach())
+
+
+class OfTheBatch(Stopped):
+    def forward(self, h):
+        return torch.nn.Linear.forward(self, h - h.mean(0))
+
+
+class Unsaved(Stopped):
+    def __init__(self, dim, hidden=1, out=4):
+        super().__init__(dim, out=out)
+        self.turn = torch.randn(4, 4)
+
+    def forward(self, h):
+        return torch.nn.Linear.forward(self, h) @ self.turn
+
+
+def by_size(dim, hidden=1, out=4):
+    return encoders.projector(int(dim) or 1, abs(int(hidden)) or 1, abs(int(out)) or 1)
+
+
+def overlapping(query, key, hard=None, **keywords):
+    return in_batch(query, key, hard, **keywords)._replace(negatives=in_batch(query, key, hard, **keywords).positives)
+
+
+def of_products(query, key, hard=None, *, similarity="dot", **keywords):
+    return in_batch(query, key, hard, similarity=similarity, **keywords)
+
+
+def never_detached(query, key, hard=None, *, detach_key=False, **keywords):
+    return in_batch(query, key, hard, **keywords)
+
+
+def scores_in_half(query, key, hard=None, **keywords):
+    pairs = in_batch(query, key, hard, **keywords)
+    return pairs._replace(scores=pairs.scores.to(query.dtype))
+
+
+def writing(query, key, hard=None, **keywords):
+    pairs = in_batch(query, key, hard, **keywords)
+    query.mul_(1.5)
+    return pairs
+
+
+def taking_lists(query, key, hard=None, **keywords):
+    return in_batch(*(torch.as_tensor(x, dtype=torch.float64) for x in (query, key, hard)), **keywords)
+
+
+def as_a_tensor(z):
+    return torch.tensor(metrics.rankme(z))
+
+
+def of_the_first_rows(z):
+    return metrics.rankme(z[:6])
+
+
+def in_lower_bits(z):
+    return metrics.rankme(z if z.dtype == torch.float64 else z.to(torch.bfloat16) * 1.01 + 0.01)
+
+
+def one_for_all(z):
+    return 1.0
+
+
+def of_anything(z):
+    return metrics.rankme(torch.nan_to_num(torch.as_tensor(z).double().reshape(-1, 5)))
+
+
+OF_KINDS = [
+    ("by_cluster", Twice, "batches once"), ("by_cluster", SameForEver, "batches generator"), ("by_cluster", Forgetful, "batches state"),
+    ("by_cluster", Forgetful, "batches resume"), ("by_cluster", Shared, "batches own copy"), ("by_cluster", AnySize, "batches bad input"),
+    ("projector", Unseeded, "head seed"), ("projector", Stopped, "head gradient"), ("projector", OfTheBatch, "head rows"),
+    ("projector", Unsaved, "head state"), ("projector", by_size, "head bad input"),
+    ("in_batch", overlapping, "builder masks"), ("in_batch", of_products, "builder turns"), ("in_batch", never_detached, "builder detach"),
+    ("in_batch", scores_in_half, "builder precision"), ("in_batch", writing, "builder same bits"), ("in_batch", taking_lists, "builder bad input"),
+    ("rankme", as_a_tensor, "metric number"), ("rankme", of_the_first_rows, "metric order"), ("rankme", in_lower_bits, "metric precision"),
+    ("rankme", one_for_all, "metric sees"), ("rankme", of_anything, "metric bad input"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("right", "function", "name"), OF_KINDS)
+def test_a_wrong_method_of_another_kind_turns_the_harness_red(right, function, name, monkeypatch):
+    right = registry.get(right)
+    CHECKS[name](right)
+    monkeypatch.setattr(Method, "load", lambda self: function)
+    with pytest.raises((AssertionError, ValueError, pytest.fail.Exception)):
+        CHECKS[name](right)
+
+
 # ---- the registry and the page --------------------------------------------------------------------------------------------------
 
 
 def test_a_new_entry_gets_every_check():
     of_lists = {"bad lists", "edge lists", "kinds of grades", *(name for name in CHECKS if name.startswith("float32 lists"))}
-    of_mixers = {name for name in CHECKS if name.startswith("mixer")}
-    assert set(applicable(RIGHT)) == set(CHECKS) - of_lists - of_mixers
-    assert set(applicable(registry.get("mochi"))) == of_mixers
+    of_embeddings = {"every input", "embedding precision"}
+    of_kinds = {kind: {name for name in CHECKS if name.startswith(kind)} for kind in registry.KINDS}
+    assert set(applicable(RIGHT)) == set(CHECKS) - of_lists - of_embeddings - set().union(*of_kinds.values())
+    assert set(applicable(registry.get("mochi"))) == of_kinds["mixer"]
+    assert set(applicable(registry.get("margin_pos"))) == of_kinds["narrower"]
+
+
+def test_every_kind_and_shape_that_has_an_entry_is_asked_five_things_or_more():
+    assert {m.kind for m in registry.methods()} >= {"objective", "mixer", "narrower", "builder", "batches", "metric", "head"}
+    asked = {m.signature: len(applicable(m)) for m in (*registry.methods(), *OF_EMBEDDINGS.values(), WEIGHER)}
+    assert min(asked.values()) >= 5, asked
+    assert set(asked) >= set(registry.SHAPES)
 
 
 def test_a_wrong_entry_turns_the_command_red(tmp_path):
@@ -472,10 +791,13 @@ def test_register_and_get():
         registry.register(RIGHT)
     with pytest.raises(TypeError, match="method: got str"):
         registry.register("info_nce")
-    with pytest.raises(KeyError, match="want one of info_nce, info_nce_all"):
+    with pytest.raises(KeyError, match="want one of .*info_nce, info_nce_all"):
         registry.get("infonce")
     with pytest.raises(ValueError, match="shape: got 'pair'"):
         registry.methods("pair")
+    with pytest.raises(ValueError, match="kind: got 'loss', want one of objective"):
+        registry.methods(kind="loss")
+    assert {m.name for m in registry.methods(kind="mixer")} == {"mochi"}
 
 
 @pytest.mark.parametrize(
@@ -485,12 +807,22 @@ def test_register_and_get():
         ({"function": "contrastive_nb.objectives.info_nce"}, "function: got .*module:function"),
         ({"shape": "pair"}, "shape: got 'pair', want one of pairs"),
         ({"promises": {"monotonic"}}, "promises: got monotonic, want some of monotone"),
+        ({"kind": "loss"}, "kind: got 'loss', want one of objective"),
+        ({"kind": "narrower"}, "shape: got 'pairs', want none: a narrower is Pairs"),
+        ({"shape": ""}, "shape: got '', want one of pairs"),
+        ({"kind": "mixer", "shape": "", "by_hand": ""}, "by_hand: got nothing, want the loops"),
     ],
     ids=lambda x: next(iter(x)) if isinstance(x, dict) else "",
 )
 def test_an_entry_that_does_not_fit_is_refused(change, words):
     with pytest.raises(ValueError, match=words):
         dataclasses.replace(RIGHT, **change)
+
+
+@pytest.mark.parametrize("papers", ["X01", ("X01", 2), None])
+def test_papers_that_are_no_tuple_of_ids_are_refused(papers):
+    with pytest.raises(TypeError, match="papers: got"):
+        dataclasses.replace(RIGHT, papers=papers)
 
 
 PAGE = "# AUTOGENERATED! DO NOT EDIT! File to edit: ../nbs/0_x/01_y.ipynb.\n"
@@ -529,7 +861,7 @@ def test_an_entry_cannot_be_changed_and_calls_with_its_options():
 @pytest.mark.parametrize("method", registry.methods(), ids=lambda m: m.name)
 def test_every_entry_points_at_what_there_is(method):
     assert callable(method.load()) and method.load().__doc__
-    assert callable(load_from_page(method.notebook, method.by_hand))
+    assert not method.by_hand or callable(load_from_page(method.notebook, method.by_hand))
 
 
 def test_lightly_leaves_nothing_behind():
@@ -609,7 +941,7 @@ def mixed_without_a_direction(query, queue, **keywords):
     return mochi(query / query.norm(dim=1, keepdim=True), queue, **keywords)
 
 
-LISTS = Method("listwise", f"{__name__}:listwise", "lists", paper="S08", notebook=RIGHT.notebook, by_hand="listwise")
+LISTS = Method("listwise", f"{__name__}:listwise", "lists", papers=("S08",), notebook=RIGHT.notebook, by_hand="listwise")
 PLANTED = {  # check: the right entry, the wrong function, and how the check must say what is wrong
     "nothing left": (RIGHT, cut_off_when_nothing_is_left, "the loss has no gradient path"),
     "temperature shapes": (RIGHT, one_temperature_for_all, "^a temperature a row: got"),
@@ -627,6 +959,9 @@ PLANTED = {  # check: the right entry, the wrong function, and how the check mus
     "every option": (RIGHT, divided_by_the_queries_left, "nothing left .* denominator all: got|denominator all: not finite"),
     "mixer edges": (registry.get("mochi"), mixed_without_a_direction, "^zeros: not finite"),
     "mixer bad input": (registry.get("mochi"), mixed_by_anything, "^mixed: 2.0 was accepted"),
+    "narrower generator": (registry.get("simans"), with_dice_of_its_own, ""),
+    "every input": (OF_EMBEDDINGS["views"], detached_views, ""),
+    "embedding precision": (OF_EMBEDDINGS["views"], coarse_views, ""),
 }
 
 
@@ -642,8 +977,8 @@ def finds(name: str, right: Method, function: Callable, *raised) -> None:
 
 @pytest.mark.parametrize("name", PLANTED)
 def test_a_check_finds_its_fault(name, monkeypatch):
-    if PLANTED[name][0] is LISTS:
-        monkeypatch.setattr(harness, "load_from_page", lambda notebook, name: listwise_by_hand)
+    if PLANTED[name][0] is LISTS or PLANTED[name][0] in OF_EMBEDDINGS.values():
+        monkeypatch.setattr(harness, "load_from_page", lambda notebook, name: globals()[f"{name}_by_hand"])
     finds(name, *PLANTED[name])
 
 
@@ -659,6 +994,13 @@ def test_a_plant_that_cannot_be_called_is_no_finding(name):
 
 
 def test_every_check_has_a_wrong_entry():
-    found = {*PLANTED, *(name for _, name in MIXERS), *(name for _, *names in WRONG for name in names), "choices"}
+    found = {
+        *PLANTED,
+        *(name for _, name in MIXERS + NARROWERS),
+        *(name for *_, name in OF_KINDS),
+        "weigher only weighs",
+        *(name for _, *names in WRONG for name in names),
+        "choices",
+    }
     family = lambda names: {name.partition(",")[0] for name in names}  # noqa: E731
     assert family(found) == family(CHECKS)

@@ -177,3 +177,58 @@ def test_errors_say_what_came_and_what_is_wanted():
             check_pairs(**(good | change))
     with pytest.raises(TypeError, match="x: got dtype torch.float32, want torch.float64, as y has"):
         check_like("x", SCORES.float(), "y", SCORES)
+
+
+# --- a query's own weight ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("normalise", [True, False])
+def test_weigh_is_the_weighted_mean_of_single_losses(normalise):
+    losses, weights = SCORES[0].clone().requires_grad_(), WEIGHTS[0].clone().requires_grad_()
+    got = objective.weigh(losses, weights, normalise=normalise)
+    want = sum(w * x for w, x in zip(weights.tolist(), losses.tolist(), strict=True)) / (sum(weights.tolist()) if normalise else 6)
+    assert math.isclose(got.item(), want, rel_tol=1e-12)
+    assert torch.autograd.gradcheck(lambda x, w: objective.weigh(x, w, normalise=normalise), (losses, weights))
+
+
+def test_weights_of_one_number_are_the_objectives_own_mean_where_every_query_counts():
+    from contrastive_nb.objectives import info_nce, mw, weigh
+    from contrastive_nb.pairs import from_labels
+
+    z = torch.randn(8, 3, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    pairs = from_labels(z, torch.arange(8) % 3)
+    for loss in (info_nce, mw):
+        single = loss(*pairs, temperature=0.3, reduction="none")
+        for weight in (torch.ones_like(single), torch.full_like(single, 7.0)):
+            assert torch.isclose(weigh(single, weight), loss(*pairs, temperature=0.3), rtol=1e-12)
+    assert len(single) == pairs.positives.sum()  # mw: one a positive
+    with pytest.raises(ValueError, match="weights: got 8, want 14: one a loss"):
+        weigh(single, torch.ones(8))
+
+
+def test_a_weight_of_0_takes_its_loss_out_and_none_left_is_0_with_a_gradient():
+    losses = torch.tensor([1.0, math.nan, math.inf], requires_grad=True)
+    assert objective.weigh(losses, torch.tensor([2.0, 0.0, 0.0])) == 1
+    nothing = objective.weigh(losses, torch.zeros(3))
+    (slope,) = torch.autograd.grad(nothing, losses)
+    assert nothing == 0 and (slope == 0).all()
+    assert objective.weigh(losses, torch.ones(3)).isnan()  # a NaN in use is not hidden
+    assert objective.weigh(losses[:0], torch.zeros(0)) == 0
+
+
+def test_weigh_computes_half_precision_wide():
+    losses, weights = torch.rand(999).half(), torch.rand(999).bfloat16()
+    got = objective.weigh(losses, weights)
+    assert got.dtype == torch.float32
+    assert torch.isclose(got.double(), (losses.double() * weights.double()).sum() / weights.double().sum(), rtol=1e-6)
+
+
+@pytest.mark.parametrize(("change", "exception", "words"), [
+    ({"losses": [1.0]}, TypeError, "losses: got list"), ({"losses": torch.ones(2, 3)}, ValueError, "losses: got shape"),
+    ({"weights": torch.ones(2)}, ValueError, "weights: got 2, want 3"), ({"weights": torch.ones(3).long()}, TypeError, "weights: got dtype torch.int64"),
+    ({"weights": torch.ones(3, device="meta")}, ValueError, "weights: got device meta"), ({"normalise": 1}, TypeError, "normalise: got int"),
+    ({"weights": -torch.ones(3), "check": True}, ValueError, "weights: got a negative"), ({"weights": torch.full((3,), math.inf), "check": True}, ValueError, "weights: got"),
+])  # fmt: skip
+def test_weigh_refuses_by_name(change, exception, words):
+    with pytest.raises(exception, match=words):
+        objective.weigh(**({"losses": torch.ones(3), "weights": torch.ones(3)} | change))

@@ -78,7 +78,7 @@ _METHODS = [  # what the tests and the catalogue know of this page
         "name": "debiased_nce",
         "function": "contrastive_nb.debiasing:debiased_nce",
         "shape": "pairs",
-        "paper": "X02",
+        "papers": ("X02",),
         "by_hand": "debiased_nce_by_hand",
         "options": {"prior": 0.1},
         "temperature": True,

@@ -80,7 +80,7 @@ _METHODS = [  # what the tests and the catalogue know of this page
         "name": "decoupled_nce",
         "function": "contrastive_nb.objectives:decoupled_nce",
         "shape": "pairs",
-        "paper": "S06",
+        "papers": ("S06",),
         "by_hand": "decoupled_nce_by_hand",
         "temperature": True,
         "promises": {"monotone", "shift-free", "scale-free", "permutation"},

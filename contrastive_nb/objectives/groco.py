@@ -98,7 +98,7 @@ _METHODS = [  # what the tests and the catalogue know of this page
         "name": "groco",
         "function": "contrastive_nb.objectives:groco",
         "shape": "pairs",
-        "paper": "S04",
+        "papers": ("S04",),
         "by_hand": "groco_by_hand",
         "promises": {"shift-free", "permutation", "one-place"},  # soft swaps can turn a slope round: not monotone
     },
@@ -106,7 +106,7 @@ _METHODS = [  # what the tests and the catalogue know of this page
         "name": "groco_top_2",
         "function": "contrastive_nb.objectives:groco",
         "shape": "pairs",
-        "paper": "S04",
+        "papers": ("S04",),
         "by_hand": "groco_by_hand",
         "options": {"top_k": 2, "steepness": 5.0},
         "promises": {"shift-free", "permutation", "one-place"},

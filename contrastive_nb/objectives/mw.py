@@ -57,7 +57,7 @@ _METHODS = [  # what the tests and the catalogue know of this page
         "name": "mw",
         "function": "contrastive_nb.objectives:mw",
         "shape": "pairs",
-        "paper": "S03",
+        "papers": ("S03",),
         "by_hand": "mw_by_hand",
         "temperature": True,
         "promises": {"monotone", "scale-free", "permutation", "pooled"},  # a constant a query moves it: that is what it is for

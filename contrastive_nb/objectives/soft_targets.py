@@ -42,7 +42,7 @@ _METHODS = [  # what the tests and the catalogue know of this page
         "name": "soft_nce",
         "function": "contrastive_nb.objectives:soft_nce",
         "shape": "lists",
-        "paper": "S93",
+        "papers": ("S93",),
         "by_hand": "soft_nce_by_hand",
         "temperature": True,
         "promises": {"shift-free", "scale-free", "permutation"},

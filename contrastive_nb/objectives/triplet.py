@@ -40,7 +40,7 @@ _METHODS = [  # what the tests and the catalogue know of this page
         "name": "triplet",
         "function": "contrastive_nb.objectives:triplet",
         "shape": "pairs",
-        "paper": "S65",
+        "papers": ("S65",),
         "by_hand": "triplet_by_hand",
         "promises": {"monotone", "shift-free", "permutation"},
         "oracles": (
@@ -53,7 +53,7 @@ _METHODS = [  # what the tests and the catalogue know of this page
         "name": "triplet_hinge",
         "function": "contrastive_nb.objectives:triplet",
         "shape": "pairs",
-        "paper": "S65",
+        "papers": ("S65",),
         "by_hand": "triplet_by_hand",
         "options": {"margin": 1.0},
         "promises": {"monotone", "shift-free", "permutation"},
