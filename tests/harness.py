@@ -331,7 +331,7 @@ def check_reductions(method) -> None:
         close(call(method, *case.arguments), mean, f"the default reduction is the mean ({case.name})", tolerance=0)
 
 
-def _nothing_left(method) -> dict[str, tuple]:
+def _nothing_left(method, needs: str | None = None) -> dict[str, tuple]:
     scores, no, yes = normal(3, 4), torch.zeros(3, 4, dtype=torch.bool), torch.ones(3, 4, dtype=torch.bool)
     if method.shape == "lists":
         return {"nothing relevant, all padded": (scores, scores * 0, no), "no query": (scores[:0], scores[:0], yes[:0])}
@@ -345,7 +345,7 @@ def _nothing_left(method) -> dict[str, tuple]:
         "positives of weight 0": (first, ~first, (~first).double()),
         "a positive alone": (first, no),
     }
-    if method.needs == "key":
+    if (needs or method.needs) == "key":
         del masked["no negative"]
         masked["negatives of weight 0"] = (first, ~first, first.double())  # one positive, nothing it could be compared with
     empty = {"no query": (scores[:0], no[:0], no[:0]), "no key": (scores[:, :0], no[:, :0], no[:, :0])}
@@ -803,7 +803,8 @@ def check_every_option(method) -> None:
             assert torch.isfinite(slope[exact.abs() < largest]).all(), f"{where}: the gradient is not finite in float32"
             if want.abs() < largest:
                 close(got, want, where, tolerance=1e-5)
-        for name, (scores, *rest) in _nothing_left(method).items():
+        together = options.get("denominator", method.options.get("denominator")) == "all"  # then positives compete with each other
+        for name, (scores, *rest) in _nothing_left(method, "key" if together else None).items():
             for size in (1, 3e37):
                 value, (slope,) = value_and_gradient(lambda s, rest=rest: loss(s, *rest), scores.sign() * size)  # noqa: B023
                 where = f"nothing left ({name}), scores of {size:g}, {set_to}"

@@ -891,6 +891,10 @@ def divided_by_the_queries_left(scores, positives, negatives, *rest, denominator
     return loss if denominator == "own" else loss + torch.where(left > 0, (0 * scores).sum() / left, 0.0)
 
 
+def of_two_negatives(scores, positives, negatives, *rest, **keywords):
+    return info_nce(scores, positives, negatives & (negatives.sum(1, keepdim=True) > 1), *rest, **keywords)
+
+
 def far_scores_count_more(scores, *rest, **keywords):
     return info_nce(scores + scores**2, *rest, **keywords)
 
@@ -944,6 +948,7 @@ def mixed_without_a_direction(query, queue, **keywords):
 LISTS = Method("listwise", f"{__name__}:listwise", "lists", papers=("S08",), notebook=RIGHT.notebook, by_hand="listwise")
 PLANTED = {  # check: the right entry, the wrong function, and how the check must say what is wrong
     "nothing left": (RIGHT, cut_off_when_nothing_is_left, "the loss has no gradient path"),
+    "needs": (RIGHT, of_two_negatives, "^1 positives and 1 negatives in a query: got"),
     "temperature shapes": (RIGHT, one_temperature_for_all, "^a temperature a row: got"),
     "shift free": (RIGHT, far_scores_count_more, "^shift-free .*: got"),
     "permutation": (RIGHT, by_place, "^permutation .*: got"),
