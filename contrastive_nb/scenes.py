@@ -87,7 +87,7 @@ def _draw(source: data.Images, names, rows: Tensor, texture: Tensor, side: int, 
     classes = torch.where(there, source.y[rows.clamp(min=0)], -1)
     return CanvasTruth(x[:, None], masks, boxes, classes, rows, texture, source, names)
 
-# %% ../nbs/0_foundations/09_scenes.ipynb #d4e4f2e8
+# %% ../nbs/0_foundations/09_scenes.ipynb #88a577ba
 class Canvases(CanvasTruth):
     "Pictures of things on textures: where everything is, what is said of it, and the same things once more."
 
@@ -108,7 +108,8 @@ class Canvases(CanvasTruth):
 
     def take(self, rows: Tensor) -> "Canvases":
         "The canvases of these numbers (B,), or of a mask (N,)."
-        return Canvases(*(part[rows] for part in self[:6]), *self[6:])
+        parts = {name: getattr(self, name)[rows] for name in ("x", "masks", "boxes", "classes", "rows", "texture")}
+        return self._replace(**parts)
 
     def again(self, generator: torch.Generator) -> "Canvases":
         "The same things on new textures of the same kinds, at new places."

@@ -7,7 +7,7 @@ __all__ = ['PAD', 'UNKNOWN', 'AGENT', 'VERB', 'OBJECT', 'AGENT_ATTRIBUTE', 'OBJE
            'Tokens', 'Lexicon', 'Sentences', 'Grammar', 'grammar', 'meaning_similarity', 'word_overlap', 'TokenEncoder',
            'token_encoder', 'delete_words']
 
-# %% ../nbs/0_foundations/08_words.ipynb #025cef2b
+# %% ../nbs/0_foundations/08_words.ipynb #d8cf4b2c
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -16,7 +16,6 @@ from functools import cached_property
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .checks import check_choice, check_count, check_mask, check_number
@@ -308,7 +307,7 @@ def _pool(states: Tensor, mask: Tensor, pooling: str) -> Tensor:
     last = (mask * torch.arange(1, mask.shape[1] + 1, device=mask.device)).argmax(1)
     return states[torch.arange(len(states), device=mask.device), last] * mask.any(1, keepdim=True)
 
-# %% ../nbs/0_foundations/08_words.ipynb #03d88692
+# %% ../nbs/0_foundations/08_words.ipynb #9b9c9172
 def token_encoder(
     vocabulary: int | Tokens,  # numbers there are, or the vocabulary itself, whose length is then the encoder's
     dim: int = 64,  # numbers out
@@ -324,7 +323,8 @@ def token_encoder(
     "An encoder of token numbers; build it under `encoders.seeded` for weights of a seed. Raises `ValueError` or `TypeError` naming the argument."
     size, length = (len(vocabulary), vocabulary.length) if isinstance(vocabulary, Tokens) else (vocabulary, length)
     check_count("vocabulary", size, 2), check_count("dim", dim), check_count("width", width), check_count("layers", layers)
-    check_choice("kind", kind, ("bag", "gru", "transformer")), check_choice("pooling", pooling, ("mean", "max", "last"))
+    check_choice("kind", kind, ("bag", "gru", "transformer"))
+    check_choice("pooling", pooling, ("mean", "max", "last"))
     check_count("length", length), check_number("dropout", dropout, 0, 1, open_high=True)
     if kind == "transformer" and width % check_count("heads", heads):
         raise ValueError(f"heads: got {heads}, want a number that divides the width of {width}")

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['LatentSample', 'LatentClasses', 'latent_classes', 'ShiftedQueries', 'shifted_queries', 'ManyClasses', 'many_classes',
-           'friends', 'batch_classes', 'TopicTexts', 'Pooled', 'Topics', 'topics', 'fresh_topics']
+           'friends', 'batch_classes', 'TopicTexts', 'Pooled', 'Topics', 'topics', 'fresh_topics', 'Canvases',
+           'canvases', 'Grammar', 'grammar']
 
 # %% ../nbs/0_foundations/07_worlds.ipynb #ce436180
 from collections.abc import Sequence
@@ -356,7 +357,7 @@ def topics(
     words = check_count("document_words", document_words), check_count("query_words", query_words)
     return _write(seed, laws, torch.arange(topics) % families, documents, queries, words)
 
-# %% ../nbs/0_foundations/07_worlds.ipynb #ce36c3be
+# %% ../nbs/0_foundations/07_worlds.ipynb #ad209ef0
 def fresh_topics(
     world: Topics,  # whose laws are kept
     seed: int,  # redraws the texts and the marks
@@ -365,5 +366,13 @@ def fresh_topics(
     queries: int | None = None,  # Q; None: as many as the world has
 ) -> Topics:
     "Other texts about the same topics: what a method that learned from one is judged on. Raises as `topics` does."
-    sizes = [len(had) if n is None else n for n, had in ((documents, world.documents), (queries, world.queries))]
-    return _write(seed, world.laws, world.family, *sizes, (world.documents.shape[1], world.queries.shape[1]))
+    documents = len(world.documents) if documents is None else documents
+    queries = len(world.queries) if queries is None else queries
+    return _write(seed, world.laws, world.family, documents, queries, (world.documents.shape[1], world.queries.shape[1]))
+
+# %% ../nbs/0_foundations/07_worlds.ipynb #287bdb4d
+from .scenes import Canvases, canvases
+from .words import Grammar, grammar
+
+# %% ../nbs/0_foundations/07_worlds.ipynb #bf3bd617
+_all_ = ["Canvases", "canvases", "Grammar", "grammar"]  # made on pages of their own, found here with the others
