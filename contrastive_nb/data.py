@@ -611,7 +611,7 @@ def sentences(
         parts = [[row for key, table in tagged.items() if key.endswith(part) for row in table] for part in ("train", "none", "test")]
     return Splits(*map(_scored, parts))
 
-# %% ../nbs/0_foundations/02_data.ipynb #a636520c
+# %% ../nbs/0_foundations/02_data.ipynb #6be161f7
 class Intents(NamedTuple):
     "Short texts and what each is after."
 
@@ -642,8 +642,8 @@ def intents(
     size = len(whole["train"].text)
     order = torch.randperm(size, generator=generator)
     chosen = [rows.sort().values for rows in order.split([size - round(valid * size), round(valid * size)])]
-    parts = [Intents([whole["train"].text[i] for i in rows.tolist()], whole["train"].y[rows], tuple(number)) for rows in chosen]
-    return Splits(*parts, whole["test"])
+    train, later = (Intents([whole["train"].text[i] for i in rows.tolist()], whole["train"].y[rows], tuple(number)) for rows in chosen)
+    return Splits(train, later, whole["test"])
 
 # %% ../nbs/0_foundations/02_data.ipynb #80542c5b
 class Texts(NamedTuple):

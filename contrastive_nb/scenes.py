@@ -32,27 +32,30 @@ def textures(
     low, high = (edge((1, 2), keepdim=True) for edge in (smooth.amin, smooth.amax))
     return 0.8 * (smooth - low) / (high - low)
 
-# %% ../nbs/0_foundations/09_scenes.ipynb #e55e0880
+# %% ../nbs/0_foundations/09_scenes.ipynb #41d49807
 def paste(
     background: Tensor,  # (N, S, S) in [0, 1]
     pictures: Tensor,  # (N, M, h, w) in [0, 1]
     top: Tensor,  # (N, M) int64 first row of each picture
     left: Tensor,  # (N, M) int64 first column
+    there: Tensor | None = None,  # (N, M) bool: False for a picture to leave out; None: all are pasted
 ) -> tuple[Tensor, Tensor]:  # canvases (N, S, S), and (N, M, S, S) bool: the pixels of each picture that are not 0
     "Put pictures on backgrounds, half mixed in. Raises `ValueError` naming `top` or `left` where a picture would stick out."
     check_floating("background", background, (3,)), check_floating("pictures", pictures, (4,))
     for name, first, size, room in zip(("top", "left"), (top, left), pictures.shape[2:], background.shape[1:], strict=True):
         if first.numel() and not 0 <= first.min() <= first.max() <= room - size:
             raise ValueError(f"{name}: got {first.min()} to {first.max()}, want 0 to {room - size}")
-    layers = background.new_zeros(*pictures.shape[:2], *background.shape[1:])
+    layers = background.new_full((*pictures.shape[:2], *background.shape[1:]), -1.0)  # -1: outside of the picture
     n, m = torch.meshgrid(*(torch.arange(size, device=background.device) for size in pictures.shape[:2]), indexing="ij")
     down, right = (torch.arange(size, device=background.device) for size in pictures.shape[2:])
     rows, columns = (top[..., None] + down)[..., None], (left[..., None] + right)[..., None, :]
     layers[n[..., None, None], m[..., None, None], rows, columns] = pictures
-    things = layers.amax(1)
-    return (torch.maximum(background, things) + things) / 2, layers > 0
+    if there is not None:
+        layers = layers.masked_fill(~there[..., None, None], -1.0)
+    x = layers.amax(1)
+    return torch.where(x < 0, background, (torch.maximum(background, x) + x) / 2), layers > 0
 
-# %% ../nbs/0_foundations/09_scenes.ipynb #027cbeeb
+# %% ../nbs/0_foundations/09_scenes.ipynb #7e41b2e1
 class CanvasTruth(NamedTuple):
     "Pictures of things on textures, and where everything is. A place that holds no thing has class and row -1, an empty mask and box."
 
@@ -81,13 +84,12 @@ def _draw(source: data.Images, names, rows: Tensor, texture: Tensor, side: int, 
         for place in (cell // cells, cell % cells)
     )
     there = rows >= 0
-    pictures = source.x[rows.clamp(min=0), 0] * there[..., None, None]
-    x, masks = paste(backgrounds, pictures, top, left)
+    x, masks = paste(backgrounds, source.x[rows.clamp(min=0), 0], top, left, there)
     boxes = torch.stack([top, left, top + size, left + size], -1) * there[..., None]
     classes = torch.where(there, source.y[rows.clamp(min=0)], -1)
     return CanvasTruth(x[:, None], masks, boxes, classes, rows, texture, source, names)
 
-# %% ../nbs/0_foundations/09_scenes.ipynb #88a577ba
+# %% ../nbs/0_foundations/09_scenes.ipynb #79913618
 class Canvases(CanvasTruth):
     "Pictures of things on textures: where everything is, what is said of it, and the same things once more."
 
@@ -102,8 +104,8 @@ class Canvases(CanvasTruth):
         "What is where, in reading order: 'a three at the top left, an eight at the bottom right'."
         middle, said = self.boxes.float().view(*self.boxes.shape[:2], 2, 2).mean(2) >= self.x.shape[-1] / 2, []
         for low, classes, boxes in zip(middle, self.classes.tolist(), self.boxes.tolist(), strict=True):
-            things = sorted((boxes[i][:2], self.names[c], low[i].tolist()) for i, c in enumerate(classes) if c >= 0)
-            said.append(", ".join(f"{_article(name)} at the {_PLACES[down][right]}" for _, name, (down, right) in things))
+            things = sorted((low[i].tolist(), boxes[i], self.names[c]) for i, c in enumerate(classes) if c >= 0)
+            said.append(", ".join(f"{_article(name)} at the {_PLACES[down][right]}" for (down, right), _, name in things))
         return said
 
     def take(self, rows: Tensor) -> "Canvases":

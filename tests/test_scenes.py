@@ -1,5 +1,7 @@
 """Scenes: masks, boxes, classes, captions and crops say what is on the canvas, pixel by pixel."""
 
+import itertools
+
 import pytest
 import torch
 
@@ -26,17 +28,18 @@ def test_pasting_is_the_formula_pixel_by_pixel():
     background, pictures = torch.rand(3, 7, 9, generator=seeded()), torch.rand(3, 2, 2, 3, generator=seeded(1))
     pictures[0, 0, 0, 0] = 0
     top, left = torch.tensor([[0, 5], [1, 4], [2, 3]]), torch.tensor([[6, 0], [0, 5], [3, 3]])
-    canvas, masks = scenes.paste(background, pictures, top, left)
-    for n in range(3):
-        for i in range(7):
-            for j in range(9):
-                x = 0.0
-                for m in range(2):
-                    r, c = i - top[n, m].item(), j - left[n, m].item()
-                    here = pictures[n, m, r, c].item() if 0 <= r < 2 and 0 <= c < 3 else 0.0
-                    assert masks[n, m, i, j].item() == (here > 0)
-                    x = max(x, here)
-                assert abs(canvas[n, i, j].item() - (max(background[n, i, j].item(), x) / 2 + x / 2)) < 1e-6
+    there = torch.tensor([[True, True], [True, False], [True, True]])
+    for given in (None, there):
+        canvas, masks = scenes.paste(background, pictures, top, left, given)
+        for n, i, j in itertools.product(range(3), range(7), range(9)):
+            seen = []
+            for m in range(2):
+                r, c = i - top[n, m].item(), j - left[n, m].item()
+                inside = 0 <= r < 2 and 0 <= c < 3 and (given is None or there[n, m])
+                seen += [pictures[n, m, r, c].item()] if inside else []
+                assert masks[n, m, i, j].item() == (inside and seen[-1] > 0)
+            b = background[n, i, j].item()
+            assert abs(canvas[n, i, j].item() - ((max(b, *seen) + max(seen)) / 2 if seen else b)) < 1e-6
 
 
 @pytest.mark.parametrize("top, left, name", [(6, 0, "top"), (-1, 0, "top"), (0, 6, "left"), (0, -2, "left")])
@@ -94,6 +97,8 @@ def test_labels_and_captions_say_what_is_there():
         assert world.labels[n].nonzero()[:, 0].tolist() == sorted(set(here))
         said = sorted(part.split()[1] for part in caption.split(", "))
         assert said == sorted(world.names[c] for c in here)
+        places = [part.split(" at the ")[1] for part in caption.split(", ")]
+        assert places == sorted(places, key=["top left", "top right", "bottom left", "bottom right"].index)
     one = scenes.canvases(3, number=200)
     for (t, l, b, r), caption in zip(one.boxes[:, 0].tolist(), one.captions, strict=True):
         assert ("bottom" in caption) == ((t + b) / 2 >= 8) and ("right" in caption) == ((l + r) / 2 >= 8)
