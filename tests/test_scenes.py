@@ -188,6 +188,8 @@ def test_overlap_counts_pixels():
     want = [len(pixels(a) & pixels(b)) / len(pixels(a) | pixels(b)) for a, b in boxes]
     torch.testing.assert_close(scenes.overlap(boxes[:, 0], boxes[:, 1]), torch.tensor(want))
     assert scenes.overlap(boxes[:, :1], boxes[None, :, 0]).shape == (300, 300) and scenes.overlap(torch.zeros(4), torch.zeros(4)) == 0
+    pixel = torch.tensor([3, 4, 4, 5])
+    assert scenes.overlap(pixel, pixel) == 1
 
 
 @pytest.mark.parametrize(

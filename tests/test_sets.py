@@ -156,6 +156,10 @@ def test_texts_come_in_parts_that_share_no_module(name):
     assert again.train.text == data.texts(name, train=5, valid=0, test=0).train.text != other.train.text
 
 
+def test_texts_come_with_the_name_alone():
+    assert [len(part.text) for part in data.texts("stdlib_code")] == [600, 100, 300]
+
+
 def test_code_has_lost_its_docstring_and_says_what_it_did_before(tmp_path, monkeypatch):
     (tmp_path / "pack").mkdir()
     (tmp_path / "test").mkdir()
