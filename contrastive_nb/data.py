@@ -6,9 +6,12 @@
 __all__ = ['READERS', 'MIRROR', 'BUILT_IN', 'LOADED', 'Images', 'Splits', 'digits', 'Halves', 'halves', 'digits_halves',
            'read_idx', 'read_jsonl', 'read_qrels', 'read_scored_pairs', 'read_svmlight', 'read_numbers',
            'DataUnavailable', 'Store', 'inspect_file', 'answers', 'load', 'fetch', 'verify', 'available', 'listing',
-           'fashion_mnist', 'Retrieval', 'retrieval', 'bm25', 'Lists', 'lists']
+           'fashion_mnist', 'Retrieval', 'retrieval', 'bm25', 'Lists', 'lists', 'read_csv', 'read_tsv', 'read_json',
+           'read_wavs', 'ScoredPairs', 'sentences', 'Intents', 'intents', 'Texts', 'texts', 'Speech', 'log_mel',
+           'spoken_digits']
 
 # %% ../nbs/0_foundations/02_data.ipynb #e7608d52
+import ast
 import contextlib
 import csv
 import gzip
@@ -20,11 +23,14 @@ import os
 import re
 import shutil
 import sys
+import sysconfig
 import tempfile
 import threading
 import urllib.parse
 import urllib.request
 import warnings
+import wave
+import zipfile
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -37,7 +43,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from . import files
-from .checks import check_bytes, check_choice, check_count, check_is, check_number, check_path, check_texts
+from .checks import check_bytes, check_choice, check_count, check_floating, check_is, check_number, check_path, check_texts
 
 # %% ../nbs/0_foundations/02_data.ipynb #b8d7e07e
 class Images(NamedTuple):
@@ -620,3 +626,251 @@ def lists(
             for rows in _parts(len(lengths), generator, "queries", train=train, valid=valid, test=test)
         )
     )
+
+# %% ../nbs/0_foundations/02_data.ipynb #cbece701
+def _reader(read: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    "Put a reader into `READERS` under its name without `read_`."
+    READERS[read.__name__.removeprefix("read_")] = read
+    return read
+
+
+@_reader
+def read_csv(contents: bytes) -> list[list[str]]:
+    "The rows of a table with commas between fields, its head included."
+    return list(csv.reader(io.StringIO(contents.decode("utf-8-sig"), newline="")))
+
+
+@_reader
+def read_tsv(contents: bytes) -> list[list[str]]:
+    "The rows of a table with tabs between fields, its head included; a quotation mark is a letter like any other."
+    return [line.rstrip("\r").split("\t") for line in contents.decode("utf-8-sig").split("\n") if line.strip()]
+
+
+@_reader
+def read_json(contents: bytes):
+    "What a JSON file holds."
+    return json.loads(contents)
+
+
+@_reader
+def read_wavs(contents: bytes) -> dict[str, tuple[int, Any]]:  # name -> samples a second, (T,) int16 (numpy)
+    "The recordings in a zip of .wav files, one channel of 16 bits each. Raises `ValueError` naming a file that is otherwise."
+    import numpy as np
+
+    found = {}
+    with zipfile.ZipFile(io.BytesIO(contents)) as packed:
+        for name in sorted(packed.namelist()):
+            with wave.open(io.BytesIO(packed.read(name))) as sound:
+                if (sound.getnchannels(), sound.getsampwidth()) != (1, 2):
+                    raise ValueError(f"contents: {name} has {sound.getnchannels()} channels of {sound.getsampwidth()} bytes, want 1 of 2")
+                found[name] = sound.getframerate(), np.frombuffer(sound.readframes(sound.getnframes()), "<i2").astype(np.int16)
+    return found
+
+# %% ../nbs/0_foundations/02_data.ipynb #f71e50d9
+class ScoredPairs(NamedTuple):
+    "Pairs of sentences and how alike people found them."
+
+    one: list[str]  # N sentences
+    other: list[str]  # N sentences
+    score: Tensor  # (N,) float32 on the set's own scale
+    tag: list[str]  # N, what the set says beside: "" (stsb), "entailment" and the like (sick2014), "2012 OnWN" (sts12_16)
+
+
+def _scored(rows) -> ScoredPairs:
+    one, other, score, tag = (list(column) for column in zip(*rows, strict=True)) if rows else ([], [], [], [])
+    return ScoredPairs(one, other, torch.tensor([float(s) for s in score]), tag)
+
+
+def sentences(
+    name: str = "stsb",  # "stsb", "sick2014" or "sts12_16"
+    *,
+    store: Store | None = None,  # where to look; None: `Store.default()`
+) -> Splits:
+    """Pairs of sentences with a score: `Splits` of `ScoredPairs`, the set's own parts. "sts12_16" has no part to choose on.
+
+    Raises `ValueError` naming `name`, `DataUnavailable` as `load` does. (Cer et al. 2017, Marelli et al. 2014, Agirre et al. 2016.)
+    """
+    check_choice("name", name, ("stsb", "sick2014", "sts12_16"))
+    raw = load(name, store=store)
+    if name == "stsb":
+        parts = [[(*row, "") for row in raw[part]] for part in Splits._fields]
+    elif name == "sick2014":
+        parts = [[(one, other, score, tag.lower()) for _, one, other, score, tag in raw[part][1:]] for part in Splits._fields]
+    else:
+        rows = {key: [(row[1], row[2], row[0]) for row in table if row[0]] for key, table in raw.items()}  # some pairs have no score
+        tagged = {key: [(*row, " ".join(key.split(".")[:2])) for row in table] for key, table in rows.items()}
+        parts = [[row for key, table in tagged.items() if key.endswith(part) for row in table] for part in ("train", "none", "test")]
+    return Splits(*map(_scored, parts))
+
+# %% ../nbs/0_foundations/02_data.ipynb #6be161f7
+class Intents(NamedTuple):
+    "Short texts and what each is after."
+
+    text: list[str]  # N
+    y: Tensor  # (N,) int64 intent
+    names: tuple[str, ...]  # of the intents
+
+
+def intents(
+    name: str = "banking77",
+    seed: int = 0,  # redraws valid
+    valid: float = 0.2,  # share of the set's own train part
+    *,
+    store: Store | None = None,  # where to look; None: `Store.default()`
+) -> Splits:
+    """Texts and their intents: `Splits` of `Intents`; test is the set's own.
+
+    Raises `TypeError` or `ValueError` naming the argument, `DataUnavailable` as `load` does. (Casanueva et al. 2020.)
+    """
+    check_choice("name", name, ("banking77",))
+    check_number("valid", valid, 0, 1, open_high=True)
+    generator, raw = _generator(seed), load(name, store=store)
+    number = {intent: i for i, intent in enumerate(raw["intents"])}
+    whole = {
+        part: Intents([t for t, _ in raw[part][1:]], torch.tensor([number[c] for _, c in raw[part][1:]]), tuple(number))
+        for part in ("train", "test")
+    }
+    size = len(whole["train"].text)
+    order = torch.randperm(size, generator=generator)
+    chosen = [rows.sort().values for rows in order.split([size - round(valid * size), round(valid * size)])]
+    train, later = (Intents([whole["train"].text[i] for i in rows.tolist()], whole["train"].y[rows], tuple(number)) for rows in chosen)
+    return Splits(train, later, whole["test"])
+
+# %% ../nbs/0_foundations/02_data.ipynb #80542c5b
+class Texts(NamedTuple):
+    "Pieces of Python's own library."
+
+    text: list[str]  # N, code without its docstring, or a paragraph
+    about: list[str]  # N, what the docstring says first, or what the paragraph is about: "module.Class.method"
+    source: list[str]  # N, the module
+
+# %% ../nbs/0_foundations/02_data.ipynb #946c29ea
+_LEFT_OUT = {
+    "test",
+    "tests",
+    "idlelib",
+    "lib2to3",
+    "site-packages",
+    "dist-packages",
+    "__pycache__",
+    "pydoc_data",
+    "turtledemo",
+    "encodings",
+}
+_CODE = (ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+def _modules() -> dict[str, Path]:
+    "The library's modules by name."
+    root = Path(sysconfig.get_paths()["stdlib"])
+    found = sorted(path.relative_to(root) for path in root.rglob("*.py"))
+    found = [path for path in found if not _LEFT_OUT & set(path.parts)]
+    if not found:
+        raise DataUnavailable(f"texts: no sources of Python's library in {root}")
+    return {".".join(path.with_suffix("").parts).removesuffix(".__init__"): root / path for path in found}
+
+
+def _documented(node, name: str):
+    "Everything with a docstring below a node: (the node, its full name), in the order of the file."
+    if ast.get_docstring(node):
+        yield node, name
+    for part in ast.iter_child_nodes(node):
+        if isinstance(part, (*_CODE, ast.ClassDef)):
+            yield from _documented(part, f"{name}.{part.name}")
+
+# %% ../nbs/0_foundations/02_data.ipynb #0fa8aa3c
+def _pieces(path: Path, module: str, kind: str) -> list[tuple[str, str, str]]:
+    "The rows of `Texts` in one module."
+    try:
+        tree, rows = ast.parse(path.read_text(encoding="utf-8")), []
+    except (SyntaxError, ValueError):  # some files are there to be wrong
+        return []
+    for node, name in _documented(tree, module):
+        paragraphs = [" ".join(text.split()) for text in (ast.get_docstring(node) or "").split("\n\n")]
+        if kind == "stdlib_text":
+            rows += [(text, name, module) for text in paragraphs if len(text.split()) >= 8 and not text.startswith(">>>")]
+        elif isinstance(node, _CODE) and len(node.body) > 1 and len(paragraphs[0].split()) >= 3:
+            node.body = node.body[1:]
+            rows.append((ast.unparse(node), paragraphs[0], module))
+    return rows
+
+# %% ../nbs/0_foundations/02_data.ipynb #457c122d
+def texts(
+    name: str = "stdlib_code",  # or "stdlib_text"
+    seed: int = 0,  # redraws which modules are in which part
+    train: int = 600,  # pieces a part, or as many as there are
+    valid: int = 100,
+    test: int = 300,
+) -> Splits:
+    """Pieces of Python's own library: `Splits` of `Texts`; no module is in two parts. Another Python has other texts.
+
+    Raises `TypeError` or `ValueError` naming the argument, `DataUnavailable` where Python came without its sources.
+    """
+    check_choice("name", name, ("stdlib_code", "stdlib_text"))
+    sizes = [check_count(part, size, 0) for part, size in (("train", train), ("valid", valid), ("test", test))]
+    generator, modules = _generator(seed), list(_modules().items())
+    order, parts = iter(torch.randperm(len(modules), generator=generator).tolist()), []
+    for size in reversed(sizes):  # what is judged on first: it is the smaller part, and there is always enough for it
+        rows: list[tuple[str, str, str]] = []
+        while len(rows) < size and (at := next(order, None)) is not None:
+            rows += _pieces(modules[at][1], modules[at][0], name)
+        parts.append(Texts(*([row[i] for row in rows[:size]] for i in range(3))))
+    return Splits(*reversed(parts))
+
+# %% ../nbs/0_foundations/02_data.ipynb #3e2577e9
+class Speech(NamedTuple):
+    "Recordings, padded to the longest with silence."
+
+    x: Tensor  # (N, T) float32 in [-1, 1]
+    length: Tensor  # (N,) int64 samples before the padding
+    y: Tensor  # (N,) int64 digit
+    speaker: Tensor  # (N,) int64
+
+
+def log_mel(
+    x: Tensor,  # (N, T) recordings
+    rate: int = 8000,  # samples a second
+    *,
+    bands: int = 32,
+    window: int = 256,  # samples of a stretch
+    hop: int = 160,  # samples from a stretch to the next
+    frames: int | None = 48,  # stretches; what is missing is silence, what is more is cut off; None: as many as there are
+) -> Tensor:  # (N, bands, frames) float32
+    "The logarithm of power by pitch and time, plus 1e-6. Raises `ValueError` or `TypeError` naming the argument."
+    check_floating("x", x, (2,))
+    if frames is not None:
+        x = F.pad(x, (0, max(0, check_count("frames", frames) * hop - x.shape[1])))
+    taper = torch.hann_window(check_count("window", window, 2), device=x.device)
+    power = torch.stft(x.float(), window, check_count("hop", hop), window=taper, return_complex=True, pad_mode="constant").abs() ** 2
+    top = 2595 * math.log10(1 + check_count("rate", rate) / 2 / 700)
+    corners = 700 * (10 ** (torch.linspace(0, top, check_count("bands", bands) + 2, device=x.device) / 2595) - 1)
+    place = torch.linspace(0, rate / 2, window // 2 + 1, device=x.device)
+    rise = (place - corners[:-2, None]) / (corners[1:-1] - corners[:-2])[:, None]
+    fall = (corners[2:, None] - place) / (corners[2:] - corners[1:-1])[:, None]
+    return (torch.minimum(rise, fall).clamp(min=0) @ power + 1e-6).log()[:, :, :frames]
+
+# %% ../nbs/0_foundations/02_data.ipynb #69d979ea
+def spoken_digits(
+    seed: int = 0,  # redraws the three parts
+    train: int = 500,  # recordings a part; together at most 900
+    valid: int = 100,
+    test: int = 300,
+    *,
+    store: Store | None = None,  # where to look; None: `Store.default()`
+) -> Splits:
+    """Recordings of the digits from six speakers, at 8000 samples a second: `Splits` of `Speech`.
+
+    Raises `TypeError` or `ValueError` naming a size that does not fit, `DataUnavailable` as `load` does. (Jackson et al. 2018.)
+    """
+    generator, raw = _generator(seed), load("fsdd_subset", store=store)["recordings"]
+    named = [Path(name).stem.split("_") for name in raw]  # digit, speaker, number
+    people = sorted({speaker for _, speaker, _ in named})
+    sounds = [torch.from_numpy(samples).float() / 2**15 for _, samples in raw.values()]
+    whole = Speech(
+        torch.nn.utils.rnn.pad_sequence(sounds, batch_first=True),
+        torch.tensor([len(sound) for sound in sounds]),
+        torch.tensor([int(digit) for digit, _, _ in named]),
+        torch.tensor([people.index(speaker) for _, speaker, _ in named]),
+    )
+    rows = _parts(len(sounds), generator, "recordings", train=train, valid=valid, test=test)
+    return Splits(*(Speech(*(part[r] for part in whole)) for r in rows))
