@@ -128,19 +128,39 @@ def _whole_numbers(option: str, text: str) -> list[int]:
 
 @app.command("stale")
 def list_stale() -> None:
-    "List committed outputs and records that other code made; exit code 1 if there are any."
+    "List committed outputs and records that other code made, and on stderr pages saved by hand; exit code 1 if there are any."
     from contrastive_nb import files
-    from contrastive_nb.lab import freshness
+    from contrastive_nb.lab import freshness, outputs
 
     if files.checkout() is None:
         raise _refuse(ValueError("stale: the notebooks are in the repository, not in the installed package; clone it and look there"))
     try:
-        found = freshness.stale()
+        found, by_hand = freshness.stale(), outputs.faults()
     except (ValueError, SyntaxError) as error:
         raise _refuse(error) from None
     for what, why in found:
         typer.echo(f"{what}: {why}")
-    raise typer.Exit(1 if found else 0)
+    for fault in by_hand:
+        typer.echo(f"contrastive-nb: {fault}", err=True)
+    raise typer.Exit(1 if found or by_hand else 0)
+
+
+@app.command()
+def restore(
+    pages: Annotated[list[str] | None, typer.Argument(metavar="PAGE", help="Names under nbs/; all pages, if left out.")] = None,
+) -> None:
+    "Put back the outputs that recorded runs made, where a page was saved by hand; what was written in its cells stays."
+    from contrastive_nb import files
+    from contrastive_nb.lab import jobs, outputs
+
+    mended = True
+    try:
+        for name, done in outputs.restore(jobs.choose(pages or [], files.notebooks())):
+            mended &= done
+            typer.echo(f"{name}: " + ("its outputs are back" if done else f"git has none; contrastive-nb run {name} --profile laptop --save"))
+    except (ValueError, OSError) as error:
+        raise _refuse(error) from None
+    raise typer.Exit(0 if mended else 1)
 
 
 @data_app.command("list")

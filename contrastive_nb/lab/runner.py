@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from contrastive_nb import devices, files
-from contrastive_nb.lab import freshness, pictures, profiles
+from contrastive_nb.lab import freshness, outputs, pictures, profiles
 from contrastive_nb.lab.jobs import Job, Refused, choose, clock, parse_overrides, plan, source_of
 from contrastive_nb.lab.processes import Interrupted, end_processes, interruptible, memory_now, release, signal_name, start
 
@@ -232,13 +232,13 @@ def _save_outputs(job: Job) -> None:
 
     book = json.loads(job.source.read_text(encoding="utf-8"))
     ran = _tidy(json.loads(job.output.read_text(encoding="utf-8")), keep_injected=False)
-    outputs = {cell["id"]: cell["outputs"] for cell in ran["cells"] if cell["cell_type"] == "code"}
+    made = {cell["id"]: cell["outputs"] for cell in ran["cells"] if cell["cell_type"] == "code"}
     for cell in book["cells"]:
         if cell["cell_type"] == "code":
-            cell["outputs"] = outputs[cell["id"]]
-    book["metadata"]["contrastive_nb"] = {"profile": job.profile, "code": job.code}
-    clean_nb(book, allowed_metadata_keys=["contrastive_nb"], allowed_cell_metadata_keys=["tags"])
-    _write(book, job.source)
+            cell["outputs"] = made[cell["id"]]
+    clean_nb(book, allowed_metadata_keys=outputs.BOOK_KEYS, allowed_cell_metadata_keys=outputs.CELL_KEYS)
+    outputs.bind(book, job.profile, job.code)
+    outputs.write(book, job.source)
 
 
 @dataclass
