@@ -96,6 +96,7 @@ def timing(
     list_: Annotated[bool, typer.Option("--list", help="Say who can take part, and stop.")] = False,
 ) -> None:
     "Measure the objectives beside other libraries: seconds, memory, agreement. What was measured is kept, also of a run that is stopped."
+    from contrastive_nb.lab import scratch
     from contrastive_nb.timing import contestants as known
     from contrastive_nb.timing import report
     from contrastive_nb.timing import tournament as benchmark
@@ -110,6 +111,8 @@ def timing(
             contestants or [], **numbers, repetitions=repetitions, memory_limit=memory_limit, minutes=minutes, cap=cap,
             device=device, precision=precision, also=also or [],
         )  # fmt: skip
+        if save:
+            scratch.refuse("--save")
         path = output or report.place(device, saved=save)
         table, whole = report.run(plan, path)
     except (ValueError, RuntimeError, OSError) as error:
@@ -157,10 +160,41 @@ def restore(
     try:
         for name, done in outputs.restore(jobs.choose(pages or [], files.notebooks())):
             mended &= done
-            typer.echo(f"{name}: " + ("its outputs are back" if done else f"git has none; contrastive-nb run {name} --profile laptop --save"))
+            typer.echo(
+                f"{name}: " + ("its outputs are back" if done else f"git has none; contrastive-nb run {name} --profile laptop --save")
+            )
     except (ValueError, OSError) as error:
         raise _refuse(error) from None
     raise typer.Exit(0 if mended else 1)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def lab(context: typer.Context) -> None:
+    "Open JupyterLab on a scratch copy of the book, build/lab, which keeps what you do there. Further arguments are JupyterLab's."
+    import importlib.util
+    import os
+    import sys
+
+    from contrastive_nb import files
+    from contrastive_nb.lab import scratch
+
+    root = files.checkout()
+    try:
+        if root is None:
+            raise ValueError("lab: the notebooks are in the repository, not in the installed package; clone it and open them there")
+        if importlib.util.find_spec("jupyterlab") is None:
+            raise ValueError("lab: needs jupyterlab, which is not installed; pip install 'contrastive_nb[notebooks]'")
+        scratch.refuse("lab")
+        target = (files.build() / "lab").resolve()
+        came = scratch.copy(root, target)
+    except (ValueError, OSError) as error:
+        raise _refuse(error) from None
+    typer.echo(
+        f"a scratch copy is in {target}; what is there is kept" + ("" if not came else f", and new versions came beside: {', '.join(came)}")
+    )
+    os.chdir(target)
+    place = [f"--ServerApp.root_dir={target}", "--LabApp.default_url=/lab/tree/nbs/index.ipynb"]
+    os.execve(sys.executable, [sys.executable, "-m", "jupyterlab", *place, *context.args], scratch.environment(target))
 
 
 @data_app.command("list")

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from contrastive_nb import devices, files
-from contrastive_nb.lab import freshness, outputs, pictures, profiles
+from contrastive_nb.lab import freshness, outputs, pictures, profiles, scratch
 from contrastive_nb.lab.jobs import Job, Refused, choose, clock, parse_overrides, plan, source_of
 from contrastive_nb.lab.processes import Interrupted, end_processes, interruptible, memory_now, release, signal_name, start
 
@@ -270,6 +270,8 @@ def check(request: Request) -> None:
         raise Refused(f"--save: a {request.profile} run is too small to be kept; it goes with --profile laptop or --profile gpu")
     if request.save and request.set:
         raise Refused("--save: a run changed with --set is no run of the profile and cannot be kept; leave one of the two out")
+    if request.save:
+        scratch.refuse("--save")
     if request.jobs is not None and request.jobs < 1:
         raise Refused(f"--jobs: got {request.jobs}, want 1 or more")
     if request.minutes is not None and not request.minutes > 0:
