@@ -47,18 +47,63 @@ def run(
     save: Annotated[bool, typer.Option("--save", help="Keep outputs (laptop) and records (laptop, gpu).")] = False,
     stale: Annotated[bool, typer.Option("--stale", help="Only notebooks whose outputs or records other code made.")] = False,
     minutes: Annotated[float | None, typer.Option(help="Wall limit a notebook, instead of the profile's.")] = None,
+    part: Annotated[str | None, typer.Option(metavar="K/N", help="Every Nth notebook, from the Kth on; `merge` joins the parts.")] = None,
 ) -> None:
     "Execute notebooks in a profile and judge their claims. A failed notebook is kept where it can be opened."
     from contrastive_nb.book import reports
     from contrastive_nb.lab import runner
 
-    request = runner.Request(notebooks or [], profile, jobs, device, set_ or [], resume, save, stale, minutes)
+    request = runner.Request(notebooks or [], profile, jobs, device, set_ or [], resume, save, stale, minutes, part=part)
     try:
         outcome = runner.run(request)
     except (ValueError, FileNotFoundError, SyntaxError) as error:
         raise _refuse(error) from None
     typer.echo(reports.outcome_text(outcome))
     raise typer.Exit(outcome.code)
+
+
+@app.command()
+def merge(
+    folders: Annotated[list[str], typer.Argument(metavar="FOLDER", help="The build folder of each part, or a folder of records.")],
+) -> None:
+    "Join what the parts of a run made, here in build/; records of laptop and gpu, and outputs, go where `run --save` puts them."
+    from contrastive_nb.book import reports
+    from contrastive_nb.lab import join
+
+    try:
+        outcomes = join.merge(folders)
+    except (ValueError, KeyError, OSError) as error:
+        raise _refuse(error) from None
+    for outcome in outcomes:
+        typer.echo(reports.outcome_text(outcome))
+    raise typer.Exit(max((outcome.code for outcome in outcomes), default=0))
+
+
+@app.command()
+def nightly(
+    day: Annotated[
+        str | None, typer.Option("--date", metavar="YYYY-MM-DD", help="Whose turn it is hangs on the day; today, if left out.")
+    ] = None,
+    jobs: Annotated[int | None, typer.Option(help="Notebooks side by side; 2.")] = None,
+) -> None:
+    "Run a seventh of the notebooks at laptop size and compare with the records; exit code 1 when an effect moved too far. Keeps nothing."
+    from datetime import date
+
+    from contrastive_nb.book import reports
+    from contrastive_nb.lab import nightly as nights
+
+    try:
+        night = nights.run(date.fromisoformat(day) if day else date.today(), jobs=jobs)
+    except (ValueError, FileNotFoundError, SyntaxError) as error:
+        raise _refuse(error) from None
+    typer.echo(reports.outcome_text(night.outcome))
+    for change in night.changes:
+        typer.echo(str(change))
+    if night.pages:
+        typer.echo(
+            f"{len(night.pages)} notebooks compared with their records; claims that failed: {sum(change.fails for change in night.changes)}"
+        )
+    raise typer.Exit(night.code)
 
 
 @app.command()

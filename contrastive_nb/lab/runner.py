@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from contrastive_nb import devices, files
-from contrastive_nb.lab import freshness, outputs, pictures, profiles, scratch
+from contrastive_nb.lab import freshness, outputs, parts, pictures, profiles, scratch
 from contrastive_nb.lab.jobs import Job, Refused, choose, clock, parse_overrides, plan, source_of
 from contrastive_nb.lab.processes import Interrupted, end_processes, interruptible, memory_now, release, signal_name, start
 
@@ -257,6 +257,7 @@ class Request:
     folder: Path | None = None  # of the notebooks
     build: Path | None = None
     claims: Path | None = None
+    part: str | None = None  # K/N: every Nth of these notebooks, from the Kth on
 
 
 def check(request: Request) -> None:
@@ -276,6 +277,8 @@ def check(request: Request) -> None:
         raise Refused(f"--jobs: got {request.jobs}, want 1 or more")
     if request.minutes is not None and not request.minutes > 0:
         raise Refused(f"--minutes: got {request.minutes}, want a number above 0")
+    if request.part is not None:
+        parts.parse(request.part)
     profiles.check_value("--device", "device", request.device)
 
 
@@ -316,20 +319,23 @@ def run(request: Request) -> Outcome:
     names = choose(request.notebooks, folder)
     overrides = parse_overrides(request.set, request.profile, names)
     check_device(request.profile, request.device, overrides)
+    if request.part is not None:
+        names = parts.take(names, request.part, request.profile, build)
     if request.stale:
         stale = freshness.stale_notebooks(request.profile, folder, claims)
         names = [name for name in names if name in stale]
     options = dict(device=request.device, overrides=overrides, minutes=request.minutes)
     outcome = Outcome(plan(names, request.profile, notebooks=folder, build=build, **options), claims)
-    outcome.why_nothing = ": no notebook is stale" if request.stale else ""
+    outcome.why_nothing = ": no notebook is stale" if request.stale else ": this part has no notebook" if request.part else ""
     if outcome.jobs:
         parallel = request.jobs or (1 if request.profile == "gpu" else 2)
         outcome.whole = execute(outcome.jobs, parallel=parallel, resume=request.resume)
-        outcome.refused = _save_all(outcome.jobs, claims) if request.save else []
+        outcome.refused = save_all(outcome.jobs, claims) if request.save else []
     return outcome
 
 
-def _save_all(jobs: list[Job], claims: Path) -> list[str]:
+def save_all(jobs: list[Job], claims: Path) -> list[str]:
+    "Save what finished; the reasons of what could not be kept."
     refused = []
     for job in jobs:
         if job.status in ("ok", "skipped"):
