@@ -46,14 +46,17 @@ def run(
     resume: Annotated[bool, typer.Option("--resume", help="Skip what is done and unchanged, go on with what was stopped.")] = False,
     save: Annotated[bool, typer.Option("--save", help="Keep outputs (laptop) and records (laptop, gpu).")] = False,
     stale: Annotated[bool, typer.Option("--stale", help="Only notebooks whose outputs or records other code made.")] = False,
-    minutes: Annotated[float | None, typer.Option(help="Wall limit a notebook, instead of the profile's.")] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="Wall limit a notebook; with --plain, of the call: called again, it goes on.")
+    ] = None,
+    plain: Annotated[bool, typer.Option("--plain", help="Without Jupyter: a notebook's cells in one process, and no figures.")] = False,
     part: Annotated[str | None, typer.Option(metavar="K/N", help="Every Nth notebook, from the Kth on; `merge` joins the parts.")] = None,
 ) -> None:
     "Execute notebooks in a profile and judge their claims. A failed notebook is kept where it can be opened."
     from contrastive_nb.book import reports
     from contrastive_nb.lab import runner
 
-    request = runner.Request(notebooks or [], profile, jobs, device, set_ or [], resume, save, stale, minutes, part=part)
+    request = runner.Request(notebooks or [], profile, jobs, device, set_ or [], resume, save, stale, minutes, plain=plain, part=part)
     try:
         outcome = runner.run(request)
     except (ValueError, FileNotFoundError, SyntaxError) as error:

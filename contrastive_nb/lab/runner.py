@@ -19,6 +19,7 @@ from contrastive_nb.lab.jobs import Job, Refused, choose, clock, parse_overrides
 from contrastive_nb.lab.processes import Interrupted, end_processes, interruptible, memory_now, release, signal_name, start
 
 SAVES = ("laptop", "gpu")
+GRACE = 120  # seconds that a plain run gets to write its checkpoint when its minutes are over
 
 
 def _tidy(book: dict, keep_injected: bool = True) -> dict:
@@ -58,6 +59,13 @@ def _succeed(job: Job) -> None:
     for left in (job.work, job.log, job.failed):
         left.unlink(missing_ok=True)
     job.status = "ok"
+
+
+def _pause(job: Job) -> None:
+    "A plain run whose minutes were over: what it remembers is kept, and the same command goes on from there."
+    job.status, job.message = "stopped", f"the limit of {job.minutes:.3g} minutes was reached; the same command goes on"
+    for left in (job.work, job.log, job.failed):
+        left.unlink(missing_ok=True)
 
 
 def _running_cell(book: dict) -> int | None:
@@ -195,14 +203,16 @@ def _hear(job: Job, event: dict, progress: _Progress) -> None:
     if job.status != "running":
         return
     if event["event"] == "start" and not job.started:
-        job.started, job.deadline = True, time.monotonic() + 60 * job.minutes
+        job.started, job.deadline = True, time.monotonic() + 60 * job.minutes + (GRACE if job.plain else 0)
     elif event["event"] == "end" and event["code"]:
         job.done += 1
         progress.cell()
     elif event["event"] == "done":
         job.seconds, job.memory = event["seconds"], event["memory"]
         end_processes(job.tag, job.process)  # what a notebook left behind in the background ends with it
-        if event["error"] is None:
+        if event.get("stopped"):
+            _pause(job)
+        elif event["error"] is None:
             _succeed(job)
         else:
             _fail(job, "failed", _one_line(event["error"]))
@@ -257,6 +267,7 @@ class Request:
     folder: Path | None = None  # of the notebooks
     build: Path | None = None
     claims: Path | None = None
+    plain: bool = False  # in one process without Jupyter; `minutes` are then of the whole call, which resumes
     part: str | None = None  # K/N: every Nth of these notebooks, from the Kth on
 
 
@@ -264,11 +275,13 @@ def check(request: Request) -> None:
     "Raise `Refused` for what cannot be met."
     if files.checkout() is None and request.folder is None and not os.environ.get(files.NOTEBOOKS):
         raise Refused("run: the notebooks are in the repository, not in the installed package; clone it and run there")
-    for needed in ("papermill", "ipykernel"):
+    for needed in () if request.plain else ("papermill", "ipykernel"):
         if importlib.util.find_spec(needed) is None:
-            raise Refused(f"run: needs {needed}, which is not installed; pip install 'contrastive_nb[notebooks]'")
+            raise Refused(f"run: needs {needed}, which is not installed; pip install 'contrastive_nb[notebooks]', or --plain")
     if request.save and request.profile not in SAVES:
         raise Refused(f"--save: a {request.profile} run is too small to be kept; it goes with --profile laptop or --profile gpu")
+    if request.save and request.plain and request.profile != "gpu":
+        raise Refused("--save: a plain run keeps no figures; it goes with --profile gpu, of which the records are kept alone")
     if request.save and request.set:
         raise Refused("--save: a run changed with --set is no run of the profile and cannot be kept; leave one of the two out")
     if request.save:
@@ -304,8 +317,8 @@ class Outcome:
 
     @property
     def code(self) -> int:
-        "The exit code: 0, 1 when a notebook failed or could not be kept, 130 when interrupted."
-        if not self.whole:
+        "The exit code: 0, 1 when a notebook failed or could not be kept, 130 when interrupted or when its minutes were over."
+        if not self.whole or any(job.status == "stopped" for job in self.jobs):
             return 130
         return 1 if self.refused or any(job.status not in ("ok", "skipped") for job in self.jobs) else 0
 
@@ -329,9 +342,18 @@ def run(request: Request) -> Outcome:
     outcome.why_nothing = ": no notebook is stale" if request.stale else ": this part has no notebook" if request.part else ""
     if outcome.jobs:
         parallel = request.jobs or (1 if request.profile == "gpu" else 2)
-        outcome.whole = execute(outcome.jobs, parallel=parallel, resume=request.resume)
+        resume = request.resume or _make_plain(request, outcome.jobs)
+        outcome.whole = execute(outcome.jobs, parallel=parallel, resume=resume)
         outcome.refused = save_all(outcome.jobs, claims) if request.save else []
     return outcome
+
+
+def _make_plain(request: Request, jobs: list[Job]) -> bool:
+    "Tell plain jobs so, and when the call is over; whether this is a slice, which goes on where the last one stopped."
+    for job in jobs if request.plain else []:
+        job.plain = True
+        job.until = None if request.minutes is None else time.monotonic() + 60 * request.minutes
+    return request.plain and request.minutes is not None
 
 
 def save_all(jobs: list[Job], claims: Path) -> list[str]:
