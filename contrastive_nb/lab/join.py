@@ -84,23 +84,23 @@ def merge(
     Raises `Refused` for a folder that has nothing, a part that is missing and a page that is there twice.
     """
     scratch.refuse("merge")
-    folders = [Path(folder) for folder in folders]
+    places = [Path(folder) for folder in folders]
     build, claims, notebooks = (
         Path(build or files.build()),
         Path(claims or files.shared("data/claims")),
         Path(notebooks or files.notebooks()),
     )
     profiles: list[str] = []
-    for folder in folders:
+    for folder in places:
         found = [profile for profile, notes in _notes(folder).items() if notes or (folder / "runs" / profile / PARTS).is_file()]
         if not found and not list(folder.glob("*.json")):
             raise Refused(f"merge: {folder} has neither finished runs nor records, want the build folder of a part")
         profiles += [profile for profile in found if profile not in profiles]
-    outcomes = [runner.Outcome(_join(folders, profile, build, notebooks), claims) for profile in profiles]
+    outcomes = [runner.Outcome(_join(places, profile, build, notebooks), claims) for profile in profiles]
     for outcome in outcomes:
         if outcome.jobs and outcome.jobs[0].profile in runner.SAVES:
             outcome.refused = runner.save_all(outcome.jobs, claims)
-    _merge_records(folders, claims)
+    _merge_records(places, claims)
     return outcomes
 
 

@@ -34,15 +34,12 @@ class Change:
 
 def compare(new: dict | None, old: dict | None) -> Change | None:
     "A claim's record of this night, and the one that is kept; `None` where they agree."
-    either = new or old
-    if either is None:
-        return None
-    name = either["id"]
-    then, now = (record["runs"].get("laptop") if record else None for record in (old, new))
-    if then is None:
-        return Change(name, "has no laptop record to be compared with", False)
-    if now is None:
+    if old is None or "laptop" not in old["runs"]:
+        return Change(new["id"], "has no laptop record to be compared with", False) if new else None
+    name, then = old["id"], old["runs"]["laptop"]
+    if new is None:
         return Change(name, "is recorded, and this run did not measure it", True)
+    now = new["runs"]["laptop"]
     if any(new[key] != old[key] for key in ledger.DEFINITION):
         return Change(name, "is another claim than the recorded one: run it with --save", False)
     half, moved = (then["interval"][1] - then["interval"][0]) / 2, abs(now["effect"] - then["effect"])

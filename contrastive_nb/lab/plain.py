@@ -28,7 +28,7 @@ class Clock:
     "Interrupts the main thread once the time is up, and again while it goes on: a page may catch it."
 
     def __init__(self, seconds: float):
-        self.up = False
+        self.up, self.main = False, threading.get_ident()
         signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs begin with it ignored
         threading.Thread(target=self._wait, args=(seconds,), daemon=True).start()
 
@@ -37,7 +37,7 @@ class Clock:
         while True:
             self.up = True
             if hasattr(signal, "pthread_kill"):  # wakes a sleep, too
-                signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+                signal.pthread_kill(self.main, signal.SIGINT)
             else:
                 _thread.interrupt_main()
             time.sleep(AGAIN)
@@ -67,11 +67,10 @@ def wrapper(name: str, method: str):
 def stand_in(show) -> None:
     "Put an IPython into `sys.modules` that has what a page may want of it."
     ipython, display = types.ModuleType("IPython"), types.ModuleType("IPython.display")
-    ipython.get_ipython = lambda: None
-    ipython.version_info, ipython.display, ipython.__path__ = (0, 0, 0), display, []
+    vars(ipython).update(get_ipython=lambda: None, version_info=(0, 0, 0), display=display, __path__=[])
     for name, method in (("HTML", "_repr_html_"), ("Markdown", "_repr_markdown_"), ("Latex", "_repr_latex_"), ("SVG", "_repr_svg_")):
         setattr(display, name, wrapper(name, method))
-    display.display = show
+    vars(display).update(display=show)
     sys.modules |= {"IPython": ipython, "IPython.display": display}
 
 
@@ -135,7 +134,7 @@ class Page:
             cell["metadata"]["papermill"]["status"] = "completed"
         except Exception as error:
             cell["metadata"]["papermill"]["status"] = "failed"
-            lines = traceback.format_exception(type(error), error, error.__traceback__.tb_next.tb_next)
+            lines = traceback.format_exception(error)
             cell["outputs"].append({"output_type": "error", "ename": type(error).__name__, "evalue": str(error), "traceback": lines})
             raise
         finally:
@@ -148,9 +147,11 @@ class Page:
     def _execute(self, name: str, source: str) -> None:
         linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
         tree = ast.parse(source, name)
-        last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
+        last = tree.body[-1] if tree.body else None
+        if isinstance(last, ast.Expr):
+            tree.body.pop()
         exec(compile(tree, name, "exec"), self.module.__dict__)
-        if last is not None:
+        if isinstance(last, ast.Expr):
             value = eval(compile(ast.Expression(last.value), name, "eval"), self.module.__dict__)
             if value is not None and not source.rstrip().endswith(";"):
                 self.outputs.append({"output_type": "execute_result", "data": bundle(value), "metadata": {}, "execution_count": None})
