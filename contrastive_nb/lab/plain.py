@@ -75,6 +75,7 @@ def stand_in(show) -> None:
 
 
 def close_figures() -> None:
+    "As the inline backend does behind each cell."
     if "matplotlib.pyplot" in sys.modules:
         sys.modules["matplotlib.pyplot"].close("all")
 
@@ -105,14 +106,17 @@ class Page:
                 cell["metadata"]["papermill"] = {"status": "pending"}
 
     def show(self, *values) -> None:
+        "What `display` does."
         self.outputs += [{"output_type": "display_data", "data": bundle(value), "metadata": {}} for value in values]
 
     def keep(self) -> None:
+        "Write the notebook as it stands, so that what is killed leaves what it had shown."
         part = self.work.with_suffix(".part")
         part.write_text(json.dumps(self.book), encoding="utf-8")
         part.replace(self.work)
 
     def run(self, tell, clock: Clock) -> None:
+        "Execute the cells; raises what a cell raises, and `KeyboardInterrupt` when the time is up."
         sys.modules["__main__"] = self.module
         stand_in(self.show)
         for place, cell in enumerate(self.book["cells"]):
@@ -188,6 +192,7 @@ def peak_memory() -> float | None:
 
 
 def main() -> int:
+    "The worker: one job from stdin, its story on stdout."
     channel = own_channel()
 
     def tell(**event) -> None:
