@@ -40,12 +40,15 @@ def try_place(path: Path) -> None:
 
 
 def write(path: Path, value) -> None:
-    "Write what `torch.save` takes, with its checksum, whole or not at all."
+    "Write what `torch.save` takes, with its checksum, whole or not at all. Raises `OSError` naming the file, as on a full disk."
     buffer = io.BytesIO()
     torch.save(value, buffer)
     digest = hashlib.sha256(buffer.getbuffer()).hexdigest()
     buffer.write(_MARK + digest.encode("ascii") + b"\n")
-    files.write_whole(path, buffer.getbuffer())
+    try:
+        files.write_whole(path, buffer.getbuffer())
+    except OSError as error:
+        raise OSError(f"checkpoint: {path} cannot be written ({error.strerror or error}); what it held before stands") from error
 
 
 def read(path: Path) -> Any:
@@ -72,14 +75,14 @@ def differences(
     wanted: dict,  # the settings of this call
 ) -> list[str]:
     "One sentence for each setting in which a checkpoint differs; the entries of a dictionary are compared one by one."
-    told = []
+    lines = []
     for key in dict.fromkeys([*wanted, *found]):
         here, there = wanted.get(key), found.get(key)
         if isinstance(here, dict) and isinstance(there, dict):
-            told += [f"{key} of {line}" for line in differences(there, here)]
+            lines += [f"{key} of {line}" for line in differences(there, here)]
         elif here != there:
-            told.append(f"{key}: the checkpoint has {there!r}, this call {here!r}")
-    return told
+            lines.append(f"{key}: the checkpoint has {there!r}, this call {here!r}")
+    return lines
 
 
 def _first(error: Exception) -> str:

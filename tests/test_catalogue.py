@@ -3,9 +3,12 @@
 import copy
 import re
 from collections import Counter
+from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+
+from contrastive_nb.book import catalogue
 
 yaml = pytest.importorskip("yaml")
 
@@ -166,3 +169,68 @@ def test_a_spoilt_table_is_found(check, spoil, monkeypatch):
     spoil(rows)
     with pytest.raises(AssertionError):
         check()
+
+
+# --- as HTML ------------------------------------------------------------------------------------------------------------
+
+PLANTED = "<script>alert(1)</script>\"'| & "
+
+
+class Tags(HTMLParser):
+    "The tags, their attributes and the text of a piece of HTML."
+
+    def __init__(self, piece):
+        super().__init__()
+        self.tags, self.text = set(), []
+        self.feed(piece)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add((tag, *(name for name, _ in attrs)))  # a quote that ends an attribute begins another one
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def plant(value):
+    "The same value with a tag, quotes and a bar in each text."
+    if isinstance(value, dict):
+        return {key: plant(inside) for key, inside in value.items()}
+    if isinstance(value, list):
+        return [plant(inside) for inside in value]
+    return value + PLANTED if isinstance(value, str) else value
+
+
+def shown(piece):
+    "Whether what was planted is read as text alone."
+    read = Tags(piece)
+    return ("script",) not in read.tags and "<script>alert(1)</script>" in "".join(read.text)
+
+
+def test_what_a_record_says_is_text():
+    record = {
+        "id": "T01-outcome-auc", "paper": "Nobody 2020", "notebook": "1_a/01_none", "kind": "outcome", "formula": "seen",
+        "statement": "It is.", "paper_figure": "12", "smallest_effect": 0.1,
+        "runs": {"laptop": {"seeds": [0, 1], "effect": 0.2, "interval": [0.1, 0.3], "verdict": "reproduced"}},
+    }  # fmt: skip
+    for field in [name for name, value in record.items() if isinstance(value, str) and name not in ("paper", "formula", "notebook")]:
+        assert shown(catalogue.ledger_html([record | {field: plant(record[field])}])), field
+    run = record["runs"]["laptop"]
+    assert shown(catalogue.ledger_html([record | {"runs": {"laptop": run | {"verdict": plant("reproduced")}}}]))
+    plain = Tags(catalogue.ledger_html([record]))
+    assert Tags(catalogue.ledger_html([plant(record)])).tags == plain.tags
+
+
+def test_what_a_row_says_is_text():
+    row = {
+        "id": "S01", "aliases": [], "short": "one", "title": "Of one", "year": 2020, "idea": "One.", "family": "pairs", "state": "claimed",
+        "notebooks": ["1_a/01_none"], "functions": ["a.b"], "claims": ["S01-outcome-x"],
+        "verdicts": {"S01-outcome-x": {"laptop": "reproduced"}},
+    }  # fmt: skip
+    plain = Tags(catalogue.as_html([row])).tags
+    for field in [name for name in row if name not in ("claims", "verdicts", "aliases", "notebooks")]:
+        assert shown(catalogue.as_html([row | {field: plant(str(row[field]) if field == "year" else row[field])}])), field
+    assert Tags(catalogue.as_html([plant(row)])).tags == plain
+    assert shown(catalogue.as_html([row | {"aliases": [PLANTED]}]))
+    assert shown(catalogue.as_html([row | {"verdicts": {f"S01-{PLANTED}": {"laptop": "reproduced"}}}]))
+    assert shown(catalogue.as_html([row | {"verdicts": {"S01-x": {"laptop": PLANTED}}}]))
+    assert shown(catalogue.families_html([row | {"family": PLANTED}]))

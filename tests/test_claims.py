@@ -13,10 +13,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from contrastive_nb import files
-from contrastive_nb.lab import claims
+from contrastive_nb.lab import claims, records
 from contrastive_nb.lab.claims import (
-    DEFINITION,
-    RUN,
     VERDICTS,
     Claim,
     Verdict,
@@ -45,11 +43,7 @@ class FakeRun:
     def __init__(self, profile="laptop", seeds=8, notebook=NOTEBOOK):
         self.notebook, self.profile, self.device, self.seeds = notebook, profile, "cpu", list(range(seeds))
         self.parameters = {"steps": 3, "device": "cpu"}
-
-
-@pytest.fixture(autouse=True)
-def code(monkeypatch):
-    monkeypatch.setattr(claims, "_code", lambda notebook, profile: f"hash of {notebook} at {profile}")
+        self.code = f"hash of {notebook} at {profile}"
 
 
 def change(claim=CLAIM, **fields):
@@ -156,6 +150,27 @@ def test_a_verdict_shows_itself():
     assert repr(Verdict(0.1, (0.0, 0.2), VERDICTS[2], [1.0, 2.0], [1.1, 2.1])).startswith("inconclusive at this scale: effect 0.1")
 
 
+def test_what_a_claim_says_is_text_in_markdown():
+    words = "<script>alert(1)</script> | & rises"
+    shown = judge(change(statement=words), EIGHT, BETTER)._repr_markdown_()
+    assert shown.startswith("&lt;script&gt;alert(1)&lt;/script&gt; | &amp; rises\n\n<span") and "<script" not in shown
+    assert "<script" not in replace(judge(CLAIM, EIGHT, BETTER, run=FakeRun()), verdict=words, profile=words)._repr_markdown_()
+
+
+@pytest.mark.parametrize("arguments, named", [
+    ((0.1, (2, -1), 0.1), "interval"),
+    ((0.1, (1,), 0.1), "interval"),
+    ((0.1, (0, math.nan), 0.1), "interval"),
+    ((0.1, "ab", 0.1), "interval"),
+    ((0.1, None, 0.1), "interval"),
+    ((math.nan, (0, 1), 0.1), "effect"),
+    ((0.1, (0, 1), 0), "smallest_effect"),
+])  # fmt: skip
+def test_the_rule_takes_no_nonsense(arguments, named):
+    with pytest.raises((TypeError, ValueError), match=named):
+        decide(*arguments)
+
+
 # --- records ------------------------------------------------------------------------------------------------------------
 
 
@@ -166,12 +181,20 @@ def written(tmp_path, claim=CLAIM, baseline=EIGHT, treatment=BETTER, run=None, *
 def test_record_has_the_fixed_form(tmp_path):
     path = written(tmp_path, search={"temperature": [0.1, 0.5]}, seconds=1.5)
     saved = json.loads(path.read_text())
-    assert path == tmp_path / "made" / "T01-outcome-auc.json" and list(saved) == [*DEFINITION, "runs"]
-    assert {k: saved[k] for k in DEFINITION} == asdict(CLAIM)
+    assert path == tmp_path / "made" / "T01-outcome-auc.json" and list(saved) == [*records.CLAIM, "runs", "schema"]
+    assert {k: saved[k] for k in records.CLAIM} == asdict(CLAIM)
     run = saved["runs"]["laptop"]
-    assert list(run) == list(RUN) and run["seeds"] == list(range(8)) and run["baseline"] == EIGHT and run["treatment"] == BETTER
+    assert (
+        set(run) == {*records.RUN, *records.SINCE_2}
+        and run["seeds"] == list(range(8))
+        and run["baseline"] == EIGHT
+        and run["treatment"] == BETTER
+    )
     assert run["parameters"] == {"steps": 3, "device": "cpu"} and run["search"] == {"temperature": [0.1, 0.5]} and run["seconds"] == 1.5
-    assert set(run["versions"]) == {"python", "torch", "numpy", "contrastive_nb"} and run["versions"]["torch"] == torch.__version__
+    assert (
+        set(run["versions"]) == {"python", "torch", "scikit-learn", "numpy", "contrastive_nb"}
+        and run["versions"]["torch"] == torch.__version__
+    )
     assert run["code"] == f"hash of {NOTEBOOK} at laptop" and run["device"] == "cpu"
     assert run["commit"] is None or len(run["commit"]) >= 4
     assert not list((tmp_path / "made").glob("*.part"))
@@ -197,12 +220,6 @@ def test_a_deterministic_record_has_seed_zero(tmp_path):
 def test_commit_is_null_outside_a_checkout(monkeypatch):
     monkeypatch.setattr(files, "checkout", lambda: None)
     assert claims._commit() is None
-
-
-def test_code_is_null_without_the_notebook(monkeypatch):
-    monkeypatch.undo()
-    assert claims._code("nowhere/00_none", "ci") is None
-    assert isinstance(claims._code(NOTEBOOK, "ci"), str)
 
 
 MECHANISM = change(kind="mechanism")
@@ -323,8 +340,16 @@ def spoil(saved, path, value):
 
 SPOILT = {
     "a field missing": (["paper"], KeyError, "record"),
-    "a field more": (["note"], "x", "record"),
     "a run's field missing": (["runs", "laptop", "code"], KeyError, "run"),
+    "a run that is a list": (["runs", "laptop"], [], "laptop"),
+    "runs that are a list": (["runs"], [{}], "runs"),
+    "an effect that is text": (["runs", "laptop", "effect"], "0.03", "effect"),
+    "an interval with text": (["runs", "laptop", "interval"], ["0", 1], "interval"),
+    "a verdict that is null": (["runs", "laptop", "verdict"], None, "verdict"),
+    "seconds that are true": (["runs", "laptop", "seconds"], True, "seconds"),
+    "seconds that are not a number": (["runs", "laptop", "seconds"], math.nan, "seconds|NaN"),
+    "a statement that is a list": (["statement"], ["x"], "statement"),
+    "a kind that is a list": (["kind"], [], "kind"),
     "no run": (["runs"], {}, "runs"),
     "an unknown profile": (["runs", "smoke"], {}, "profile"),
     "another verdict": (["runs", "laptop", "verdict"], "not reproduced", "verdict"),
@@ -389,6 +414,26 @@ def test_merge_drops_runs_of_a_changed_claim(tmp_path):
     merge(written(tmp_path, change(smallest_effect=0.02)), ledger)
     (found,) = load(folder=ledger)
     assert list(found["runs"]) == ["laptop"] and found["smallest_effect"] == 0.02
+
+
+def test_what_a_newer_record_says_beside_is_kept(tmp_path):
+    path = written(tmp_path)
+    newer = json.loads(path.read_text()) | {"says": "better"}
+    newer["runs"]["laptop"]["memory"] = 12
+    path.write_text(json.dumps(newer))
+    assert load(folder=path.parent) == [newer]
+    assert json.loads(merge(path, tmp_path / "ledger").read_text()) == newer
+
+
+@pytest.mark.parametrize("text", ["[]", '"T01"', "null", "{", "", "[" * 100_000, b"\xff\xfe", '{"id": NaN}', '{"id": "a", "id": "b"}'])
+def test_a_file_that_holds_something_else_is_named(text, tmp_path):
+    (tmp_path / "T01.json").write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(ValueError, match="T01.json: "):
+        load(folder=tmp_path)
+    (tmp_path / "T01.json").unlink()
+    (tmp_path / "T01.json").mkdir()
+    with pytest.raises(ValueError, match="T01.json: cannot be read"):
+        records.read_all(tmp_path)
 
 
 def test_a_file_must_be_named_after_its_claim(tmp_path):

@@ -275,7 +275,7 @@ def test_the_registry_says_all_that_the_loader_needs():
         assert all(re.search(r"\{(file|plain|base)\}", s["url"]) and s["tried"] in (True, False) for s in entry["sources"])
         for record in entry["files"]:
             assert (record.get("reader") or entry["reader"]) in data.READERS
-            assert re.fullmatch(r"[0-9a-f]{64}", record["sha256"]) and record["bytes"] > 0
+            assert re.fullmatch(r"[0-9a-f]{64}", record["sha256"]) and record["bytes"] > 0 and record["unpacked"] > 0
         for field in ("file", "key", "sha256"):
             assert len({record[field] for record in entry["files"]}) == len(entry["files"])
 
@@ -300,7 +300,7 @@ def put(folder, name="tiny", contents=CONTENTS):
 
 def describe(*urls, contents=CONTENTS, keys=("a", "b")):
     records = [
-        dict(file=file, key=key, bytes=len(pack(file, inside)), sha256=hashlib.sha256(inside).hexdigest())
+        dict(file=file, key=key, bytes=len(pack(file, inside)), unpacked=len(inside), sha256=hashlib.sha256(inside).hexdigest())
         for (file, inside), key in zip(contents.items(), keys, strict=True)
     ]
     return dict(kind="images", reader="idx", licence="none", sources=[dict(url=url, tried=False) for url in urls], files=records)
@@ -549,6 +549,79 @@ def test_a_cache_that_cannot_be_written_is_said(make, server, tmp_path):
         data.load("tiny", store=store)
 
 
+def test_a_bomb_is_not_unpacked(make, tmp_path):
+    "Three hundred megabytes of nothing in a file of 300 kB: refused at the recorded size, in the memory that this takes."
+    import tracemalloc
+
+    store = make()
+    bomb = gzip.compress(bytes(10_000_000)) * 30
+    path = store.cache / "tiny" / "a.idx.gz"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(bomb)
+    tracemalloc.start()
+    try:
+        assert data.inspect_file(path, "0" * 64, 100) == ("damaged", b"")
+        with pytest.warns(UserWarning, match="is damaged"), pytest.raises(data.DataUnavailable):
+            data.load("tiny", store=store)
+        assert data.verify("tiny", store=store)[0][1] is False
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 3_000_000
+    short = gzip.compress(b"x" * 100)
+    path.write_bytes(short)
+    said = hashlib.sha256(b"x" * 100).hexdigest()
+    assert [data.inspect_file(path, said, size)[0] for size in (50, 100, 101, None)] == ["damaged", "intact", "intact", "intact"]
+    path.write_bytes(short[:-2])
+    assert data.inspect_file(path, said, 100)[0] == "damaged"
+
+
+@pytest.mark.parametrize("file", ["../a.idx", "/tmp/a.idx", "sub/../../a.idx", "C:\\a.idx", "C:a.idx", "..\\a.idx", "\\a.idx", "", "."])
+@pytest.mark.parametrize("function", [data.load, data.fetch, data.verify, data.available])
+def test_a_file_of_the_registry_stays_in_its_folder(function, file, tmp_path, server):
+    contents = {file: CONTENTS["a.idx.gz"]}
+    store = data.Store(None, tmp_path / "cache", {"tiny": describe(server, contents=contents, keys=("a",))})
+    with pytest.raises(ValueError, match="^registry: got the file .* of the set 'tiny', want a place inside"):
+        function("tiny", store=store)
+    assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize("name", ["..", "/tmp", "a/b", "C:", "a\\b"])
+def test_a_set_of_the_registry_has_a_folder_of_its_own(name, tmp_path, server):
+    store = data.Store(None, tmp_path / "cache", {name: describe(server)})
+    with pytest.raises(ValueError, match="^registry: "):
+        data.fetch(name, store=store)
+
+
+FULL = """
+import resource, sys, warnings
+from pathlib import Path
+from contrastive_nb import data
+
+sys.path.insert(0, {tests!r})
+from test_data import describe
+
+store = data.Store(None, Path(sys.argv[1]), {{"tiny": describe(sys.argv[2])}})
+warnings.simplefilter("ignore")
+resource.setrlimit(resource.RLIMIT_FSIZE, (20, 20))  # no file may grow further, as on a full disk
+try:
+    data.fetch("tiny", store=store)
+except data.DataUnavailable as error:
+    print(error)
+"""
+
+
+def test_a_full_disk_leaves_nothing_half_and_says_so_in_one_line(tmp_path, server):
+    pytest.importorskip("resource")
+    cache = put(tmp_path / "cache")
+    path = hurt(cache / "tiny" / "a.idx.gz")
+    before = {p: p.read_bytes() for p in cache.rglob("*") if p.is_file()}
+    script = FULL.format(tests=str(Path(__file__).parent))
+    done = subprocess.run([sys.executable, "-c", script, cache, server], capture_output=True, text=True)
+    assert done.stderr == "" and re.fullmatch(r"tiny: no intact a.idx.gz in .*File too large.*\n", done.stdout), done.stdout + done.stderr
+    assert {p: p.read_bytes() for p in cache.rglob("*") if p.is_file()} == before and path.exists()
+
+
 @pytest.mark.parametrize("function", [data.load, data.fetch, data.verify, data.available])
 def test_names_that_are_not_files(function, make):
     with pytest.raises(ValueError, match="name: got 'tinny', want one of 'tiny'"):
@@ -665,6 +738,33 @@ def test_readers_of_numbers():
     assert y.dtype == np.int64 and y.tolist() == [1, 0, 3]
     numbers = data.read_numbers(b"3\n1\n")
     assert numbers.dtype == np.int64 and numbers.tolist() == [3, 1] and data.read_numbers(b"").shape == (0,)
+
+
+@pytest.mark.parametrize("reader, contents, said", [
+    (data.read_idx, "text", "TypeError: contents: got str, want the bytes"),
+    (data.read_jsonl, [], "TypeError: contents: got list, want the bytes"),
+    (data.read_jsonl, b"\xff", "ValueError: contents: got byte ff at place 0, want text in UTF-8"),
+    (data.read_jsonl, b"{}\n\n{", "ValueError: contents: line 3: got '{', want a JSON object"),
+    (data.read_jsonl, b"[1]", r"ValueError: contents: line 1: got '\[1\]', want a JSON object"),
+    (data.read_qrels, b"head\nq\td\t1\nq\td\n", "ValueError: contents: line 3: got"),
+    (data.read_qrels, b"head\nq\td\tx\n", "ValueError: contents: line 2: got"),
+    (data.read_scored_pairs, b"a,b,1\na,b\n", "ValueError: contents: line 2: got 'a,b', want two sentences and a number"),
+    (data.read_scored_pairs, b"a,b,x\n", "ValueError: contents: line 1: got"),
+    (data.read_scored_pairs, b'a,"b', "ValueError: contents: line 1: "),
+    (data.read_svmlight, b"1 1:2\nx 1:2", "ValueError: contents: line 2: got 'x 1:2', want a whole grade"),
+    (data.read_svmlight, b"1.5 1:2", "ValueError: contents: line 1: "),
+    (data.read_svmlight, b"nan 1:2", "ValueError: contents: line 1: "),
+    (data.read_svmlight, b"1 1:nan", "ValueError: contents: line 1: "),
+    (data.read_svmlight, b"1 1", "ValueError: contents: line 1: "),
+    (data.read_svmlight, b"1 2:1 1:1", "ValueError: contents: .* rise from 1 on in each line"),
+    (data.read_svmlight, b"1 0:1", "ValueError: contents: .* rise from 1 on in each line"),
+    (data.read_numbers, b"1 a", "ValueError: contents: .*'a'"),
+    (data.read_numbers, b"9" * 30, "ValueError: contents: "),
+])  # fmt: skip
+def test_readers_name_what_they_cannot_read(reader, contents, said):
+    with pytest.raises((TypeError, ValueError)) as caught:
+        reader(contents)
+    assert re.match(said, f"{type(caught.value).__name__}: {caught.value}")
 
 
 def small(tmp_path, name, files):

@@ -1,4 +1,4 @@
-"""The fingerprint changes with the code that a notebook reaches, and with nothing else."""
+"""What a record depends on: which code counts, which does not, and which statements of a page feed it."""
 
 import json
 import shutil
@@ -8,18 +8,16 @@ from pathlib import Path
 import pytest
 
 from contrastive_nb import files
-from contrastive_nb.lab import freshness, profiles
+from contrastive_nb.lab import freshness, profiles, records, trace
 
 MODULES = {
-    "__init__": 'from .tools import scale as rescaled\n__version__ = "1"\n',
-    "losses/__init__": "from shelf.losses.first import first\nfrom .second import second\n",
-    "losses/first": 'from .. import tools\nfrom ..tables import TABLE\n\n\ndef first(x):\n    "Doc."\n    return tools.scale(x) + TABLE["a"]\n\n\ndef unused(x):\n    return x\n',
-    "losses/second": "from ..tools import *\n\n\ndef second(x):\n    return shift(x)\n",
-    "tools": "FACTOR = 2\nOTHER = 3\n\n\ndef scale(x):\n    return x * FACTOR\n\n\ndef shift(x):\n    return x + OTHER\n\n\ndef late(x):\n    from shelf.losses import second\n\n    return second(x)\n",
+    "__init__": '__version__ = "1"\n',
+    "tools": "import math\nfrom . import tables\nfrom .tables import TABLE\n\nFACTOR = 2\nOTHER = 3\n\n\ndef _built():\n    return [1]\n\n\nBUILT = _built()\n\n\n"
+             'def scale(x, by=FACTOR):\n    "Doc."\n    if x is None:\n        raise ValueError(f"x: got {x}")\n    found = [i * by for i in [x]]\n'
+             "    return found[0] + TABLE['a'] + math.pi\n\n\ndef unused(x):\n    return x + OTHER + len(BUILT)\n\n\nclass Thing:\n    size = 3\n\n    def go(self):\n        return scale(self.size)\n",
     "tables": 'TABLE = {"a": 1}\nTABLE["b"] = 2\nUNUSED = {}\n',
-    "things": "from . import tools\n\n\nclass Base:\n    def go(self):\n        return tools.scale(1)\n\n\nclass Thing(Base):\n    size = 3\n",
-    "effects": "from . import tables\n\n\ndef quiet():\n    return 1\n\n\ntables.TABLE.update(c=3)\n",
-}
+    "book/plots": "SIZE = 3\n",
+}  # fmt: skip
 
 
 class Shelf:
@@ -45,13 +43,18 @@ class Shelf:
         text = [{"cell_type": "markdown", "source": ["words"], "metadata": {}}]
         self.path.write_text(json.dumps({"cells": text + book, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}))
 
-    def reached(self, *cells: str) -> list[str]:
-        self.write(*cells)
-        return [name.removeprefix("shelf.") for name in freshness.reached(self.path, package=self.package)]
-
     @property
-    def code(self) -> str:
-        return freshness.of_notebook(self.path, "ci", package=self.package)
+    def library(self) -> freshness.Library:
+        return freshness.Library(self.package)
+
+    def line(self, module: str, text: str) -> int:
+        return 1 + [text in line for line in (self.package / f"{module}.py").read_text().splitlines()].index(True)
+
+    def feeding(self, *cells: str) -> list[str]:
+        "The first lines of the statements that feed a record."
+        self.write(*cells)
+        page = freshness.Page(self.path)
+        return [freshness.ast.unparse(page.statements[i]).splitlines()[0] for i in page.feeding]
 
 
 @pytest.fixture
@@ -59,137 +62,158 @@ def shelf(tmp_path):
     return Shelf(tmp_path)
 
 
-FIRST = ["losses.first:first", "tables:TABLE", "tools:FACTOR", "tools:scale"]
-SECOND = ["losses.second:second", "tools:OTHER", "tools:shift"]
+# --- what counts in the library ------------------------------------------------------------------------------------------
+
+
+def test_executed_functions_count_with_the_constants_that_they_name(shelf):
+    kept = shelf.library.depends({"tools.py": [shelf.line("tools", "return found[0]")]}, set())
+    assert list(kept) == ["tables.py:", "tables.py:TABLE", "tools.py:", "tools.py:FACTOR", "tools.py:scale"]
+    assert kept["tools.py:scale"]["lines"] == str(shelf.line("tools", "return found[0]")) and "lines" not in kept["tools.py:FACTOR"]
+    with_words = shelf.library.depends({}, {"BUILT", "Thing"})  # a constant counts with what it calls at import
+    assert list(with_words) == ["tools.py:", "tools.py:BUILT", "tools.py:Thing", "tools.py:_built"]
+    assert "tools.py:unused" in shelf.library.depends(None, set(), ["tools.py"])  # no lines: all of the module
 
 
 @pytest.mark.parametrize(
-    "cell, wanted",
+    "old, new, changed",
     [
-        ("from shelf.losses.first import first\nfirst(1)", FIRST),
-        ("from shelf.losses.first import first as f\nf(1)", FIRST),
-        ("from shelf.losses import first\nfirst(1)", FIRST),  # handed on by a package
-        ("from shelf import losses\nlosses.first(1)", FIRST),
-        ("import shelf.losses\nshelf.losses.first(1)", FIRST),
-        ("import shelf.losses.first as m\nm.first(1)", FIRST),
-        ("from shelf import losses\nlosses.second(1)", SECOND),  # a relative import and a star
-        ("from shelf.losses import second", []),  # imported, never used
-        ("from shelf.losses import *\nsecond(2)", SECOND),
-        ("from shelf import rescaled\nrescaled(1)", ["tools:FACTOR", "tools:scale"]),
-        ("from shelf import tools\ntools.FACTOR", ["tools:FACTOR"]),
-        ("from shelf.tools import late\nlate(1)", sorted([*SECOND, "tools:late"])),  # an import inside a function
-        ("def f(x):\n    from shelf.losses import second\n    return second(x)", SECOND),
-        ("from shelf.things import Thing\nThing().go()", ["things:Base", "things:Thing", "tools:FACTOR", "tools:scale"]),
-        ("from shelf import effects\neffects.quiet()", ["effects:(import)", "effects:quiet", "tables:TABLE"]),
-        ("from shelf import tables\nlist(vars(tables))", ["tables:TABLE", "tables:UNUSED"]),  # a module by itself: all of it
-        ("import shelf\nshelf.__version__", []),
-        ("import torch, numpy as np\nnp.zeros(3)", []),
+        ("[i * by for i in [x]]", "[by * i for i in [x]]", ["tools.py:scale"]),
+        ("FACTOR = 2", "FACTOR = 3", ["tools.py:FACTOR"]),
+        ("by=FACTOR", "by=2", ["tools.py:scale"]),
+        ("import math", "import cmath as math", ["tools.py:"]),
+        ("def scale(x, by", "def scales(x, by", ["tools.py:", "tools.py:scale"]),
+        ("BUILT = _built()", "print(1)", ["tools.py:"]),  # what a module does when it is imported
+        ("found", "other", []),  # a local
+        ("for i in [x]", "for j in [x]", ["tools.py:scale"]),
+        ("i * by for i in", "k * by for k in", []),
+        ("x: got {x}", "x: has {x}", []),
+        ('"Doc."', '"Other."  # why', []),
+        ("OTHER = 3", "OTHER = 4", []),
+        ("x + OTHER", "x - OTHER", []),
+        ("scale(x, by=FACTOR)", "scale(x: int, by: int = FACTOR) -> int", []),
     ],
 )
-def test_what_a_cell_reaches(shelf, cell, wanted):
-    assert shelf.reached(cell) == wanted
+def test_what_changes_a_part_of_the_library(shelf, old, new, changed):
+    kept = shelf.library.depends({"tools.py": [shelf.line("tools", "return found[0]")]}, set())
+    shelf.change("tools", old, new)
+    assert sorted(freshness.changed_parts({"depends": kept}, shelf.library)) == changed
 
 
-def test_local_names_are_not_the_names_of_the_module(shelf):
-    shelf.module("names", "def size():\n    return 1\n\n\ndef use(size):\n    return size\n\n\ndef other():\n    return [size for size in range(3)]\n"
-                 "\n\ndef real():\n    return [size() for _ in range(3)]\n")  # fmt: skip
-    assert shelf.reached("from shelf import names\nnames.use(1), names.other()") == ["names:other", "names:use"]
-    assert shelf.reached("from shelf import names\nnames.real()") == ["names:real", "names:size"]
+def test_a_swap_of_two_locals_counts(shelf):
+    text = "def f(x):\n    a = x + 1\n    b = x + 2\n    return a - b\n"
+    shelf.module("swap", text)
+    kept = shelf.library.depends({"swap.py": [4]}, set())
+    shelf.module("swap", text.replace("a - b", "b - a"))
+    assert list(freshness.changed_parts({"depends": kept}, shelf.library)) == ["swap.py:f"]
+    shelf.module("swap", "def f(x):\n    c = x + 1\n    d = x + 2\n    return c - d\n")
+    assert not freshness.changed_parts({"depends": kept}, shelf.library)
 
 
-def test_comments_docstrings_layout_magics_and_directives_do_not_count(shelf):
-    shelf.write("from shelf.losses import first\nfirst( 1 )")
-    before = shelf.code
-    shelf.write("#| export\n%matplotlib inline\nfrom shelf.losses import first  # why\n\nfirst(\n    1)", "# only words", author="me")
-    shelf.change("losses/first", '"Doc."', '"Other words."\n    # a comment')
-    shelf.change("losses/first", "def unused(x):\n    return x", "def unused(x):\n    return -x")
-    shelf.change("tables", "UNUSED = {}", "UNUSED = {1: 2}")
-    assert shelf.code == before
+def test_rooms_and_machinery_are_left_out(shelf):
+    assert "book/plots.py" not in shelf.library.modules
+    names = freshness.Library().modules
+    assert not [name for name in names if name.partition("/")[0] in freshness.ROOMS] and {"rows.py", "training.py"} <= set(names)
+    assert all((files.PACKAGE / f"{name}.py").is_file() for name in freshness.MACHINERY)
+    assert all((files.PACKAGE / room / "__init__.py").is_file() for room in freshness.ROOMS)
 
 
-@pytest.mark.parametrize(
-    "module, old, new",
-    [
-        ("losses/first", '+ TABLE["a"]', '- TABLE["a"]'),
-        ("tools", "FACTOR = 2", "FACTOR = 3"),
-        ("tools", "x * FACTOR", "FACTOR * x"),
-        ("tables", 'TABLE["b"] = 2', 'TABLE["b"] = 3'),
-    ],
-)
-def test_reached_code_counts(shelf, module, old, new):
-    shelf.write("from shelf.losses import first\nfirst(1)")
-    before = shelf.code
-    shelf.change(module, old, new)
-    assert shelf.code != before
-    shelf.change(module, new, old)
-    assert shelf.code == before
-
-
-def test_the_notebook_and_the_profile_count_but_not_the_minutes(shelf, monkeypatch):
-    shelf.write("x = 1")
-    before = shelf.code
-    assert len(before) == 16 and int(before, 16) >= 0
-    assert freshness.of_notebook(shelf.path, "laptop", package=shelf.package) != before
-    real = profiles.settings
-    monkeypatch.setattr(profiles, "settings", lambda *a: real(*a) | {"minutes": 999})
-    assert shelf.code == before
-    monkeypatch.setattr(profiles, "settings", lambda *a: real(*a) | {"steps": 999})
-    assert shelf.code != before
-    monkeypatch.undo()
-    shelf.write("x = 2")
-    assert shelf.code != before
-
-
-def test_cells_that_are_no_python_still_count(shelf):
-    shelf.write("%%bash\nls -l | wc")
-    before = shelf.code
-    shelf.write("%%bash\nls -l | head")
-    assert shelf.code != before
-
-
-@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13"])
-def test_the_same_on_every_python(shelf, version, tmp_path):
-    python = shutil.which(f"python{version}")
-    if python is None or subprocess.run([python, "--version"], capture_output=True).returncode != 0:
-        pytest.skip(f"python{version} is not here")
-    shelf.write(
-        "from shelf.losses import first\nfirst(1)",
-        "f'{x!r:>{3}} {\"a\"}' 'b'\nmatch x:\n    case [1, *r]: pass\nlambda *a, k=1, **b: (a, b)",
+def test_lines_are_written_as_ranges_and_read_back():
+    assert (
+        freshness.as_ranges([3, 4, 5, 8]) == "3-5 8"
+        and freshness.from_ranges("3-5 8") == {3, 4, 5, 8}
+        and freshness.from_ranges("") == set()
     )
-    script = f"""
-import sys, types
-package = types.ModuleType("contrastive_nb")  # without its __init__, which may import torch
-package.__path__ = [{str(files.PACKAGE)!r}]
-sys.modules["contrastive_nb"] = package
-from contrastive_nb.lab import freshness
-from pathlib import Path
-print(freshness.of_notebook({str(shelf.path)!r}, "ci", package=Path({str(shelf.package)!r})))
-for name in freshness.all_notebooks(): print(freshness.of_notebook(name, "ci"))
-"""
-    outside = {"PATH": "/usr/bin:/bin"}
-    done = subprocess.run([python, "-I", "-c", script], capture_output=True, text=True, cwd=tmp_path, env=outside)
-    if "No module named 'encodings'" in done.stderr or "pyenv" in done.stderr:
-        pytest.skip(f"python{version} does not start here")
-    names = freshness.all_notebooks() if files.checkout() else []
-    assert done.stdout.split() == [shelf.code, *(freshness.of_notebook(name, "ci") for name in names)], done.stderr
 
 
-def test_stale_outputs_and_records_are_listed(shelf, tmp_path, monkeypatch):
-    nbs, claims = shelf.path.parents[1], tmp_path / "claims"
-    monkeypatch.setenv(files.NOTEBOOKS, str(nbs))
-    claims.mkdir()
-    shelf.write("1 + 1")
-    code = {name: freshness.of_notebook(shelf.path, name) for name in ("laptop", "gpu")}
-    runs = {name: {"code": code[name]} for name in code}
-    (claims / "T.json").write_text(json.dumps({"id": "T", "notebook": "1_a/01_page", "runs": runs}))
-    assert freshness.stale(nbs, claims) == [("1_a/01_page", "has no outputs of a run")]
-    shelf.write("1 + 1", contrastive_nb={"profile": "laptop", "code": code["laptop"]})
-    assert freshness.stale(nbs, claims) == []
-    shelf.write("1 + 2", contrastive_nb={"profile": "laptop", "code": code["laptop"]})
-    assert [what for what, _ in freshness.stale(nbs, claims)] == ["1_a/01_page", "claim T (laptop)", "claim T (gpu)"]
-    assert freshness.stale_notebooks("gpu", nbs, claims) == ["1_a/01_page"] and freshness.stale_notebooks("ci", nbs, claims) == []
-    shelf.path.unlink()
-    assert [why for _, why in freshness.stale(nbs, claims)] == ["its notebook 1_a/01_page is gone"] * 2
+# --- which statements of a page feed its records --------------------------------------------------------------------------
+
+
+def test_what_feeds_a_record(shelf):
+    found = shelf.feeding(
+        "import torch\nfrom shelf import tools\nfrom contrastive_nb.lab import open_run, record, judge\nfrom contrastive_nb.book import plots",
+        "run = open_run('x')\nplots.style()",
+        "def number(seed):\n    return tools.scale(seed)",
+        "rows = [number(0)]\nrows.append(number(1))\nrows",
+        "for row in rows:\n    plots.line(row)",
+        "verdict = judge(1, rows, rows)\nrecord(1, verdict, run)\nverdict",
+        "rows = 'something else'",
+    )
+    assert found == [
+        "from shelf import tools", "from contrastive_nb.lab import open_run", "from contrastive_nb.lab import record",
+        "from contrastive_nb.lab import judge", "run = open_run('x')", "def number(seed):", "rows = [number(0)]", "rows.append(number(1))",
+        "verdict = judge(1, rows, rows)", "record(1, verdict, run)",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "line, feeds",
+    [
+        ("fit(model, 1)", True),  # learns in place
+        ("history = fit(model, 1)", True),
+        ("train(model)", True),  # a function of the page that fits
+        ("model.weight = 3", True),
+        ("table['x'] = 3", True),
+        ("torch.rand(3, generator=dice)", True),  # draws what the record would have drawn
+        ("torch.manual_seed(3)", True),
+        ("show(model)", False),
+        ("print(table)", False),
+        ("other = model", False),
+    ],
+)
+def test_what_changes_what_feeds_a_record(shelf, line, feeds):
+    found = shelf.feeding(
+        "import torch\nfrom contrastive_nb.training import fit\nfrom contrastive_nb.lab import record",
+        "dice = torch.Generator()\nmodel = torch.nn.Linear(1, 1)\ntable = {}\ndef train(m):\n    fit(m, 2)",
+        line,
+        "record(model, table, torch.rand(1, generator=dice))",
+    )
+    assert (line in found) == feeds
+
+
+def test_a_record_inside_a_function_is_fed_by_its_calls(shelf):
+    found = shelf.feeding("a = 1\nb = 2", "def write(x):\n    return lab.record(x)", "write(a)")
+    assert found == ["a = 1", "def write(x):", "write(a)"]
+
+
+def test_pictures_exercises_and_solutions_of_the_book_feed_no_record():
+    if files.checkout() is None:
+        pytest.skip("the notebooks are in the repository")
+    for name in freshness.all_notebooks():
+        page = freshness.Page(name)
+        cells = [cell for cell in freshness.read_book(page.path)["cells"] if cell["cell_type"] == "code"]
+        for i in page.feeding:
+            node, tags = page.statements[i], cells[page.cells[i]]["metadata"].get("tags", [])
+            names = {part.id for part in freshness.ast.walk(node) if isinstance(part, freshness.ast.Name)}
+            assert "solution" not in tags and not names & {"plt", "plots"}, f"{name}: {freshness.ast.unparse(node)}"
+
+
+def test_cells_that_are_no_python_are_passed_over(shelf):
+    assert shelf.feeding("%%bash\nls -l | wc", "%matplotlib inline\nrecord(1)", "!ls") == ["record(1)"]
+
+
+# --- the memory of runs ------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_that_resumes_knows_its_own_code(shelf, monkeypatch):
+    monkeypatch.setattr(profiles, "settings", lambda *a, real=profiles.settings: real(*a) | values)
+    values: dict = {}
+    code = lambda profile="ci": freshness.of_notebook(shelf.path, profile, package=shelf.package)
+    shelf.write("from shelf import tools", "x = 1", "%%bash\nls")
+    before = code()
+    assert len(before) == 16 and int(before, 16) >= 0 and code("laptop") != before
+    shelf.write("from shelf import tools  # why", "x=1", "%%bash\nls", author="me")
+    shelf.module("book/plots", "SIZE = 4\n")
+    values = {"minutes": 999}
+    assert code() == before
+    values = {"steps": 999}
+    assert code() != before
+    values = {}
+    shelf.change("tables", "UNUSED = {}", "UNUSED = {1: 2}")
+    assert code() != before
+    shelf.change("tables", "UNUSED = {1: 2}", "UNUSED = {}")
+    for cells in (["from shelf import tools", "x = 2", "%%bash\nls"], ["from shelf import tools", "x = 1", "%%bash\nls -l"]):
+        shelf.write(*cells)
+        assert code() != before
 
 
 def test_a_notebook_that_is_not_there():
@@ -200,13 +224,76 @@ def test_a_notebook_that_is_not_there():
 def test_a_file_that_is_no_notebook_is_named(shelf):
     shelf.path.write_text("{")
     with pytest.raises(ValueError, match="01_page.ipynb: is no notebook of format 4"):
-        assert shelf.code
+        freshness.of_notebook(shelf.path, "ci", package=shelf.package)
 
 
-def test_the_machinery_itself_is_left_out(shelf):
-    shelf.write("from contrastive_nb.lab import open_run\nrun = open_run('x')")
-    assert freshness.reached(shelf.path) == []
-    shelf.write("from contrastive_nb.book import plots\nplots.style()")
-    assert freshness.reached(shelf.path) == []
-    assert all((files.PACKAGE / f"{name}.py").is_file() for name in freshness.MACHINERY)
-    assert all((files.PACKAGE / room / "__init__.py").is_file() for room in freshness.ROOMS)
+@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13"])
+def test_the_same_digests_and_lines_on_every_python(shelf, version, tmp_path):
+    python = shutil.which(f"python{version}")
+    if python is None or subprocess.run([python, "--version"], capture_output=True).returncode != 0:
+        pytest.skip(f"python{version} is not here")
+    shelf.module("late", "def f(x):\n    if x:\n        return f'{x!r:>{3}} {1}' 'b'\n    match x:\n        case [1, *r]:\n            return r\n    return [y for y in (1, 2)]\n")  # fmt: skip
+    shelf.write("from shelf import late\nrecord(lambda *a, k=1, **b: (a, b, [late for z in a]))")
+    script = f"""
+import sys, types
+package = types.ModuleType("contrastive_nb")  # without its __init__, which may import torch
+package.__path__ = [{str(files.PACKAGE)!r}]
+sys.modules["contrastive_nb"] = package
+sys.path.insert(0, {str(tmp_path)!r})
+from contrastive_nb.lab import freshness, trace
+from pathlib import Path
+folder = Path({str(shelf.package)!r})
+lines = trace.Lines(folder, freshness.ROOMS)
+assert lines.start() and lines.whole()
+from shelf import late
+late.f(0), late.f(0)
+print(lines.taken())
+lines.stop()
+late.f(1)
+assert lines.taken() == {{"late.py": [2, 4, 5, 7]}}
+print(freshness.Page({str(shelf.path)!r}).digest(), freshness.digest(freshness.Library(folder).depends(lines.taken(), set())))
+for name in freshness.all_notebooks(): print(freshness.Page(name).digest())
+every = freshness.Library()
+print(freshness.digest(every.depends(None, set(), every.modules)))
+"""
+    done = subprocess.run([python, "-I", "-c", script], capture_output=True, text=True, cwd=tmp_path, env={"PATH": "/usr/bin:/bin"})
+    if "No module named 'encodings'" in done.stderr or "pyenv" in done.stderr:
+        pytest.skip(f"python{version} does not start here")
+    every, names = freshness.Library(), freshness.all_notebooks() if files.checkout() else []
+    wanted = ["{'late.py': [2, 4, 5, 7]}"]
+    kept = shelf.library.depends({"late.py": [2, 4, 5, 7]}, set())
+    wanted.append(f"{freshness.Page(shelf.path).digest()} {freshness.digest(kept)}")
+    wanted += [*(freshness.Page(name).digest() for name in names), freshness.digest(every.depends(None, set(), every.modules))]
+    assert done.stdout.splitlines() == wanted, done.stderr
+
+
+def test_lines_of_other_processes_are_not_heard_and_that_is_known():
+    lines = trace.Lines(files.PACKAGE, freshness.ROOMS)
+    lines.listens = True
+    assert lines.whole()
+    lines._audit("subprocess.Popen", ("git", ["git", "log"], None, None))
+    assert lines.whole()
+    lines._audit("subprocess.Popen", (None, ["python3", "-c", "1"], None, None))
+    assert not lines.whole()
+
+
+# --- older records -----------------------------------------------------------------------------------------------------------
+
+
+def test_an_older_record_is_upgraded_and_nothing_is_invented():
+    old = {"id": "T", "runs": {"laptop": {"seeds": [0], "seconds": 3.0}}}
+    new = records.upgraded(old)
+    assert new["schema"] == 2 and new["runs"]["laptop"]["seeds"] == [0] and new["runs"]["laptop"]["seconds"] == 3.0
+    assert {key: value for key, value in new["runs"]["laptop"].items() if key not in ("seeds", "seconds")} == (
+        dict.fromkeys(records.SINCE_2) | {"carried": []}
+    )
+    assert records.upgraded(new) == new and records.upgraded(new | {"schema": 3})["schema"] == 3 and records.upgraded([1]) == [1]
+
+
+def test_notebooks_without_outputs_are_to_be_run(shelf, tmp_path):
+    nbs = shelf.path.parents[1]
+    shelf.write("1 + 1")
+    assert freshness.stale_notebooks("laptop", nbs, tmp_path / "claims") == ["1_a/01_page"]
+    assert freshness.stale_notebooks("gpu", nbs, tmp_path / "claims") == []
+    shelf.write("1 + 1", contrastive_nb={"profile": "laptop"})
+    assert freshness.stale_notebooks("laptop", nbs, tmp_path / "claims") == []

@@ -1,5 +1,7 @@
 """A training that is taken up ends in the bits of the unbroken one, whatever remembers: samplers, queues, clocks, optimisers, turns."""
 
+import os
+import random
 import signal
 import subprocess
 import sys
@@ -358,7 +360,7 @@ def test_the_rate_of_each_runs_over_all_its_turns():
     assert rates == alone
 
 
-@pytest.mark.parametrize(("change", "told"), [
+@pytest.mark.parametrize(("change", "words"), [
     (lambda t: turns(t, rounds=0), "rounds: got 0"),
     (lambda t: alternate({}, rounds=2), "trainings: got dict, want a dict with one training or more"),
     (lambda t: turns(t | {"x": 3}), "trainings: x got int"),
@@ -367,8 +369,8 @@ def test_the_rate_of_each_runs_over_all_its_turns():
     (lambda t: turns(t | {"x": {"model": make(), "steps": 1}}), "trainings: x lacks sample, build, objective"),
     (lambda t: turns(t | {"x": plain(steps=0)}), "steps of x: got 0"),
 ])  # fmt: skip
-def test_turns_refuse_by_name(change, told):
-    with pytest.raises((TypeError, ValueError), match=told):
+def test_turns_refuse_by_name(change, words):
+    with pytest.raises((TypeError, ValueError), match=words):
         change(pair())
 
 
@@ -416,3 +418,86 @@ def test_killed_outright_it_ends_in_the_same_bits(tmp_path, whole):
     history = train(given, path)
     assert history.resumed_from in (4, 8, 12) and history.losses == whole("everything")[0]
     assert same(remembered(given), whole("everything")[1]) and [p.name for p in tmp_path.glob("run*")] == ["run.pt"]
+
+
+ROUNDS = 30  # of five steps: more than a chain of twenty can walk
+
+LIFE = textwrap.dedent("""
+    import os, sys, time
+    sys.path.insert(0, {tests!r})
+    from test_resume import ROUNDS, pair, turns
+
+    def told(values, step):
+        os.write(1, b".")
+        time.sleep(0.004)
+
+    turns(pair(), sys.argv[1], rounds=ROUNDS, tracker=told)
+""").format(tests=str(Path(__file__).parent))
+
+
+def live(script, path, steps, seconds, signal_) -> None:
+    "One life of a training: it does some steps, is killed a moment later, and leaves no process."
+    running = subprocess.Popen([sys.executable, script, path], stdout=subprocess.PIPE, start_new_session=True)
+    with running:
+        for _ in range(steps):
+            assert running.stdout.read(1) == b".", "it ended by itself"
+        time.sleep(seconds)
+        running.send_signal(signal_)
+    assert running.returncode == -signal_
+    with pytest.raises(ProcessLookupError):
+        os.killpg(running.pid, 0)
+
+
+def saved_losses(path) -> dict:
+    "What the checkpoint holds by now of the losses; reading raises where it is no whole one."
+    saved = checkpoints.read(path)
+    return {} if saved is None else {name: part["losses"] for name, part in saved["trainings"].items()}
+
+
+@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
+def test_a_chain_of_kills_ends_in_the_same_bits(kills, tmp_path):
+    "Sampler, queue, clock and two trainings in turn; killed in a step, between two, while it writes, before it has begun."
+    unbroken = pair()
+    losses = {name: history.losses for name, history in turns(unbroken, rounds=ROUNDS).items()}
+    path, script, dice = tmp_path / "run.pt", tmp_path / "train.py", random.Random(kills)
+    script.write_text(LIFE)
+    reached = 0
+    for _ in range(kills):
+        live(script, path, dice.randrange(1, 7), dice.random() * 0.02, dice.choice([signal.SIGKILL, signal.SIGTERM]))
+        found = saved_losses(path)
+        assert all(steps == losses[name][: len(steps)] for name, steps in found.items())
+        assert sum(map(len, found.values())) >= reached
+        reached = sum(map(len, found.values()))
+    assert 0 < reached < ROUNDS * 5
+    again = pair()
+    assert {name: history.losses for name, history in turns(again, path, rounds=ROUNDS).items()} == losses
+    assert same(held(again), held(unbroken)) and [p.name for p in tmp_path.glob("run*")] == ["run.pt"]
+
+
+# --- a full disk ----------------------------------------------------------------------------------------------------------------
+
+FULL = textwrap.dedent("""
+    import resource, sys
+    sys.path.insert(0, {tests!r})
+    from test_resume import everything, train
+
+    def full(values, step):  # no file may grow further from here on, as on a full disk
+        if step == 6:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+
+    try:
+        train(everything() | {{"tracker": full}}, sys.argv[1])
+    except OSError as error:
+        print(error)
+""").format(tests=str(Path(__file__).parent))
+
+
+def test_a_full_disk_is_told_in_one_line_and_the_last_checkpoint_stands(tmp_path, whole):
+    pytest.importorskip("resource")
+    path = tmp_path / "run.pt"
+    done = subprocess.run([sys.executable, "-c", FULL, path], capture_output=True, text=True)
+    assert done.stdout == f"checkpoint: {path} cannot be written (File too large); what it held before stands\n", done.stderr
+    assert [p.name for p in tmp_path.iterdir()] == ["run.pt"]
+    given = everything()
+    history = train(given, path)
+    assert history.resumed_from == 4 and history.losses == whole("everything")[0] and same(remembered(given), whole("everything")[1])

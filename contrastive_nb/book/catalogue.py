@@ -26,7 +26,7 @@ def rows() -> list[dict]:
     methods, records = registry.methods(), claims.load()
     joined = []
     for entry in entries():
-        mine = [method for method in methods if method.paper == entry["id"]]
+        mine = [method for method in methods if entry["id"] in method.papers]
         judged = [record for record in records if record["paper"] == entry["id"]]
         pages = dict.fromkeys([method.notebook for method in mine] + [record["notebook"] for record in judged])
         joined.append(
@@ -46,6 +46,11 @@ def rows() -> list[dict]:
 # --- as HTML: the same rows in JupyterLab and on the website, where a script adds filters and sorting ---------------------------------
 
 
+def _text(value) -> str:
+    "What a record or a row says, as text of a page: never a tag or an attribute of its own."
+    return html.escape(str(value))
+
+
 @cache
 def _title(name: str) -> str:
     "The page's heading, or its file's name where the notebook is not at hand."
@@ -58,16 +63,16 @@ def _title(name: str) -> str:
 
 
 def _page(name: str) -> str:
-    return f'<a href="{name}.ipynb">{html.escape(_title(name))}</a>'
+    return f'<a href="{_text(name)}.ipynb">{_text(_title(name))}</a>'
 
 
 def _verdict(text: str | None) -> str:
-    return f'<span class="verdict {text.split()[0].replace("not", "no")}">{text}</span>' if text else "not run"
+    return f'<span class="verdict {_text(text.split()[0].replace("not", "no"))}">{_text(text)}</span>' if text else "not run"
 
 
 def _words(text: str) -> str:
     "A table's text: whole words apart, `inconclusive at this scale` short."
-    return html.escape(text.replace("-", " "))
+    return _text(text.replace("-", " "))
 
 
 def _table(name: str, heads: dict[str, str], lines: list[str], label: str) -> str:
@@ -83,15 +88,16 @@ def as_html(rows: list[dict]) -> str:
     heads = {"id": "", "method": "", "paper": "", "family": "choice", "state": "choice", "page": "", "function": "", "claims": ""}
     lines = []
     for row in rows:
-        functions = ", ".join(f"<code>{name.rpartition('.')[2]}</code>" for name in row["functions"])
+        functions = ", ".join(f"<code>{_text(name.rpartition('.')[2])}</code>" for name in row["functions"])
         verdicts = "<br>".join(
-            f"{claim.split('-', 1)[1]}: {_verdict(found.get('laptop') or found.get('gpu'))}" for claim, found in row["verdicts"].items()
+            f"{_text(claim.partition('-')[2] or claim)}: {_verdict(found.get('laptop') or found.get('gpu'))}"
+            for claim, found in row["verdicts"].items()
         )
-        method = html.escape(row["aliases"][0] if row["aliases"] else row["short"])
+        method, id = _text(row["aliases"][0] if row["aliases"] else row["short"]), _text(row["id"])
         lines.append(
-            f'<tr id="{row["id"]}"><td>{row["id"]}</td><td><b>{method}</b></td>'
-            f"<td>{html.escape(row['title'])} ({row['year']})<details><summary>Idea</summary>{html.escape(row['idea'])}</details></td>"
-            f"<td>{_words(row['family'])}</td><td>{row['state']}</td><td>{', '.join(map(_page, row['notebooks']))}</td>"
+            f'<tr id="{id}"><td>{id}</td><td><b>{method}</b></td>'
+            f"<td>{_text(row['title'])} ({_text(row['year'])})<details><summary>Idea</summary>{_text(row['idea'])}</details></td>"
+            f"<td>{_words(row['family'])}</td><td>{_text(row['state'])}</td><td>{', '.join(map(_page, row['notebooks']))}</td>"
             f"<td>{functions}</td><td>{verdicts}</td></tr>"
         )
     return _table("catalogue", heads, lines, "All methods")
@@ -157,10 +163,11 @@ def ledger_html(
             if record["formula"] == "reconstructed"
             else ""
         )
+        id = _text(record["id"])
         lines.append(
-            f'<tr id="{record["id"]}"><td>{record["id"]}{star}<br>{_page(record["notebook"])}</td><td>{record["kind"]}</td>'
-            f"<td>{html.escape(record['statement'])}</td>"
-            f"<td>{html.escape(record['paper_figure'] or '') or '–'}</td><td>{record['smallest_effect']:g}</td>"
+            f'<tr id="{id}"><td>{id}{star}<br>{_page(record["notebook"])}</td><td>{_text(record["kind"])}</td>'
+            f"<td>{_text(record['statement'])}</td>"
+            f"<td>{_text(record['paper_figure'] or '–')}</td><td>{record['smallest_effect']:g}</td>"
             + "".join(f"<td>{_measured(record['runs'].get(size), (record['id'], size) in stale)}</td>" for size in ("laptop", "gpu"))
             + "</tr>"
         )

@@ -69,6 +69,8 @@ def outcome_text(outcome: Outcome) -> str:
             parts.append(f"\n{job.notebook} {job.status}: {job.message}{kept}")
     if rows := claim_table(outcome.jobs, outcome.claims):
         parts.append(f"\n{rows}")
+    if outcome.go_on:
+        parts.append(f"\ninterrupted; to go on: {outcome.go_on}")
     return "\n".join(parts)
 
 
@@ -76,3 +78,20 @@ def _near(path: Path) -> str:
     with contextlib.suppress(ValueError):
         return str(path.resolve().relative_to(Path.cwd()))
     return str(path)
+
+
+def cost_text(
+    records: list[dict],  # of the ledger
+) -> str:
+    "What a laptop run of the book costs, as far as the records say it: of each page the processor seconds at its last record."
+    pages = {record["notebook"]: 0.0 for record in records if "laptop" in record["runs"]}
+    known = set()
+    for record in records:
+        run = record["runs"].get("laptop")
+        if run and run["seconds"] is not None and run["processor"]:  # older records have no processor, and seconds of another clock
+            pages[record["notebook"]] = max(pages[record["notebook"]], run["seconds"])
+            known.add(record["notebook"])
+    if not known:
+        return f"What a run at `laptop` costs is kept with new records; none of {len(pages)} pages has such records yet."
+    spent = f"{sum(pages.values()) / 60:.0f} processor minutes"
+    return f"A run at `laptop` took {spent} on the {len(known)} of {len(pages)} pages whose records keep them."

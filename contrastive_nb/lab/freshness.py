@@ -1,9 +1,9 @@
-"""Fingerprints: a hash of the code that made an output or a record. Plain module: it is machinery, not a lesson."""
+"""What a record depends on, and whether it still holds: current, carried or stale. Plain module: it is machinery, not a lesson."""
 
-# What counts: the notebook's code cells; every function, class and constant of the package that they reach, through
-# any number of calls; and what the profile means for the notebook, without its minutes. What does not: comments,
-# docstrings, layout, text cells, package code that is not reached, and the rooms in `ROOMS`, which run, show and time.
-# What they decide (sizes, seeds, device, precision) is hashed as values.
+# A record depends on the functions of the library that its run executed, with the constants, classes and imports that
+# they name; on the statements of its page that feed `record(...)`; on the profile's values; and on its data. Each of them
+# is kept in the record as a digest, so that a look at the files says what changed since. What does not count: the rooms in
+# `ROOMS`, comments, docstrings, annotations, layout, names of locals, and what an error says.
 #
 # Syntax trees are written out by `canonical` because `ast.dump` and `ast.unparse` change from one Python to the next
 # (3.13 leaves empty fields out of the dump, 3.12 quotes f-strings differently); this text is the same on 3.11 to 3.13.
@@ -11,7 +11,7 @@
 import ast
 import hashlib
 import json
-import re
+import subprocess
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -20,30 +20,67 @@ from contrastive_nb import files
 from contrastive_nb.lab import profiles
 
 ROOMS = ("lab", "book", "timing")  # they run, show and time; the walls between the rooms see to it that the library needs none of them
-MACHINERY = ("checkpoints", "cli", "devices", "files", "trackers", "__main__")
-_EFFECTS = "(import)"  # stands for the statements of a module that bind no name
+MACHINERY = ("_modidx", "_moved", "cli", "files", "registry", "trackers", "__main__")
+CHANGED = "changed: "  # so begins why a run is stale that could perhaps be carried
+LEFT_OUT = ("__all__", "__version__", "_METHODS")  # tables for people, tests and the catalogue
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+
+
+def digest(value) -> str:
+    "16 hex digits of anything that JSON can write."
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+# --- a piece of code as a text that says what it does ----------------------------------------------------------------------
 
 
 def _is_text(node: ast.AST) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
-def canonical(node) -> str:
-    "A syntax tree as text, without positions, comments and docstrings, and the same on every Python that runs this package."
+def _locals(function: ast.AST) -> dict[str, str]:
+    "The names that a function and those inside it bind, numbered where they first stand; parameters keep their names: callers say them."
+    inside = [node for node in ast.walk(function) if isinstance(node, _FUNCTIONS)]
+    bound = set().union(*(_bound(node.body) for node in inside))
+    for part in ast.walk(function):
+        if isinstance(part, _COMPREHENSIONS):
+            bound |= {name.id for loop in part.generators for name in ast.walk(loop.target) if isinstance(name, ast.Name)}
+    bound -= {node.arg for node in ast.walk(function) if isinstance(node, ast.arg)}
+    bound -= {name for node in ast.walk(function) if isinstance(node, ast.Global) for name in node.names}
+    return dict.fromkeys(bound, "")
+
+
+def canonical(node, names: dict[str, str] | None = None) -> str:
+    "A syntax tree as text, without what does not count, and the same on every Python that runs this package."
     if isinstance(node, ast.Constant):
         return f"{type(node.value).__name__}:{node.value!r}"
     if isinstance(node, list):
-        return f"[{','.join(map(canonical, node))}]"
+        return f"[{','.join(canonical(part, names) for part in node)}]"
+    if isinstance(node, str) and names and node in names:
+        names[node] = names[node] or f"local{sum(map(bool, names.values()))}"
+        return names[node]
     if not isinstance(node, ast.AST):
         return repr(node)
-    fields = {key: value for key, value in ast.iter_fields(node) if key not in ("ctx", "kind", "type_comment")}
+    fields = {key: value for key, value in ast.iter_fields(node) if key not in ("ctx", "kind", "type_comment", "returns")}
     if isinstance(node, (*_FUNCTIONS, ast.ClassDef)):
         fields["body"] = [part for part in node.body if not _is_text(part)]
+        if isinstance(node, _FUNCTIONS) and names is None:
+            names = _locals(node)
     elif isinstance(node, ast.JoinedStr):  # 3.12 ends a nested format with an empty text
         fields["values"] = [part for part in node.values if not (isinstance(part, ast.Constant) and part.value == "")]
-    shown = [f"{key}={canonical(value)}" for key, value in fields.items() if not (value is None or value == [])]
+    elif isinstance(node, ast.arg):
+        return node.arg
+    elif isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
+        fields["exc"] = node.exc.func
+    elif isinstance(node, ast.Assert):
+        fields.pop("msg")
+    own = {"name", "id", "rest", "names"} if not isinstance(node, ast.alias) else set()
+    shown = [
+        f"{key}={canonical(value, names if key in own or not isinstance(value, str) else None)}"
+        for key, value in fields.items()
+        if not (value is None or value == [])
+    ]
     return f"{type(node).__name__}({','.join(shown)})"
 
 
@@ -80,7 +117,8 @@ class _Uses(ast.NodeVisitor):
         self.found: set[tuple[str, ...]] = set()
 
     def visit_Name(self, node):
-        self._read((node.id,))
+        if isinstance(node.ctx, ast.Load):
+            self._read((node.id,))
 
     def visit_Attribute(self, node):
         chain, base = [node.attr], node.value
@@ -130,144 +168,211 @@ def _uses(node: ast.AST) -> set[tuple[str, ...]]:
     return visitor.found
 
 
-# --- modules --------------------------------------------------------------------------------------------------------
+def _words(node: ast.AST) -> set[str]:
+    "All names that a piece of code takes from outside, part by part: `pairs.views` is `pairs` and `views`."
+    local = {alias.name for part in ast.walk(node) if isinstance(part, ast.ImportFrom) for alias in part.names}
+    return local.union(*_uses(node))
 
 
-def _imports(node: ast.AST, module: str, is_package: bool) -> Iterator[tuple[str, str, str | None]]:
-    "Every import in a piece of code: (local name, module, name in it or `None`); the local name of a star is '*'."
-    for part in ast.walk(node):
-        if isinstance(part, ast.Import):
-            for alias in part.names:
-                yield (alias.asname, alias.name, None) if alias.asname else (alias.name.split(".")[0], alias.name.split(".")[0], None)
-        elif isinstance(part, ast.ImportFrom):
-            above = module.split(".") if is_package else module.split(".")[:-1]
-            above = above[: len(above) - part.level + 1] if part.level else []
-            source = ".".join([*above, *filter(None, [part.module])])
-            yield from ((alias.asname or alias.name, source, alias.name) for alias in part.names)
+# --- the library ----------------------------------------------------------------------------------------------------
 
 
 class _Module:
-    "A module's top-level statements by the names they bind."
+    "What a module defines: functions, methods as `Class.method`, classes without them, constants, imports, and what it does besides."
 
-    def __init__(self, name: str, body: list, is_package: bool = False):
-        self.name, self.is_package = name, is_package
-        self.names: dict[str, list[ast.AST]] = {}
+    def __init__(self, body: list, text: str = ""):
+        self.text = text
+        self.imported = [part for node in body for part in ast.walk(node) if isinstance(part, (ast.Import, ast.ImportFrom))]
+        self.functions: dict[str, ast.AST] = {}
+        self.tables: dict[str, list[ast.AST]] = {}
+        self.imports: dict[str, str] = {}
         self.effects: list[ast.AST] = []
-        self.imports: dict[str, tuple[str, str | None]] = {}
-        self.stars: list[str] = []
-        for statement in body:
-            self._add(statement)
-
-    def imports_of(self, node: ast.AST) -> dict[str, tuple[str, str | None]]:
-        return {local: (source, name) for local, source, name in _imports(node, self.name, self.is_package)}
+        for node in body:
+            self._add(node)
 
     def _add(self, node):
-        found = self.imports_of(node) if not isinstance(node, (*_FUNCTIONS, ast.ClassDef)) else {}
-        if "*" in found:
-            self.stars.append(found.pop("*")[0])
-        self.imports |= found
-        names = _bound([node])
-        if isinstance(node, (ast.Assign, ast.AugAssign, ast.AnnAssign)):  # TABLE["x"] = ... and f.note = ... belong to TABLE and f
-            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            names |= {part.id for target in targets for part in ast.walk(target) if isinstance(part, ast.Name)}
-        for name in names:
-            self.names.setdefault(name, []).append(node)
-        if not names and not found and not _is_text(node) and not isinstance(node, (ast.Import, ast.ImportFrom, ast.Pass)):
+        if isinstance(node, _FUNCTIONS):
+            self.functions[node.name] = node
+        elif isinstance(node, ast.ClassDef):
+            methods = [part for part in node.body if isinstance(part, _FUNCTIONS)]
+            self.functions |= {f"{node.name}.{part.name}": part for part in methods}
+            rest = [part for part in node.body if part not in methods]
+            self.tables[node.name] = [ast.ClassDef(node.name, node.bases, node.keywords, rest, node.decorator_list)]
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            for one in _single_imports(node):
+                self.imports[_local_name(one)] = canonical(one)
+        elif names := (_bound([node]) | _changed(node)) - set(LEFT_OUT):
+            for name in names:
+                self.tables.setdefault(name, []).append(node)
+        elif not _is_text(node) and not _bound([node]):
             self.effects.append(node)
+
+    def executed(self, lines: set[int]) -> Iterator[str]:
+        "The functions in whose bodies lines were executed."
+        for name, node in self.functions.items():
+            if not lines.isdisjoint(span(node)):
+                yield name
+
+    def nodes(self, name: str) -> list[ast.AST]:
+        "The statements behind a name; none where it is gone."
+        return self.tables.get(name, []) if name not in self.functions else [self.functions[name], *self.tables.get(name, [])]
+
+
+def span(function) -> range:
+    "The lines of a function's body."
+    return range(function.body[0].lineno, function.end_lineno + 1)
+
+
+def _single_imports(node) -> Iterator[ast.stmt]:
+    "An import of several names as an import of each."
+    for alias in node.names:
+        yield ast.Import([alias]) if isinstance(node, ast.Import) else ast.ImportFrom(node.module, [alias], node.level)
+
+
+def _local_name(node) -> str:
+    alias = node.names[0]
+    return alias.asname or (alias.name.split(".")[0] if isinstance(node, ast.Import) else alias.name)
+
+
+def _changed(node: ast.AST) -> set[str]:
+    "Names whose things a statement changes: `TABLE['x'] = 1`, `f.note = 2`, `found.append(3)`; what functions inside do is theirs."
+    found, stack = set(), [node]
+    while stack:
+        part = stack.pop()
+        if isinstance(part, (*_FUNCTIONS, ast.Lambda)):
+            continue
+        base = part.value.func if isinstance(part, ast.Expr) and isinstance(part.value, ast.Call) else part
+        stored = isinstance(base, (ast.Subscript, ast.Attribute)) and (base is not part or not isinstance(base.ctx, ast.Load))
+        while stored and isinstance(base, (ast.Subscript, ast.Attribute)):
+            base = base.value
+        if stored and isinstance(base, ast.Name):
+            found.add(base.id)
+        stack.extend(ast.iter_child_nodes(part))
+    return found
 
 
 @cache
-def _parse(path: Path, name: str, stamp: tuple) -> _Module:
-    return _Module(name, ast.parse(path.read_text(encoding="utf-8"), str(path)).body, path.name == "__init__.py")
+def _parse(path: Path, stamp: tuple) -> _Module:
+    text = path.read_text(encoding="utf-8")
+    return _Module(ast.parse(text, str(path)).body, text)
 
 
-class _Package:
-    "The modules of a package, read when they are first reached."
+class Library:
+    "The library's modules in a folder, by their paths in it, such as `rows.py`."
 
-    def __init__(self, folder: Path):
-        self.folder, self.root = folder, folder.name
+    def __init__(self, folder: Path | None = None):
+        self.folder = Path(folder or files.PACKAGE)
+        self.modules: dict[str, _Module] = {}
+        self.known: dict[str, set[str]] = {}  # module -> the modules that it imports
+        self.since: dict[str | None, str | None] = {}  # commit -> the files that are not as it has them
+        for path in sorted(self.folder.rglob("*.py")):
+            name, state = path.relative_to(self.folder).as_posix(), path.stat()
+            if name.partition("/")[0] not in ROOMS and name.removesuffix(".py") not in MACHINERY:
+                self.modules[name] = _parse(path, (state.st_mtime_ns, state.st_size))
 
-    def module(self, name: str) -> _Module | None:
-        first, *parts = name.split(".")
-        if first != self.root:
-            return None
-        base = self.folder.joinpath(*parts)
-        for path in (base / "__init__.py", base.with_suffix(".py") if parts else base / "__init__.py"):
-            if path.is_file():
-                state = path.stat()
-                return _parse(path, name, (state.st_mtime_ns, state.st_size))
-        return None
-
-    def locate(self, source: str, parts: tuple[str, ...], seen: frozenset = frozenset()) -> set[tuple[str, str]]:
-        "Where the name after the dots is defined: {(module, name)}; a module by itself means all of its names."
-        module = self.module(source)
-        if module is None or (source, parts) in seen:
-            return set()
-        seen |= {(source, parts)}
-        if not parts:
-            return {(source, name) for name in module.names}
-        name, *rest = parts
-        if name in module.names:
-            return {(source, name)}
-        if name in module.imports:
-            target, inner = module.imports[name]
-            return self.locate(target, tuple([inner, *rest] if inner else rest), seen)
-        if self.module(f"{source}.{name}"):
-            return self.locate(f"{source}.{name}", tuple(rest), seen)
-        for star in module.stars:
-            if found := self.locate(star, parts, seen):
-                return found
-        return {(source, "__getattr__")} if "__getattr__" in module.names else set()
-
-    def reached_from(self, module: _Module, nodes: Iterable[ast.AST], imports: dict) -> set[tuple[str, str]]:
-        "What some statements of a module reach in one step."
-        found = set()
-        for node in nodes:
-            known = imports | module.imports_of(node)
-            for first, *rest in _uses(node):
-                if first in known:
-                    source, name = known[first]
-                    found |= self.locate(source, tuple([name, *rest] if name else rest))
-                elif first in module.names and module.name:
-                    found.add((module.name, first))
-                elif module.name or module.stars:
-                    for star in module.stars:
-                        found |= self.locate(star, (first, *rest))
+    def digests(self, keys: Iterable[str]) -> dict[str, str | None]:
+        "What each `module:name` is now; `None` for what is gone. `module:` alone is what it imports for the others, and what it does."
+        by_module: dict[str, list[str]] = {}
+        for key in keys:
+            name, _, part = key.partition(":")
+            by_module.setdefault(name, []).append(part)
+        found: dict[str, str | None] = {}
+        for name, parts in by_module.items():
+            module = self.modules.get(name, _Module([]))
+            nodes = {part: module.nodes(part) for part in parts if part}
+            found |= {f"{name}:{part}": digest([canonical(node) for node in some]) if some else None for part, some in nodes.items()}
+            if "" in parts:
+                words = set().union(*(_words(node) for some in nodes.values() for node in some))
+                imports = [text for local, text in sorted(module.imports.items()) if local in words]
+                found[f"{name}:"] = digest([imports, [canonical(node) for node in module.effects]])
         return found
 
-    def is_machinery(self, source: str) -> bool:
-        inside = source.removeprefix(self.root + ".")
-        return inside in MACHINERY or inside.partition(".")[0] in ROOMS
-
-    def closure(self, start: set[tuple[str, str]]) -> dict[tuple[str, str], list[ast.AST]]:
-        "Everything reached from some definitions, through any number of steps, and its statements."
-        reached, todo = {}, set(start)
+    def depends(
+        self,
+        lines: dict[str, list[int]] | None,  # module -> lines that were executed; None: not known, so all that the page may import counts
+        words: set[str],  # the names that the page's statements take from outside
+        modules: Iterable[str] = (),  # the modules that the page imports, for when the lines are not known
+    ) -> dict[str, dict]:  # "module:name" -> its digest, and for a function that was seen at work its lines
+        "What numbers pass through."
+        seen: dict[str, set[int]] = {}
+        if lines is None:
+            todo = [f"{name}:{part}" for name in modules for part in [*self.modules[name].functions, *self.modules[name].tables]]
+        else:
+            for name in set(lines) & set(self.modules):
+                hit = set(lines[name])
+                for part in self.modules[name].executed(hit):
+                    seen[f"{name}:{part}"] = hit.intersection(span(self.modules[name].functions[part]))
+            todo = [*seen, *self._named(words)]
+        keys: set[str] = set()
         while todo:
-            source, name = todo.pop()
-            if self.is_machinery(source) or name == "__version__" or (source, name) in reached:
+            key = todo.pop()
+            if key in keys:
                 continue
-            module = self.module(source)
-            nodes = module.effects if name == _EFFECTS else module.names[name]
-            reached[source, name] = nodes
-            todo |= self.reached_from(module, nodes, module.imports)
-            if module.effects:
-                todo.add((source, _EFFECTS))
-        return reached
+            name, _, part = key.partition(":")
+            keys |= {key, f"{name}:"}
+            for node in self.modules[name].nodes(part):
+                todo += self._named(_words(node), None if part in self.modules[name].functions else name)
+        return {
+            key: {"digest": value} | ({"lines": as_ranges(seen[key])} if key in seen else {})
+            for key, value in sorted(self.digests(keys).items())
+        }
+
+    def _named(self, words: set[str], table: str | None = None) -> list[str]:
+        "The constants and classes of these names; for a constant of a module also that module's functions, which it calls at import."
+        found = [f"{name}:{word}" for name, module in self.modules.items() for word in words & set(module.tables)]
+        return found + ([f"{table}:{word}" for word in words & set(self.modules[table].functions)] if table else [])
+
+    def imported(self, page: "Page") -> set[str]:
+        "The modules that a page imports, and those that these import."
+        todo, found = self._paths(page.imported, ""), set()
+        while todo:
+            path = todo.pop()
+            found.add(path)
+            if path not in self.known:
+                self.known[path] = self._paths(self.modules[path].imported, path)
+            todo |= self.known[path] - found
+        return found
+
+    def _paths(self, imports: Iterable[ast.Import | ast.ImportFrom], inside: str) -> set[str]:
+        names = []
+        for node in imports:
+            if isinstance(node, ast.Import):
+                names += [alias.name for alias in node.names]
+            else:
+                above = [self.folder.name, *inside.split("/")[:-1]]
+                base = ".".join([*(above[: len(above) - node.level + 1] if node.level else []), *filter(None, [node.module])])
+                names += [base, *(f"{base}.{alias.name}" for alias in node.names)]
+        parts = [name.split(".")[1:] for name in names if name.split(".")[0] == self.folder.name]
+        steps = ["/".join(part[:i]) for part in parts for i in range(1, len(part) + 1)]
+        return {path for step in steps for path in (f"{step}.py", f"{step}/__init__.py") if path in self.modules}
 
 
-# --- notebooks ------------------------------------------------------------------------------------------------------
+def as_ranges(lines: Iterable[int]) -> str:
+    "Lines as people write them: 3-5 8."
+    rows = sorted(lines)
+    starts = [row for row in rows if row - 1 not in set(rows)]
+    ends = [row for row in rows if row + 1 not in set(rows)]
+    return " ".join(f"{a}" if a == b else f"{a}-{b}" for a, b in zip(starts, ends, strict=True))
 
 
-def _parse_cell(source: str) -> list[ast.stmt] | str:
-    "A code cell's statements; magic lines are ignored; a cell that is not Python stays as text."
-    try:
-        return ast.parse(source).body
-    except SyntaxError:
-        lines = [line for line in source.splitlines() if not line.lstrip().startswith(("%", "!", "?"))]
-    try:
-        return ast.parse("\n".join(lines)).body
-    except SyntaxError:
-        return "\n".join(line.rstrip() for line in source.strip().splitlines())
+def from_ranges(text: str) -> set[int]:
+    "The lines again."
+    pairs = [part.split("-") for part in text.split()]
+    return {row for pair in pairs for row in range(int(pair[0]), int(pair[-1]) + 1)}
+
+
+# --- pages ----------------------------------------------------------------------------------------------------------
+
+
+def _parse_cell(source: str) -> list[ast.stmt]:
+    "A code cell's statements; magic lines are ignored, and so is a cell that is not Python."
+    lines = [line for line in source.splitlines() if not line.lstrip().startswith(("%", "!", "?"))]
+    for text in (source, "\n".join(lines)):
+        try:
+            return ast.parse(text).body
+        except SyntaxError:
+            pass
+    return []
 
 
 def _find(path: str | Path) -> Path:
@@ -296,57 +401,120 @@ def read_book(path: Path) -> dict:
     return book
 
 
-@cache
-def _read(path: Path, package: Path, stamp: tuple) -> tuple[list[str], list[tuple[str, str]]]:
-    "A notebook's cells in canonical text, and the names that they reach."
-    cells = read_book(path)["cells"]
-    sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
-    parsed = [cell for cell in map(_parse_cell, sources) if cell]
-    nodes = [node for cell in parsed if not isinstance(cell, str) for node in cell]
-    shelf, page = _Package(package), _Module("", nodes)
-    reached = shelf.closure(shelf.reached_from(page, nodes, page.imports))
-    texts = [f"{source}:{name}={canonical(found)}" for (source, name), found in sorted(reached.items())]
-    return [*map(canonical, parsed), *texts], sorted(reached)
+def _sources(path: Path) -> list[str]:
+    return ["".join(cell["source"]) for cell in read_book(path)["cells"] if cell["cell_type"] == "code"]
 
 
-def _state(folder: Path) -> tuple:
-    "Changes whenever a file of the package does."
-    return tuple(sorted((str(p), p.stat().st_mtime_ns, p.stat().st_size) for p in folder.rglob("*.py")))
+class Page:
+    "A page's statements, and which of them feed its records: what `record(...)` is given, where that comes from, and so on."
+
+    def __init__(self, path: str | Path):
+        self.path = _find(path)
+        cells = [_parse_cell(source) for source in _sources(self.path)]
+        self.statements: list[ast.stmt] = []
+        self.cells: list[int] = []  # the code cell of each
+        for i, cell in enumerate(cells):
+            for node in cell:
+                parts = list(_single_imports(node)) if isinstance(node, (ast.Import, ast.ImportFrom)) else [node]
+                self.statements += parts
+                self.cells += [i] * len(parts)
+        self.imported = [part for node in self.statements for part in ast.walk(node) if isinstance(part, (ast.Import, ast.ImportFrom))]
+        self.reads = [_page_reads(node) for node in self.statements]
+        self.binds = [{_local_name(n)} if isinstance(n, (ast.Import, ast.ImportFrom)) else _bound([n]) for n in self.statements]
+        self.changes = self._all_changes()
+        self.feeding = self._feeding()
+
+    def digest(self) -> str:
+        "Of the statements that feed the records."
+        return digest([canonical(self.statements[i]) for i in self.feeding])
+
+    def words(self) -> set[str]:
+        "The names that these statements take from outside."
+        return set().union(*(_words(self.statements[i]) for i in self.feeding))
+
+    def last(self) -> int:
+        "The last code cell that feeds a record; -1 where none does."
+        return max((self.cells[i] for i in self.feeding), default=-1)
+
+    def _carriers(self, first: set[str]) -> set[str]:
+        "These names, and the page's functions that use them, directly or through others."
+        found, grown = set(first), True
+        while grown:
+            new = {
+                node.name for node, reads in zip(self.statements, self.reads, strict=True) if isinstance(node, _FUNCTIONS) and reads & found
+            }
+            grown = not new <= found
+            found |= new
+        return found
+
+    def _all_changes(self) -> list[set[str]]:
+        "What each statement changes: by storing, by a method, by training it, by drawing from it."
+        trains = self._carriers({"fit", "alternate", "momentum_update"})
+        made = [i for i, node in enumerate(self.statements) if not isinstance(node, _FUNCTIONS) and "Generator" in _words(node)]
+        dice = set().union(*(self.binds[i] for i in made))
+        found = []
+        for node, reads in zip(self.statements, self.reads, strict=True):
+            changed = set() if isinstance(node, _FUNCTIONS) else _changed(node) | (dice & reads)
+            for part in ast.walk(node) if reads & trains and not isinstance(node, _FUNCTIONS) else ():
+                if isinstance(part, ast.Call) and trains.intersection(*[_words(part.func)]):
+                    changed |= {arg.id for arg in [*part.args, *(word.value for word in part.keywords)] if isinstance(arg, ast.Name)}
+            found.append(changed)
+        return found
+
+    def _feeding(self) -> list[int]:
+        records = self._carriers({"record"})
+        starts = [i for i, reads in enumerate(self.reads) if reads & records]
+        found, todo = set(starts), [(name, i) for i in starts for name in self.reads[i]]
+        seen: set[tuple[str, int]] = set()
+        while todo:
+            name, place = todo.pop()
+            if (name, place) in seen:
+                continue
+            seen.add((name, place))
+            for i in range(place - 1, -1, -1):
+                if name not in self.binds[i] | self.changes[i]:
+                    continue
+                found.add(i)
+                node = self.statements[i]
+                if not isinstance(node, _FUNCTIONS):  # read where it stands
+                    todo += [(read, i) for read in self.reads[i]]
+                if isinstance(node, (*_FUNCTIONS, ast.ClassDef)) or any(isinstance(part, ast.Lambda) for part in ast.walk(node)):
+                    todo += [(read, place) for read in self.reads[i]]  # read where it is called
+                if name in self.binds[i] and not isinstance(node, (ast.For, ast.While, ast.If, ast.With, ast.Try, ast.AugAssign)):
+                    break
+        return sorted(found)
 
 
-def _contents(path, package) -> tuple[list[str], list[tuple[str, str]]]:
-    path, package = _find(path), Path(package or files.PACKAGE)
-    return _read(path, package, (path.stat().st_mtime_ns, path.stat().st_size, _state(package)))
+def _page_reads(node: ast.stmt) -> set[str]:
+    "The page's names that a statement reads: without those that a loop binds before it reads them."
+    if isinstance(node, (ast.Import, ast.ImportFrom)):
+        return {"record"} & {alias.name for alias in node.names}
+    chains = _uses(node)
+    return {chain[0] for chain in chains} - _own(node) | ({"record"} if any(chain[-1] == "record" for chain in chains) else set())
 
 
-def reached(
-    path: str | Path,  # a notebook's path, or its name under the notebooks' folder
-    *,
-    package: Path | None = None,  # the package's folder; this one
-) -> list[str]:  # "module:name", sorted
-    "The package's functions, classes and constants that a notebook reaches, through any number of calls, for people to read."
-    return [f"{source}:{name}" for source, name in _contents(path, package)[1]]
+def _names_in(node: ast.AST) -> set[str]:
+    return {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
 
 
-def of_notebook(
-    path: str | Path,  # a notebook's path, or its name under the notebooks' folder
-    profile: str,  # "ci", "laptop" or "gpu"
-    *,
-    package: Path | None = None,  # the package's folder; this one
-) -> str:  # 16 hex digits
-    """A hash of the notebook's code, of the package code that it reaches, and of the profile's settings for it.
-
-    Raises `FileNotFoundError` for a notebook that is not there, `ValueError` for an unknown profile.
-    """
-    texts, _ = _contents(path, package)
-    values = profiles.settings(profile, name_of(_find(path)))
-    values |= dict(zip(("seeds", "search_seeds"), profiles.seed_lists(values, 0), strict=True))
-    values.pop("minutes", None)
-    text = json.dumps([texts, sorted(values.items())], ensure_ascii=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-# --- what no longer fits --------------------------------------------------------------------------------------------
+def _own(statement: ast.stmt) -> set[str]:
+    "The names that a statement's loops and lines bind before it reads them."
+    parts = list(ast.walk(statement))
+    inner = {id(x) for part in parts if isinstance(part, _COMPREHENSIONS) for loop in part.generators
+             for x in ast.walk(part) if isinstance(x, ast.Name) and x.id in _names_in(loop.target)}  # fmt: skip
+    bound: dict[str, tuple] = {}
+    read: dict[str, tuple] = {}
+    for part in parts:
+        if isinstance(part, ast.For):
+            names, place, found = _names_in(part.target), (part.iter.end_lineno, part.iter.end_col_offset), bound
+        elif isinstance(part, ast.Assign):
+            names, place, found = set().union(*map(_names_in, part.targets)), (part.end_lineno, part.end_col_offset), bound
+        elif isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load) and id(part) not in inner:
+            names, place, found = {part.id}, (part.lineno, part.col_offset), read
+        else:
+            continue
+        found |= {name: min(place, found.get(name, place)) for name in names}
+    return {name for name, place in bound.items() if name not in read or place <= read[name]}
 
 
 def all_notebooks(folder: Path | None = None) -> list[str]:
@@ -356,54 +524,204 @@ def all_notebooks(folder: Path | None = None) -> list[str]:
     return sorted(path.as_posix() for path in found if not any(part.startswith(("_", ".")) for part in path.parts))
 
 
-def _stale_output(path: Path) -> str | None:
-    book = read_book(path)
-    if not any(cell["cell_type"] == "code" and "".join(cell["source"]).strip() for cell in book["cells"]):
-        return None
-    made = book["metadata"].get("contrastive_nb")
-    if not made:
-        return "has no outputs of a run"
-    if made.get("code") != of_notebook(path, made.get("profile", "laptop")):
-        return f"its code is not the code that made its {made.get('profile', 'laptop')} outputs"
-    return None
+def of_notebook(
+    path: str | Path,  # a notebook's path, or its name under the notebooks' folder
+    profile: str,  # "ci", "laptop" or "gpu"
+    *,
+    package: Path | None = None,  # the package's folder; this one
+) -> str:  # 16 hex digits
+    """A digest of the page's code, of the modules that it may import, and of its settings: by it a run that resumes knows its own memory.
 
-
-def stale(
-    notebooks: Path | None = None,  # the notebooks' folder
-    claims: Path | None = None,  # the folder of the records
-) -> list[tuple[str, str]]:  # (what, why)
-    """Committed outputs and records that other code made than the code that stands: `("1_objectives/01_infonce", why)`.
-
-    A record is named `claim ID (PROFILE)`; `stale_notebooks` gives the notebooks to run again.
+    Raises `FileNotFoundError` for a notebook that is not there, `ValueError` for an unknown profile.
     """
-    return [(what, why) for what, why, _, _ in _stale(notebooks, claims)]
+    path, library = _find(path), Library(package)
+    cells = [list(map(canonical, _parse_cell(source))) or source.strip().splitlines() for source in _sources(path)]
+    modules = {name: library.modules[name].text for name in library.imported(Page(path))}
+    return digest([cells, modules, settings_of(profile, name_of(path))])
+
+
+def settings_of(profile: str, notebook: str) -> dict:
+    "What of a profile may alter a number: all values but the clock."
+    return {key: value for key, value in profiles.settings(profile, notebook).items() if key != "minutes"}
+
+
+def depends_of(notebook: str | Path, lines: dict[str, list[int]] | None) -> dict[str, dict]:
+    "What of the library the records of a page depend on, after a run that executed these lines; `None`: all that the page may import."
+    page, library = Page(notebook), Library()
+    return library.depends(lines, page.words(), library.imported(page) if lines is None else ())
+
+
+# --- what git says --------------------------------------------------------------------------------------------------
+
+
+def git(*arguments: str, root: Path | None = None) -> str | None:
+    "What git says in the checkout; `None` where there is none, or git refuses."
+    root = root or files.checkout()
+    if root is None:
+        return None
+    try:
+        said = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=60)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return said.stdout if said.returncode == 0 else None
+
+
+def unclean(notebooks: Iterable[str]) -> str | None:
+    """What of the package, the settings, the data's registry or these pages' cells is not as committed; `None` where all is.
+
+    Outputs, text cells and records do not count. Raises `ValueError` where git cannot say.
+    """
+    root = files.checkout()
+    state = git(
+        "status", "--porcelain", "--untracked-files=all", "--", "contrastive_nb", "settings.ini", "nbs/*settings.ini", "data/registry.json"
+    )
+    if root is None or state is None:
+        raise ValueError("git cannot say what is committed here")
+    changed = [line[3:] for line in state.splitlines() if line.endswith((".py", ".ini", ".json"))]
+    for name in notebooks:
+        then, path = git("show", f"HEAD:nbs/{name}.ipynb"), root / "nbs" / f"{name}.ipynb"
+        if then is None or _code_cells(json.loads(then)) != _code_cells(read_book(path)):
+            changed.append(f"nbs/{name}.ipynb")
+    return ", ".join(changed) or None
+
+
+def is_clean(notebook: str) -> bool | None:
+    "Whether package, settings and a page's cells are as committed; `None` where that cannot be said, as for a page outside the checkout."
+    root = files.checkout()
+    if root is None or files.notebooks().resolve() != (root / "nbs").resolve():
+        return None
+    try:
+        return unclean([notebook]) is None
+    except ValueError:
+        return None
+
+
+def _code_cells(book: dict) -> list[str]:
+    return ["".join(cell["source"]) for cell in book["cells"] if cell["cell_type"] == "code"]
+
+
+# --- current, carried or stale ----------------------------------------------------------------------------------------
+
+
+def checksums(names: Iterable[str]) -> dict[str, str | None]:
+    "A digest of each set's files, as the registry has them; `None` for a set that it does not have."
+    registry = json.loads(files.shared("data/registry.json").read_text(encoding="utf-8"))
+    return {name: digest([file["sha256"] for file in registry[name]["files"]]) if name in registry else None for name in sorted(names)}
+
+
+def changed_parts(run: dict, library: Library) -> dict[str, str | None]:
+    "The parts of the library that are not what a run went through, as they are now."
+    now = library.digests(run["depends"])
+    return {key: value for key, value in now.items() if value != run["depends"][key]["digest"]}
+
+
+def _changed_settings(run: dict, profile: str, notebook: str) -> list[str]:
+    now = settings_of(profile, notebook)
+    return sorted(key for key in {*now, *run["settings"]} if key not in now or now[key] != run["settings"].get(key))
+
+
+def _coarse(record: dict, run: dict, page: Page, library: Library) -> str | None:
+    "Of a run that kept no executed lines: whether a file that its page may import has changed since its commit."
+    if run["commit"] not in library.since:
+        library.since[run["commit"]] = git("diff", "--name-only", run["commit"], "--") if run["commit"] else None
+    since = library.since[run["commit"]]
+    if since is None:
+        return f"it kept no executed lines, and its commit {run['commit']} is not here"
+    parts = {f"contrastive_nb/{path}" for path in library.imported(page)} | {f"nbs/{record['notebook']}.ipynb", "data/registry.json"}
+    changed = sorted(parts & set(since.splitlines()))
+    return f"it kept no executed lines, and since {run['commit']} these changed: {', '.join(changed[:3])}" if changed else None
+
+
+def judge(record: dict, profile: str, page: Page | None, library: Library) -> tuple[str, str]:
+    "current, carried or stale, and why, of one run of a record."
+    run, notebook = record["runs"][profile], record["notebook"]
+    if page is None:
+        return "stale", f"its page {notebook} is gone"
+    if run.get("depends") is None:
+        why = _coarse(record, run, page, library)
+        return ("stale", why) if why else ("current", "")
+    if page.digest() != run["page"]:
+        return "stale", f"cells of {notebook} that feed it changed"
+    if keys := _changed_settings(run, profile, notebook):
+        return "stale", f"settings of {notebook} changed: {', '.join(keys)}"
+    if names := [name for name, value in checksums(run["data"]).items() if value != run["data"][name]]:
+        return "stale", f"other data: {', '.join(names)}"
+    changed = changed_parts(run, library)
+    if not changed:
+        return "current", _other_versions(run)
+    accepted = run["carried"][-1]["definitions"] if run.get("carried") else {}
+    if all(key in accepted and accepted[key] == value for key, value in changed.items()):
+        return "carried", f"to {run['carried'][-1]['commit']} past changes in {', '.join(changed)}"
+    return "stale", f"{CHANGED}{', '.join(key.removesuffix(':') for key in changed)}"
+
+
+def _other_versions(run: dict) -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    told = []
+    for name in ("torch", "scikit-learn"):
+        try:
+            now = version(name)
+        except PackageNotFoundError:
+            continue
+        then = run["versions"].get(name)
+        told += [f"{name} {then} then, {now} now"] if then not in (None, now) else []
+    return "; ".join(told)
+
+
+def states(
+    records: Iterable[dict],  # of the ledger
+    notebooks: Path | None = None,  # the notebooks' folder
+) -> Iterator[tuple[dict, str, str, str]]:  # record, profile, state, why
+    "Every recorded run, judged."
+    root, library = Path(notebooks or files.notebooks()), Library()
+    pages: dict[str, Page | None] = {}
+    for record in records:
+        name = record["notebook"]
+        if name not in pages:
+            path = root / f"{name}.ipynb"
+            pages[name] = Page(path) if path.is_file() else None
+        for profile in record["runs"]:
+            yield record, profile, *judge(record, profile, pages[name], library)
+
+
+def readable(claims: Path | None = None) -> tuple[list[dict], list[str]]:
+    "The records of a folder that can be read, and what is wrong with the others, each beginning with its file."
+    from contrastive_nb.lab import claims as ledger
+    from contrastive_nb.lab import records
+
+    found, faults = [], []
+    for path in sorted(Path(claims or files.shared("data/claims")).glob("*.json")):
+        try:
+            found.append(records.read(path, ledger.check_record))
+        except ValueError as error:
+            faults.append(str(error))
+    return found, faults
+
+
+def read_ledger(claims: Path | None = None) -> list[dict]:
+    "The records of a folder. Raises `ValueError` naming the file that is none."
+    from contrastive_nb.lab import claims as ledger
+
+    return ledger.load(folder=claims)
 
 
 def stale_runs(notebooks: Path | None = None, claims: Path | None = None) -> set[tuple[str, str]]:
-    "The recorded runs, (claim's id, profile), that other code made than the code that stands; none where no notebooks are at hand."
+    "The stale runs, (claim's id, profile); none where no notebooks are at hand."
     if notebooks is None and not files.notebooks().is_dir():
         return set()
-    found = (re.fullmatch(r"claim (\S+) \((\w+)\)", what) for what, _ in stale(notebooks, claims))
-    return {match.groups() for match in found if match}
+    return {(record["id"], profile) for record, profile, state, _ in states(read_ledger(claims), notebooks) if state == "stale"}
 
 
 def stale_notebooks(profile: str, notebooks: Path | None = None, claims: Path | None = None) -> list[str]:
-    "The notebooks that a run in this profile must make again: stale outputs (laptop makes them) and stale records of the profile."
-    found = {notebook for _, _, notebook, made_by in _stale(notebooks, claims) if made_by == profile}
-    return [name for name in all_notebooks(notebooks) if name in found]
-
-
-def _stale(notebooks, claims) -> Iterator[tuple[str, str, str, str]]:
+    "The notebooks that a run in this profile must make again: those of stale records; at laptop also those without outputs."
+    found = {rec["notebook"] for rec, made_by, state, _ in states(read_ledger(claims), notebooks) if (made_by, state) == (profile, "stale")}
     root = Path(notebooks or files.notebooks())
-    for name in all_notebooks(root):
-        if why := _stale_output(root / f"{name}.ipynb"):
-            yield name, why, name, "laptop"
-    for path in sorted(Path(claims or files.shared("data/claims")).glob("*.json")):
-        record = json.loads(path.read_text(encoding="utf-8"))
-        source = root / f"{record['notebook']}.ipynb"
-        for profile, run in record.get("runs", {}).items():
-            what = f"claim {record['id']} ({profile})"
-            if not source.is_file():
-                yield what, f"its notebook {record['notebook']} is gone", record["notebook"], profile
-            elif run.get("code") != of_notebook(source, profile):
-                yield what, f"the code of {record['notebook']} is not the code that made it", record["notebook"], profile
+    every = all_notebooks(root)
+    if profile == "laptop":
+        found |= {name for name in every if _has_no_outputs(root / f"{name}.ipynb")}
+    return [name for name in every if name in found]
+
+
+def _has_no_outputs(path: Path) -> bool:
+    return any(source.strip() for source in _sources(path)) and not read_book(path)["metadata"].get("contrastive_nb")

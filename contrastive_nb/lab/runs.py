@@ -1,17 +1,22 @@
 """A run: one execution of one notebook in one profile, with its sizes, its folder and its memory. Plain module."""
 
+import contextlib
 import hashlib
 import importlib.util
 import json
 import os
+import platform
 import shutil
 import sys
+import time
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 from contrastive_nb import files
 from contrastive_nb.devices import pick_device
 from contrastive_nb.lab.profiles import RESUME, is_count, overrides, seed_lists, settings
+from contrastive_nb.lab.trace import Lines
 
 
 def watched() -> bool:
@@ -45,6 +50,7 @@ class Run:
         self.device = pick_device(self.values["device"] if device == "auto" else device)
         self.seeds, self.search_seeds = seed_lists(self.values, seed)
         self.code = _code(notebook, profile)
+        self.page = _page(notebook)
         self.resumes = os.environ.get(RESUME) == "1"
         home = files.build() / "runs" / profile / notebook
         sizes = {key: value for key, value in self.values.items() if key != "minutes"}
@@ -53,6 +59,43 @@ class Run:
         if not self.resumes and home.is_dir():  # a run that does not resume begins with nothing behind it
             for kept in filter(_is_memory, home.iterdir()):
                 shutil.rmtree(kept, ignore_errors=True)
+        self._past = self._read_past()
+        self._began = time.process_time()
+        self._lines = _listening() if profile != "ci" else None  # a ci run is never kept
+
+    @property
+    def _past_file(self) -> Path:
+        return self.folder / ".past"
+
+    def _read_past(self) -> dict:
+        "What the parts of this run before an interruption went through."
+        if self.resumes and self._past_file.exists():
+            return json.loads(self._past_file.read_text(encoding="utf-8"))
+        return {"lines": {}, "seconds": 0.0, "data": [], "whole": True}
+
+    def _so_far(self) -> dict:
+        "Lines, processor seconds and data of all parts of this run; `whole` where every line was heard."
+        from contrastive_nb import data
+
+        now = self._lines.taken() if self._lines else {}
+        lines = {path: sorted({*now.get(path, []), *self._past["lines"].get(path, [])}) for path in {*now, *self._past["lines"]}}
+        seconds = self._past["seconds"] + time.process_time() - self._began
+        whole = self._past["whole"] and self._lines is not None and self._lines.whole()
+        return {"lines": lines, "seconds": seconds, "data": sorted({*data.LOADED, *self._past["data"]}), "whole": whole}
+
+    def made(self) -> dict:
+        "What a record keeps of how it was made; unknown is `None`."
+        from contrastive_nb.lab import freshness
+
+        past = self._so_far()
+        known = dict(seconds=past["seconds"], memory=_peak_memory(), processor=_processor(), threads=_threads())
+        known |= dict(data=freshness.checksums(past["data"]), settings=None, page=self.page, depends=None, clean=None)
+        if self.page is not None:
+            known["settings"] = {key: value for key, value in self.values.items() if key != "minutes"}
+            lines = past["lines"] if past["whole"] else None
+            known["depends"] = freshness.depends_of(self.notebook, lines) if self.profile != "ci" else None
+            known["clean"] = freshness.is_clean(self.notebook)
+        return known
 
     def __getattr__(self, key):
         values = self.__dict__.get("values", {})
@@ -83,6 +126,7 @@ class Run:
             except TypeError as error:
                 raise TypeError(f"once({key!r}): {error}; want numbers, text, lists and dicts") from error
             files.write_whole(kept, text)
+            files.write_whole(self._past_file, json.dumps(self._so_far()))
         return json.loads(kept.read_text(encoding="utf-8"))
 
     def progress(self, iterable: Iterable, label: str = ""):
@@ -111,6 +155,49 @@ def _file_name(key: str) -> str:
     "A key as a file's name: readable, and different for different keys."
     plain = "".join(c if c.isalnum() or c in "-_." else "_" for c in key)
     return plain if plain == key and key[:1].isalnum() else f"{plain[:60]}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"
+
+
+@cache
+def _listening() -> Lines:
+    "The one listener of this process, for every run that it opens."
+    from contrastive_nb.lab import freshness
+
+    lines = Lines(files.PACKAGE, (*freshness.ROOMS, *freshness.MACHINERY))
+    lines.start()
+    return lines
+
+
+def _peak_memory() -> float | None:
+    "MB that this process has held at most."
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def _processor() -> str | None:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or None
+
+
+def _threads() -> int:
+    import torch
+
+    return torch.get_num_threads()
+
+
+def _page(notebook: str) -> str | None:
+    from contrastive_nb.lab import freshness
+
+    try:
+        return freshness.Page(notebook).digest()
+    except FileNotFoundError:
+        return None
 
 
 def _code(notebook: str, profile: str) -> str | None:
