@@ -21,7 +21,7 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-slow types lab site front lock hooks clean
+.PHONY: help install run test test-slow types lab edit site front lock hooks clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,8 +40,11 @@ test-slow: test  ## run the slow tests alone
 types: $(STAMP)  ## check types: nothing new beside tests/mypy-baseline.txt, and nothing mended left in it
 	$(BIN)/python -m mypy | $(BIN)/python -m mypy_baseline filter
 
-lab: $(STAMP)  ## open JupyterLab on the front page
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/jupyter lab nbs/index.ipynb
+lab: $(STAMP)  ## open JupyterLab on a scratch copy of the book, build/lab, which keeps what you do there
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m contrastive_nb lab $(ARGS)
+
+edit: $(STAMP)  ## open JupyterLab on the source itself
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/jupyter lab nbs/index.ipynb $(ARGS)
 
 site: $(STAMP) front  ## build the website in _site from the notebooks as they are committed
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m contrastive_nb.book.site $(ARGS)
@@ -59,8 +62,9 @@ hooks:  ## keep notebooks and package in step at every commit, show and merge no
 	git config merge.jupyternotebook.name 'notebooks, cell by cell'
 	git config merge.jupyternotebook.driver 'PATH="$$PWD/$(BIN):$$PATH" git-nbmergedriver merge %O %A %B %L %P'
 
-clean:  ## remove what runs and tests wrote (not .venv)
-	rm -rf build dist _proc _docs _site .pytest_cache .ruff_cache .hypothesis .mypy_cache
+clean:  ## remove what runs and tests wrote (not .venv, not the scratch copy build/lab)
+	[ ! -d build ] || find build -mindepth 1 -maxdepth 1 ! -name lab -exec rm -rf {} +
+	rm -rf dist _proc _docs _site .pytest_cache .ruff_cache .hypothesis .mypy_cache
 	find contrastive_nb nbs tests -name __pycache__ -o -name .ipynb_checkpoints | xargs rm -rf
 
 $(STAMP): pyproject.toml constraints.txt

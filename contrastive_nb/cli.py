@@ -49,13 +49,17 @@ def run(
     resume: Annotated[bool, typer.Option("--resume", help="Skip what is done and unchanged, go on with what was stopped.")] = False,
     save: Annotated[bool, typer.Option("--save", help="Keep outputs (laptop) and records (laptop, gpu).")] = False,
     stale: Annotated[bool, typer.Option("--stale", help="Only notebooks whose outputs or records other code made.")] = False,
-    minutes: Annotated[float | None, typer.Option(help="Wall limit a notebook, instead of the profile's.")] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="Wall limit a notebook; with --plain, of the call: called again, it goes on.")
+    ] = None,
+    plain: Annotated[bool, typer.Option("--plain", help="Without Jupyter: a notebook's cells in one process, and no figures.")] = False,
+    part: Annotated[str | None, typer.Option(metavar="K/N", help="Every Nth notebook, from the Kth on; `merge` joins the parts.")] = None,
 ) -> None:
     "Execute notebooks in a profile and judge their claims. A failed notebook is kept where it can be opened."
     from contrastive_nb.book import reports
     from contrastive_nb.lab import processes, runner
 
-    request = runner.Request(notebooks or [], profile, jobs, device, set_ or [], resume, save, stale, minutes)
+    request = runner.Request(notebooks or [], profile, jobs, device, set_ or [], resume, save, stale, minutes, plain=plain, part=part)
     with processes.interruptible():  # a second Ctrl-C takes nothing of the table
         try:
             outcome = runner.run(request)
@@ -63,6 +67,50 @@ def run(
             raise _refuse(error) from None
         typer.echo(reports.outcome_text(outcome))
     raise typer.Exit(outcome.code)
+
+
+@app.command()
+def merge(
+    folders: Annotated[list[str], typer.Argument(metavar="FOLDER", help="The build folder of each part, or a folder of records.")],
+) -> None:
+    "Join what the parts of a run made, here in build/; records of laptop and gpu, and outputs, go where `run --save` puts them."
+    from contrastive_nb.book import reports
+    from contrastive_nb.lab import join
+
+    try:
+        outcomes = join.merge(folders)
+    except (ValueError, KeyError, OSError) as error:
+        raise _refuse(error) from None
+    for outcome in outcomes:
+        typer.echo(reports.outcome_text(outcome))
+    raise typer.Exit(max((outcome.code for outcome in outcomes), default=0))
+
+
+@app.command()
+def nightly(
+    day: Annotated[
+        str | None, typer.Option("--date", metavar="YYYY-MM-DD", help="Whose turn it is hangs on the day; today, if left out.")
+    ] = None,
+    jobs: Annotated[int | None, typer.Option(help="Notebooks side by side; 2.")] = None,
+) -> None:
+    "Run a seventh of the notebooks at laptop size and compare with the records; exit code 1 when an effect moved too far. Keeps nothing."
+    from datetime import date
+
+    from contrastive_nb.book import reports
+    from contrastive_nb.lab import nightly as nights
+
+    try:
+        night = nights.run(date.fromisoformat(day) if day else date.today(), jobs=jobs)
+    except (ValueError, FileNotFoundError, SyntaxError) as error:
+        raise _refuse(error) from None
+    typer.echo(reports.outcome_text(night.outcome))
+    for change in night.changes:
+        typer.echo(str(change))
+    if night.pages:
+        typer.echo(
+            f"{len(night.pages)} notebooks compared with their records; claims that failed: {sum(change.fails for change in night.changes)}"
+        )
+    raise typer.Exit(night.code)
 
 
 @app.command()
@@ -100,6 +148,7 @@ def timing(
     list_: Annotated[bool, typer.Option("--list", help="Say who can take part, and stop.")] = False,
 ) -> None:
     "Measure the objectives beside other libraries: seconds, memory, agreement. What was measured is kept, also of a run that is stopped."
+    from contrastive_nb.lab import scratch
     from contrastive_nb.timing import contestants as known
     from contrastive_nb.timing import report
     from contrastive_nb.timing import tournament as benchmark
@@ -114,6 +163,8 @@ def timing(
             contestants or [], **numbers, repetitions=repetitions, memory_limit=memory_limit, minutes=minutes, cap=cap,
             device=device, precision=precision, also=also or [],
         )  # fmt: skip
+        if save:
+            scratch.refuse("--save")
         path = output or report.place(device, saved=save)
         table, whole = report.run(plan, path)
     except (ValueError, RuntimeError, OSError) as error:
@@ -139,8 +190,8 @@ def _in_a_checkout(command: str) -> None:
 
 @app.command("stale")
 def list_stale(all_: Annotated[bool, typer.Option("--all", help="Also what is current and what was carried.")] = False) -> None:
-    "List the records that no longer say what the code does; exit code 1 if there are any, 2 if a record cannot be read."
-    from contrastive_nb.lab import freshness
+    "List the records that no longer say what the code does, and on stderr pages saved by hand; exit code 1 if there are any, 2 if a record cannot be read."
+    from contrastive_nb.lab import freshness, outputs
 
     _in_a_checkout("stale")
     records, faults = freshness.readable()
@@ -151,13 +202,65 @@ def list_stale(all_: Annotated[bool, typer.Option("--all", help="Also what is cu
             stale |= state == "stale"
             if all_ or state == "stale":
                 found.setdefault(record["id"], []).append(f"{profile} {state}{': ' if why else ''}{why}")
+        by_hand = outputs.faults()
     except (ValueError, OSError, SyntaxError) as error:
         raise _refuse(error) from None
     for name, told in found.items():
         typer.echo(f"{name} {'; '.join(told)}")
     for fault in faults:
         typer.echo(f"contrastive-nb: {' '.join(fault.split())}", err=True)
-    raise typer.Exit(2 if faults else 1 if stale else 0)
+    for page in by_hand:
+        typer.echo(f"contrastive-nb: {page}", err=True)
+    raise typer.Exit(2 if faults else 1 if stale or by_hand else 0)
+
+
+@app.command()
+def restore(
+    pages: Annotated[list[str] | None, typer.Argument(metavar="PAGE", help="Names under nbs/; all pages, if left out.")] = None,
+) -> None:
+    "Put back the outputs that recorded runs made, where a page was saved by hand; what was written in its cells stays."
+    from contrastive_nb import files
+    from contrastive_nb.lab import jobs, outputs
+
+    mended = True
+    try:
+        for name, done in outputs.restore(jobs.choose(pages or [], files.notebooks())):
+            mended &= done
+            typer.echo(
+                f"{name}: " + ("its outputs are back" if done else f"git has none; contrastive-nb run {name} --profile laptop --save")
+            )
+    except (ValueError, OSError) as error:
+        raise _refuse(error) from None
+    raise typer.Exit(0 if mended else 1)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def lab(context: typer.Context) -> None:
+    "Open JupyterLab on a scratch copy of the book, build/lab, which keeps what you do there. Further arguments are JupyterLab's."
+    import importlib.util
+    import os
+    import sys
+
+    from contrastive_nb import files
+    from contrastive_nb.lab import scratch
+
+    root = files.checkout()
+    try:
+        if root is None:
+            raise ValueError("lab: the notebooks are in the repository, not in the installed package; clone it and open them there")
+        if importlib.util.find_spec("jupyterlab") is None:
+            raise ValueError("lab: needs jupyterlab, which is not installed; pip install 'contrastive_nb[notebooks]'")
+        scratch.refuse("lab")
+        target = (files.build() / "lab").resolve()
+        came = scratch.copy(root, target)
+    except (ValueError, OSError) as error:
+        raise _refuse(error) from None
+    typer.echo(
+        f"a scratch copy is in {target}; what is there is kept" + ("" if not came else f", and new versions came beside: {', '.join(came)}")
+    )
+    os.chdir(target)
+    place = [f"--ServerApp.root_dir={target}", "--LabApp.default_url=/lab/tree/nbs/index.ipynb"]
+    os.execve(sys.executable, [sys.executable, "-m", "jupyterlab", *place, *context.args], scratch.environment(target))
 
 
 @app.command("carry")

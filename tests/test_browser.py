@@ -18,6 +18,8 @@ from pathlib import Path
 
 import pytest
 
+from contrastive_nb.lab import outputs
+
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = [
     "--headless",
@@ -430,13 +432,10 @@ def lab(tmp_path_factory, tree):
         log.close()
 
 
-@pytest.mark.parametrize("name", ["index", "0_foundations/01_pairs", pytest.param("3_debiasing/01_debiased", marks=pytest.mark.slow)])
-def test_a_notebook_runs_whole_in_jupyterlab(lab, tree, page, name):
-    "The front page, a derivation, an experiment at ci size, opened in a browser: Run All leaves no error."
-    cells = json.loads((tree / "nbs" / f"{name}.ipynb").read_text(encoding="utf-8"))["cells"]
+def run_whole(page, path):
+    "Run All on the open notebook, until every cell has run; an error in one of them fails."
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     count = sum(cell["cell_type"] == "code" and bool("".join(cell["source"]).strip()) for cell in cells)
-    page.goto(lab.format(name), wait_until="domcontentloaded")
-    page.get_by_text("| Idle").wait_for(timeout=180_000)  # earlier, Run All asks for a kernel
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
     model = "() => window.jupyterapp?.shell?.currentWidget?.content?.model?.toJSON().cells ?? null"
@@ -452,4 +451,41 @@ def test_a_notebook_runs_whole_in_jupyterlab(lab, tree, page, name):
             break
         time.sleep(0.5)
     assert states is not None and len(code) == count and all(cell["execution_count"] for cell in code)
+
+
+@pytest.mark.parametrize("name", ["index", "0_foundations/01_pairs", pytest.param("3_debiasing/01_debiased", marks=pytest.mark.slow)])
+def test_a_notebook_runs_whole_in_jupyterlab(lab, tree, page, name):
+    "The front page, a derivation, an experiment at ci size, opened in a browser: Run All leaves no error."
+    page.goto(lab.format(name), wait_until="domcontentloaded")
+    page.get_by_text("| Idle").wait_for(timeout=180_000)  # earlier, Run All asks for a kernel
+    run_whole(page, tree / "nbs" / f"{name}.ipynb")
     assert page.locator(".jp-RenderedText[data-mime-type='application/vnd.jupyter.stderr']", has_text="Error").count() == 0
+
+
+def test_a_page_saved_in_jupyterlab_is_found(lab, tree, page):
+    "Opened and saved as it was, a page keeps its digest; run and saved, it shows ci results and is found."
+    name = "guides/01_add_a_method"
+    path = tree / "nbs" / f"{name}.ipynb"
+    right = path.read_bytes()
+
+    def menu(menu, entry):
+        page.get_by_role("menuitem", name=menu, exact=True).click()
+        page.get_by_role("menuitem", name=entry).first.click()
+
+    def save_and_wait():
+        before = path.stat().st_mtime_ns
+        menu("File", re.compile("^Save Notebook( |$)"))
+        deadline = time.monotonic() + 60
+        while path.stat().st_mtime_ns == before and time.monotonic() < deadline:
+            time.sleep(0.2)
+        assert path.stat().st_mtime_ns > before
+        return json.loads(path.read_text(encoding="utf-8"))
+
+    try:
+        page.goto(lab.format(name), wait_until="domcontentloaded")
+        page.get_by_text("| Idle").wait_for(timeout=180_000)
+        assert outputs.why_not(save_and_wait()) is None
+        run_whole(page, path)
+        assert "did not make (they say profile ci): it was saved by hand" in outputs.why_not(save_and_wait())
+    finally:
+        path.write_bytes(right)

@@ -136,3 +136,15 @@ def test_the_hook_stops_what_ruff_finds(hooked):
     assert done.returncode == 1 and path.read_text() == "import os\n\nx = [1, 2]\n"  # the layout is mended
     done = commit(hooked)
     assert done.returncode == 1 and "F401" in done.stdout + done.stderr and commits(hooked) == 1
+
+
+def test_the_hook_stops_a_page_that_was_saved_by_hand(hooked):
+    path = hooked / "nbs" / "1_objectives" / "11_choosing.ipynb"
+    right = path.read_text(encoding="utf-8")
+    assert "profile laptop: " in right
+    path.write_text(right.replace("profile laptop: 8 seeds", "profile ci: 2 seeds"), encoding="utf-8")
+    done = commit(hooked)
+    assert done.returncode == 1 and commits(hooked) == 1
+    assert "it was saved by hand" in done.stderr and "To mend it: contrastive-nb restore 1_objectives/11_choosing\n" in done.stderr
+    call(hooked, sys.executable, "-m", "contrastive_nb", "restore", "11_choosing")
+    assert path.read_text(encoding="utf-8") == right

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from contrastive_nb import cli, files
 from contrastive_nb.book import reports
-from contrastive_nb.lab import freshness, jobs, processes, profiles, runner
+from contrastive_nb.lab import freshness, jobs, outputs, processes, profiles, runner
 
 nbformat = pytest.importorskip("nbformat")
 psutil = pytest.importorskip("psutil")
@@ -314,7 +314,8 @@ def test_saving_puts_back_outputs_and_records(lab, capsys):
     kept = [[(c["id"], c["source"], c["metadata"]) for c in book["cells"]] for book in (before, after)]
     assert kept[0] == kept[1]
     code = freshness.of_notebook(path, "laptop")
-    assert after["metadata"] == before["metadata"] | {"contrastive_nb": {"profile": "laptop", "code": code}}
+    made = {"profile": "laptop", "code": code, "outputs": outputs.digest(after, "laptop")}
+    assert after["metadata"] == before["metadata"] | {"contrastive_nb": made} and outputs.faults(lab.nbs) == []
     assert str(profiles.settings("laptop")["steps"]) in str(after["cells"][-1]["outputs"])
     assert 'd="M 1.23 2"' in "".join(after["cells"][-2]["outputs"][0]["data"]["image/svg+xml"])
 

@@ -265,7 +265,7 @@ def test_what_runs_when():
     job = tests["jobs"]["two-commands"]
     assert job["strategy"]["matrix"]["python"] == ["3.11", "3.12", "3.13", "3.14"]
     assert ".ci/run" in [step.get("run") for step in job["steps"]]
-    assert "make run PROFILE=laptop" in [step.get("run") for step in nightly["jobs"]["laptop"]["steps"]]
+    assert ".venv/bin/python -m contrastive_nb nightly" in [step.get("run") for step in nightly["jobs"]["laptop"]["steps"]]
     publish = yaml.safe_load((ROOT / ".github" / "workflows" / "publish.yml").read_text())
     steps = publish["jobs"]["site"]["steps"]
     assert triggers(publish)["push"] == {"branches": ["main"]}
@@ -356,7 +356,7 @@ def test_the_check_of_the_citation_finds_another_version(monkeypatch):
     (lambda: test_where_records_are_judged_the_history_is_there("tests"), "tests.yml", "fetch-depth: 0", "fetch-depth: 1"),
     (lambda: test_where_records_are_judged_the_history_is_there("nightly"), "nightly.yml", "fetch-depth: 0", "fetch-depth: 1"),
     (test_what_runs_when, "tests.yml", ".ci/run", "make test"),
-    (test_what_runs_when, "nightly.yml", "PROFILE=laptop", "PROFILE=ci"),
+    (test_what_runs_when, "nightly.yml", "contrastive_nb nightly", "contrastive_nb run"),
     (test_what_runs_when, "publish.yml", "--renderer quarto", "--renderer pandoc"),
     (test_what_runs_when, "weekly.yml", "make install CONSTRAINTS=", "make install"),
     (test_a_release_is_what_the_lock_names_and_what_was_tested, "release.yml", "--require-hashes ", ""),

@@ -64,7 +64,7 @@ def outcome_text(outcome: Outcome) -> str:
         return f"nothing to run{outcome.why_nothing}"
     parts = [notebook_table(outcome.jobs), *outcome.refused]
     for job in outcome.jobs:
-        if job.status in ("failed", "timeout"):
+        if job.status in ("failed", "timeout") or (job.status == "stopped" and job.plain):
             kept = f"\n  kept in {_near(job.failed)}" if job.failed.is_file() and job.began else ""
             parts.append(f"\n{job.notebook} {job.status}: {job.message}{kept}")
     if rows := claim_table(outcome.jobs, outcome.claims):

@@ -101,7 +101,7 @@ class Job:
     overrides: dict
     minutes: float
     folder: Path  # build
-    status: str = "waiting"  # waiting, running, ok, skipped, failed, timeout
+    status: str = "waiting"  # waiting, running, ok, skipped, failed, timeout, stopped
     message: str = ""
     seconds: float | None = None
     memory: float | None = None  # MB
@@ -113,6 +113,8 @@ class Job:
     deadline: float = 0.0
     began: float = 0.0
     started: bool = False  # its first cell
+    plain: bool = False  # in one process without Jupyter, which stops by itself when its minutes are over
+    until: float | None = None  # on the monotonic clock: when the call that it belongs to is over
     lock: BaseFileLock | None = None  # no two runners run one notebook in one profile and one build folder
 
     @property

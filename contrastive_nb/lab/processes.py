@@ -127,6 +127,11 @@ def release(job: Job) -> None:
 
 def start(job: Job, resume: bool, events: queue.Queue) -> None:
     "Start a job's worker and a thread that hands on what it says."
+    if job.until is not None:
+        job.minutes = min(job.minutes, (job.until - time.monotonic()) / 60)
+        if job.minutes <= 0:
+            job.status, job.message = "stopped", "the minutes of this call were over; the same command goes on"
+            return
     if not _take(job):
         job.status, job.message = "failed", f"another run of it in profile {job.profile} is under way"
         return
@@ -135,14 +140,14 @@ def start(job: Job, resume: bool, events: queue.Queue) -> None:
     job.output.parent.mkdir(parents=True, exist_ok=True)
     for left in [job.output, job.note, job.work, *job.records()]:
         left.unlink(missing_ok=True)
-    command = [sys.executable, "-P", str(files.PACKAGE / "lab" / "worker.py")]
+    command = [sys.executable, "-P", str(files.PACKAGE / "lab" / ("plain.py" if job.plain else "worker.py"))]
     with job.log.open("wb") as log:
         job.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, env=environment(job, resume), start_new_session=True
         )
     order = {"input": str(job.source.resolve()), "output": str(job.work.resolve()), "cwd": str(job.source.parent.resolve())}
     with contextlib.suppress(BrokenPipeError):
-        job.process.stdin.write(json.dumps(order | {"parameters": job.parameters}).encode() + b"\n")
+        job.process.stdin.write(json.dumps(order | {"parameters": job.parameters, "seconds": 60 * job.minutes}).encode() + b"\n")
         job.process.stdin.flush()
 
     def listen():

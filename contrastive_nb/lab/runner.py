@@ -17,11 +17,12 @@ from pathlib import Path
 
 from contrastive_nb import devices, files
 from contrastive_nb.lab import claims as ledger
-from contrastive_nb.lab import freshness, pictures, profiles
+from contrastive_nb.lab import freshness, outputs, parts, pictures, profiles, scratch
 from contrastive_nb.lab.jobs import Job, Refused, choose, clock, parse_overrides, plan, source_of
 from contrastive_nb.lab.processes import end_processes, ending, interruptible, memory_now, release, start
 
 SAVES = ("laptop", "gpu")
+GRACE = 120  # seconds that a plain run gets to write its checkpoint when its minutes are over
 
 
 def _tidy(book: dict, keep_injected: bool = True) -> dict:
@@ -70,6 +71,13 @@ def _keep(job: Job) -> None:
     for left in (job.work, job.log, job.failed):
         left.unlink(missing_ok=True)
     job.status = "ok"
+
+
+def _pause(job: Job) -> None:
+    "A plain run whose minutes were over: what it remembers is kept, and the same command goes on from there."
+    job.status, job.message = "stopped", f"the limit of {job.minutes:.3g} minutes was reached; the same command goes on"
+    for left in (job.work, job.log, job.failed):
+        left.unlink(missing_ok=True)
 
 
 def _where(book: dict) -> tuple[dict, str]:
@@ -223,14 +231,16 @@ def _hear(job: Job, event: dict, progress: _Progress) -> None:
     if job.status != "running":
         return
     if event["event"] == "start" and not job.started:
-        job.started, job.deadline = True, time.monotonic() + 60 * job.minutes
+        job.started, job.deadline = True, time.monotonic() + 60 * job.minutes + (GRACE if job.plain else 0)
     elif event["event"] == "end" and event["code"]:
         job.done += 1
         progress.cell()
     elif event["event"] == "done":
         job.seconds, job.memory = event["seconds"], event["memory"]
         end_processes(job.tag, job.process)  # what a notebook left behind in the background ends with it
-        if event["error"] is None:
+        if event.get("stopped"):
+            _pause(job)
+        elif event["error"] is None:
             _succeed(job)
         elif event["kernel"]:
             _fail(job, "failed", f"its kernel {ending(event['kernel'][0])}")
@@ -272,13 +282,13 @@ def _save_outputs(job: Job) -> None:
 
     book = json.loads(job.source.read_text(encoding="utf-8"))
     ran = _tidy(json.loads(job.output.read_text(encoding="utf-8")), keep_injected=False)
-    outputs = {cell["id"]: cell["outputs"] for cell in ran["cells"] if cell["cell_type"] == "code"}
+    made = {cell["id"]: cell["outputs"] for cell in ran["cells"] if cell["cell_type"] == "code"}
     for cell in book["cells"]:
         if cell["cell_type"] == "code":
-            cell["outputs"] = outputs[cell["id"]]
-    book["metadata"]["contrastive_nb"] = {"profile": job.profile, "code": job.code}
-    clean_nb(book, allowed_metadata_keys=["contrastive_nb"], allowed_cell_metadata_keys=["tags"])
-    _write(book, job.source)
+            cell["outputs"] = made[cell["id"]]
+    clean_nb(book, allowed_metadata_keys=outputs.BOOK_KEYS, allowed_cell_metadata_keys=outputs.CELL_KEYS)
+    outputs.bind(book, job.profile, job.code)
+    outputs.write(book, job.source)
 
 
 @dataclass
@@ -297,23 +307,31 @@ class Request:
     folder: Path | None = None  # of the notebooks
     build: Path | None = None
     claims: Path | None = None
+    plain: bool = False  # in one process without Jupyter; `minutes` are then of the whole call, which resumes
+    part: str | None = None  # K/N: every Nth of these notebooks, from the Kth on
 
 
 def check(request: Request) -> None:
     "Raise `Refused` for what cannot be met."
     if files.checkout() is None and request.folder is None and not os.environ.get(files.NOTEBOOKS):
         raise Refused("run: the notebooks are in the repository, not in the installed package; clone it and run there")
-    for needed in ("papermill", "ipykernel"):
+    for needed in () if request.plain else ("papermill", "ipykernel"):
         if importlib.util.find_spec(needed) is None:
-            raise Refused(f"run: needs {needed}, which is not installed; pip install 'contrastive_nb[notebooks]'")
+            raise Refused(f"run: needs {needed}, which is not installed; pip install 'contrastive_nb[notebooks]', or --plain")
     if request.save and request.profile not in SAVES:
         raise Refused(f"--save: a {request.profile} run is too small to be kept; it goes with --profile laptop or --profile gpu")
+    if request.save and request.plain and request.profile != "gpu":
+        raise Refused("--save: a plain run keeps no figures; it goes with --profile gpu, of which the records are kept alone")
     if request.save and request.set:
         raise Refused("--save: a run changed with --set is no run of the profile and cannot be kept; leave one of the two out")
+    if request.save:
+        scratch.refuse("--save")
     if request.jobs is not None and request.jobs < 1:
         raise Refused(f"--jobs: got {request.jobs}, want 1 or more")
     if request.minutes is not None and not request.minutes > 0:
         raise Refused(f"--minutes: got {request.minutes}, want a number above 0")
+    if request.part is not None:
+        parts.parse(request.part)
     profiles.check_value("--device", "device", request.device)
 
 
@@ -340,8 +358,8 @@ class Outcome:
 
     @property
     def code(self) -> int:
-        "The exit code: 0, 1 when a notebook failed or could not be kept, 130 when interrupted."
-        if not self.whole:
+        "The exit code: 0, 1 when a notebook failed or could not be kept, 130 when interrupted or when its minutes were over."
+        if not self.whole or any(job.status == "stopped" for job in self.jobs):
             return 130
         return 1 if self.refused or any(job.status not in ("ok", "skipped") for job in self.jobs) else 0
 
@@ -349,10 +367,10 @@ class Outcome:
 def _go_on(request: Request) -> str:
     "The command line that goes on where this request stopped."
     words = ["contrastive-nb", "run", *request.notebooks, "--profile", request.profile, "--device", request.device]
-    for option, value in (("jobs", request.jobs), ("minutes", request.minutes)):
+    for option, value in (("jobs", request.jobs), ("minutes", request.minutes), ("part", request.part)):
         words += [f"--{option}={value}"] if value is not None else []
     words += [word for pair in request.set for word in ("--set", pair)]
-    words += [f"--{option}" for option, asked in (("save", request.save), ("stale", request.stale)) if asked]
+    words += [f"--{option}" for option, asked in (("save", request.save), ("stale", request.stale), ("plain", request.plain)) if asked]
     return shlex.join([*words, "--resume"])
 
 
@@ -374,21 +392,33 @@ def _run(request: Request, stop: threading.Event) -> Outcome:
         raise Refused(f"--save: a record keeps the commit that made it, and these are not as committed: {changed}; commit them first")
     overrides = parse_overrides(request.set, request.profile, names)
     check_device(request.profile, request.device, overrides)
+    if request.part is not None:
+        names = parts.take(names, request.part, request.profile, build)
     if request.stale:
         stale = freshness.stale_notebooks(request.profile, folder, claims)
         names = [name for name in names if name in stale]
     options = dict(device=request.device, overrides=overrides, minutes=request.minutes)
     outcome = Outcome(plan(names, request.profile, notebooks=folder, build=build, **options), claims)
-    outcome.why_nothing = ": no notebook is stale" if request.stale else ""
+    outcome.why_nothing = ": no notebook is stale" if request.stale else ": this part has no notebook" if request.part else ""
     if outcome.jobs:
         parallel = request.jobs or (1 if request.profile == "gpu" else 2)
-        outcome.whole = execute(outcome.jobs, parallel=parallel, resume=request.resume, stop=stop)
+        resume = request.resume or _make_plain(request, outcome.jobs)
+        outcome.whole = execute(outcome.jobs, parallel=parallel, resume=resume, stop=stop)
         outcome.go_on = "" if outcome.whole else _go_on(request)
-        outcome.refused = _save_all(outcome.jobs, claims) if request.save else []
+        outcome.refused = save_all(outcome.jobs, claims) if request.save else []
     return outcome
 
 
-def _save_all(jobs: list[Job], claims: Path) -> list[str]:
+def _make_plain(request: Request, jobs: list[Job]) -> bool:
+    "Tell plain jobs so, and when the call is over; whether this is a slice, which goes on where the last one stopped."
+    for job in jobs if request.plain else []:
+        job.plain = True
+        job.until = None if request.minutes is None else time.monotonic() + 60 * request.minutes
+    return request.plain and request.minutes is not None
+
+
+def save_all(jobs: list[Job], claims: Path) -> list[str]:
+    "Save what finished; the reasons of what could not be kept."
     refused = []
     for job in jobs:
         if job.status in ("ok", "skipped"):
