@@ -266,7 +266,7 @@ def _save_outputs(job: Job) -> None:
         if cell["cell_type"] == "code":
             cell["outputs"] = outputs[cell["id"]]
     book["metadata"]["contrastive_nb"] = {"profile": job.profile, "code": job.code}
-    clean_nb(book, allowed_metadata_keys=["contrastive_nb"], allowed_cell_metadata_keys=["tags"])
+    clean_nb(book, allowed_metadata_keys=["contrastive_nb"], allowed_cell_metadata_keys=["tags", "jupyter", "alt"])
     _write(book, job.source)
 
 
