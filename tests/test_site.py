@@ -126,7 +126,7 @@ def test_folds_and_figures_are_what_both_renderers_know():
 
 
 @pytest.mark.parametrize("source, metadata, wanted", [
-    ("# Solution\nx = 1", {"jupyter": {"source_hidden": True}}, '#| code-fold: true\n#| code-summary: "Solution"\nx = 1'),
+    ("# Solution\nx = 1\nx", {"jupyter": {"source_hidden": True}}, '#| code-fold: true\n#| code-summary: "Solution"\nx = 1\nx'),
     ("import math", {"jupyter": {"source_hidden": True}}, '#| code-fold: true\n#| code-summary: "Set-up"\nimport math'),
     ("#| echo: false\nx", {"jupyter": {"source_hidden": True}}, "#| echo: false\nx"),
     ("# Seen\nx", {"alt": 'A "line" – up: 1.'}, '#| fig-alt: "A \\"line\\" – up: 1."\n# Seen\nx'),
