@@ -4,6 +4,7 @@
 """
 
 import ast
+import importlib.util
 import itertools
 import json
 import math
@@ -15,6 +16,10 @@ from functools import cached_property
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+_spec = importlib.util.spec_from_file_location("tidy", ROOT / "nbs" / "_tidy.py")
+tidy = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(tidy)
+
 PARAMETERS = 'profile = "ci"\nseed = 0\ndevice = "auto"'
 METHOD_SECTIONS = (
     "Problem", "Derivation", "By hand", "Vectorised", "Agreement", "Limits", "Conventions", "Picture", "Claims", "Experiment",
@@ -58,6 +63,11 @@ class Cell:
         "Whether the cell is the page's literal for the registry and nothing else: a table for the tests, folded on the site."
         body = self.tree.body
         return len(body) == 1 and isinstance(body[0], ast.Assign) and ast.unparse(body[0].targets[0]) == "_METHODS"
+
+    @property
+    def is_reference(self) -> bool:
+        "Whether the cell holds what the check after it compares with, hidden until it is asked for."
+        return self.is_code and self.source.startswith("# Reference\n")
 
     @property
     def is_plain(self) -> bool:
@@ -161,6 +171,7 @@ def prose(text: str) -> str:
         r"https?://\S+",
         r"\{[^}\n]*\}",
         r"</?\w[^>]*>",
+        r"<!--.*?-->",
     ):
         text = re.sub(pattern, " ", text, flags=re.S if "$$" in pattern else 0)
     return text
@@ -237,7 +248,7 @@ def outputs(page):
         last = cell.tree.body[-1] if cell.tree.body else None
         if cell.is_plain and isinstance(last, ast.Expr) and not isinstance(last.value, (ast.Call, ast.Constant)) and not cell.outputs:
             yield f"cell {cell.number} ends in a value and shows no output"
-    shown = [bool(cell.outputs) for cell in page.code if cell.is_plain and not cell.imports_alone]
+    shown = [bool(cell.outputs) for cell in page.code if cell.is_plain and not cell.imports_alone and not cell.is_reference]
     if shown and sum(shown) < 0.5 * len(shown):
         yield f"{sum(shown)} of {len(shown)} plain cells show something, want half at least"
 
@@ -261,13 +272,13 @@ def figures(page):
             continue
         if cell.images - {"image/svg+xml"} and "image/svg+xml" not in cell.images:
             yield f"cell {cell.number} shows {', '.join(sorted(cell.images))}, want SVG (plots.style() sets it)"
-        label, caption, alt = (cell.directive(name) for name in ("label", "fig-cap", "fig-alt"))
+        label, caption, alt = cell.directive("label"), cell.directive("fig-cap"), cell.raw.get("metadata", {}).get("alt")
         if not re.fullmatch(r"fig-[a-z0-9-]+", label or ""):
             yield f"cell {cell.number} draws a figure and has no label: fig-..."
         if not caption:
             yield f"cell {cell.number} draws a figure and has no fig-cap"
         if not alt or alt == caption:
-            yield f"cell {cell.number} draws a figure and has no fig-alt of its own"
+            yield f"cell {cell.number} draws a figure and its metadata have no alt text of their own (write #| fig-alt: and run nbs/_tidy.py)"
         following = page.cells[cell.number] if cell.number < len(page.cells) else None
         if following is None or following.is_code or following.source.startswith("#"):
             yield f"cell {cell.number} draws a figure and no text follows that says what to see"
@@ -305,6 +316,29 @@ def unfilled(page):
     for cell in page.cells:
         if found := re.search(r"FILL: ?([^\n\"]*)", cell.source):
             yield f"cell {cell.number} is still to be written: {found.group(1)}"
+
+
+def in_jupyter(page):
+    "What stands in a reader's way in JupyterLab; `python nbs/_tidy.py` mends it all."
+    for cell in page.markdown:
+        text = re.sub(r"`[^`\n]*`", "", without_fences(cell.source))
+        if re.search(r"^:::", text, re.M):
+            yield f"cell {cell.number} has a fence of colons, which JupyterLab shows as it is: <details> or a quotation"
+        if found := re.search(r"(?<!<!-- )(?<![\w.])@(?:fig-)?[a-z][\w-]*", text):
+            yield f"cell {cell.number} shows {found.group()!r}: the key goes into a comment"
+        if unmatched := len(re.findall(r"^<details><summary>.*</summary>\n\n", text, re.M)) - len(
+            re.findall(r"\n\n</details>$", text, re.M)
+        ):
+            yield f"cell {cell.number} has {abs(unmatched)} <details> that JupyterLab does not close or whose markdown it does not read"
+    for cell in page.code:
+        hidden = cell.raw.get("metadata", {}).get("jupyter", {})
+        if hidden != tidy.metadata(cell.raw, cell.source)[0].get("jupyter", {}):
+            yield f"cell {cell.number} has {hidden or 'nothing hidden'}: set-up, solutions and what checks compare with are hidden, the rest is seen"
+        if cell.directive("fig-alt"):
+            yield f"cell {cell.number} has its alt text in the way: it goes into the cell's metadata"
+    for cell in page.section("Exercises"):
+        if cell.is_plain and "solution" not in cell.tags and cell.calls("check") and cell.definitions:
+            yield f"cell {cell.number} checks and holds {', '.join(cell.definitions)}, which it compares with: they go into a cell of their own"
 
 
 def size(page):
@@ -393,7 +427,7 @@ def grain(page):
 
 
 def text_share(page):
-    code = [cell for cell in page.code if cell.lines and not cell.is_entry]
+    code = [cell for cell in page.code if cell.lines and not cell.is_entry and not cell.is_reference]
     if len(page.markdown) < 0.6 * len(code):
         yield f"{len(page.markdown)} text cells for {len(code)} code cells, want 0.6 a code cell at least"
     told = re.sub(r"^\|.*$", "", "\n\n".join(prose(cell.source) for cell in page.markdown).split("\n## References")[0], flags=re.M)
@@ -446,10 +480,7 @@ def exercises(page):
         stub = [c for c in cells if c.is_plain and "raise NotImplementedError" in c.source]
         solved = [c for c in cells if c.is_plain and "solution" in c.tags]
         if not stub:
-            if (
-                not any(re.search(r"^::: *\{\.callout-\w+ collapse=\"true\"", c.source, re.M) for c in cells if not c.is_code)
-                and not solved
-            ):
+            if not any(re.search(r"^<details><summary>", c.source, re.M) for c in cells if not c.is_code) and not solved:
                 yield f"exercise {i} has no folded solution"
             continue
         checked += 1
@@ -458,8 +489,8 @@ def exercises(page):
         if not solved:
             yield f"exercise {i} has a stub and no cell tagged solution"
         for cell in solved:
-            if cell.directive("code-fold") != "true" or cell.directive("code-summary") != "Solution":
-                yield f"exercise {i}: the solution starts with '#| code-fold: true' and '#| code-summary: \"Solution\"'"
+            if not cell.source.startswith("# Solution\n"):
+                yield f"exercise {i}: the solution starts with '# Solution', which is all that is seen of it"
             if not any(isinstance(n, ast.Assert) and ".passed" in ast.unparse(n) for n in ast.walk(cell.tree)):
                 yield f"exercise {i}: the solution ends in assert check(...).passed"
     if begins and not checked:
@@ -530,7 +561,7 @@ def claims(page):
                 yield f"claim {name} was judged on {len(run['seeds'])} seeds, want {least}"
 
 
-ALWAYS = (syntax, kernel, forbidden, comparisons, outputs, errors, figures, numbers, links, unfilled, size)
+ALWAYS = (syntax, kernel, forbidden, comparisons, outputs, errors, figures, numbers, links, unfilled, in_jupyter, size)
 RUNNING = (order, title, front, parameters, grain, text_share, demonstrated, ending)
 RULES = {
     "index": (syntax, kernel, errors, links, size),  # README.md's text, which people write

@@ -11,6 +11,7 @@ import pytest
 
 NAME = "1_objectives/77_toy"
 SEEN = [{"output_type": "execute_result", "data": {"text/plain": ["1.0"]}, "metadata": {}, "execution_count": None}]
+HIDDEN = {"source_hidden": True}
 DRAWN = [{"output_type": "display_data", "data": {"image/svg+xml": ["<svg/>"]}, "metadata": {}}]
 
 
@@ -18,8 +19,8 @@ def text(source):
     return {"cell_type": "markdown", "metadata": {}, "source": source}
 
 
-def code(source, outputs=(), tags=()):
-    metadata = {"tags": list(tags)} if tags else {}
+def code(source, outputs=(), tags=(), **metadata):
+    metadata |= {"tags": list(tags)} if tags else {}
     return {"cell_type": "code", "metadata": metadata, "source": source, "outputs": copy.deepcopy(list(outputs)), "execution_count": None}
 
 
@@ -27,10 +28,12 @@ def exercise(i, kind):
     return [
         text(f"**{i} ({kind}).** What happens to the loss when the temperature falls, and why does the gradient not vanish with it?"),
         code(f"def my_{i}(x):\n    raise NotImplementedError"),
-        code(f"case_{i} = (1.0,)\nanswer_{i} = math.exp\ncheck(my_{i}, answer_{i}, case_{i})", SEEN),
+        code(f"# Reference\ndef answer_{i}(x):\n    return math.exp(x)", jupyter=HIDDEN),
+        code(f"case_{i} = (1.0,)\nclose_{i} = 1e-6\ncheck(my_{i}, answer_{i}, case_{i}, tolerance=close_{i})", SEEN),
         code(
-            f'#| code-fold: true\n#| code-summary: "Solution"\ndef solution_{i}(x):\n    return math.exp(x)\n\n\nassert check(solution_{i}, answer_{i}, case_{i}).passed',
+            f"# Solution\ndef solution_{i}(x):\n    return math.exp(x)\n\n\nassert check(solution_{i}, answer_{i}, case_{i}).passed",
             tags=["solution"],
+            jupyter=HIDDEN,
         ),
     ]
 
@@ -63,30 +66,30 @@ def good():
         "nbformat": 4,
         "nbformat_minor": 5,
         "cells": [
-            code("#| default_exp objectives.toy"),
+            code("#| default_exp objectives.toy", jupyter=HIDDEN),
             text("# Toy\n> One line."),
             text(f"{words}\n\n| Paper | Needs | Runs |\n|---|---|---|\n| none | nothing | quickly |"),
-            code("#| export\nimport math"),
-            code("from contrastive_nb.book import plots\nfrom contrastive_nb.book.exercises import check"),
-            code(anatomy.PARAMETERS, tags=["parameters"]),
-            code(f'run = open_run("{NAME}", profile, seed=seed, device=device)\nplots.style()\nrun', SEEN),
+            code("#| export\nimport math", jupyter=HIDDEN),
+            code("from contrastive_nb.book import plots\nfrom contrastive_nb.book.exercises import check", jupyter=HIDDEN),
+            code(anatomy.PARAMETERS, tags=["parameters"], jupyter=HIDDEN),
+            code(f'run = open_run("{NAME}", profile, seed=seed, device=device)\nplots.style()\nrun', SEEN, jupyter=HIDDEN),
             *body,
             *vectorised,
             *rest,
             text(f"## Picture\n\n{words * 2}"),
-            code('#| label: fig-toy\n#| fig-cap: "A line."\n#| fig-alt: "It rises."\nfigure, ax = plt.subplots(figsize=plots.ONE)\nax.plot([0, 1])\n_ = ax.set_xlabel("x")', DRAWN),
-            text(f"See how the line of @fig-toy rises: in $0.25$ of the cases, by $95\\%$, with torch 2.13.0, `0.333`. {words}"),
+            code('#| label: fig-toy\n#| fig-cap: "A line."\nfigure, ax = plt.subplots(figsize=plots.ONE)\nax.plot([0, 1])\n_ = ax.set_xlabel("x")', DRAWN, alt="It rises."),
+            text(f"See how the line of the figure above<!-- @fig-toy --> rises: in $0.25$ of the cases, by $95\\%$, with torch 2.13.0, `0.333`. {words}"),
             text(f"## Claims\n\n{words * 2}"),
             claim("X77-mechanism-toy", "mechanism"),
             claim("X77-outcome-toy", "outcome"),
             text(f"## Experiment\n\n{words * 2}"),
             code("before = [1.0]\nafter = [2.0]\nverdict = judge(claim_outcome, before, after)\nverdict", SEEN),
-            text(f"> They report 76.5 % on ImageNet [@chen2020simple].\n\n{words}"),
+            text(f"> They report 76.5 % on ImageNet (Chen et al., 2020<!-- @chen2020simple -->).\n\n{words}"),
             text("## Exercises"),
             *exercise(1, "predict"),
             *exercise(2, "break"),
-            text("**3 (prove).** Show that the loss is never below zero, whatever the scores are.\n\n::: {.callout-tip collapse=\"true\" title=\"Solution\"}\nA sum of exponentials is positive.\n:::"),
-            text("## Summary\n\n- One.\n- Two.\n- Three.\n\n## References\n\n- Chen et al. (2020). A title. [@chen2020simple]"),
+            text("**3 (prove).** Show that the loss is never below zero, whatever the scores are.\n\n<details><summary>Solution</summary>\n\nA sum of exponentials is positive.\n\n</details>"),
+            text("## Summary\n\n- One.\n- Two.\n- Three.\n\n## References\n\n- Chen et al. (2020). A title. <!-- @chen2020simple -->"),
         ],
     }  # fmt: skip
 
@@ -125,6 +128,14 @@ def add(needle, *cells):
 
 def outputs(needle, made):
     return lambda nb: nb["cells"][find(nb, needle)].update(outputs=made)
+
+
+def cell_metadata(needle, **changes):
+    def edit(nb):
+        kept = nb["cells"][find(nb, needle)]["metadata"] | changes
+        nb["cells"][find(nb, needle)]["metadata"] = {key: value for key, value in kept.items() if value is not None}
+
+    return edit
 
 
 def metadata(**changes):
@@ -176,17 +187,32 @@ BROKEN = {
     "png": ("figures", outputs("fig-toy", PNG)),
     "no label": ("figures", swap("#| label", "#| label: fig-toy\n", "")),
     "no caption": ("figures", swap("#| label", '#| fig-cap: "A line."\n', "")),
-    "no alt text": ("figures", swap("#| label", '#| fig-alt: "It rises."\n', "")),
-    "alt text is the caption": ("figures", swap("#| label", "It rises.", "A line.")),
+    "no alt text": ("figures", cell_metadata("#| label", alt=None)),
+    "alt text is the caption": ("figures", cell_metadata("#| label", alt="A line.")),
     "no text after a figure": ("figures", drop("See how the line")),
     "label twice": ("figures", lambda nb: nb["cells"].extend([copy.deepcopy(nb["cells"][find(nb, "fig-toy")]), text("Seen.")])),
     "measured decimal": ("numbers", swap("See how", "See how", "It reaches 0.87. See how")),
     "measured per cent": ("numbers", swap("See how", "See how", "It gains 4 %. See how")),
     "measured points": ("numbers", swap("See how", "See how", "It gains 4 points. See how")),
     "measured factor": ("numbers", swap("See how", "See how", "It is 3.5 times faster. See how")),
-    "quote without its source": ("numbers", swap("They report", " [@chen2020simple]", "")),
+    "quote without its source": ("numbers", swap("They report", "Chen et al., 2020<!-- @chen2020simple -->", "Chen et al.")),
     "dead link": ("links", swap("## Problem", "It says", "[It](../9_nowhere/01_x.ipynb) says")),
     "placeholder": ("unfilled", swap("## Problem", "It says", "FILL: what it says. It says")),
+    "a fence of colons": ("in_jupyter", swap("## Problem", "It says", "\n::: {.callout-note}\nIt says\n:::\n\nIt says")),
+    "a raw citation": ("in_jupyter", swap("(2020). A title", "<!-- @chen2020simple -->", "[@chen2020simple]")),
+    "a raw figure": ("in_jupyter", swap("See how", "the figure above<!-- @fig-toy -->", "@fig-toy")),
+    "details without a blank line": ("in_jupyter", swap("**3 (prove).**", "</summary>\n\n", "</summary>\n")),
+    "details that stay open": ("in_jupyter", swap("**3 (prove).**", "\n\n</details>", "")),
+    "alt text in the way": ("in_jupyter", swap("#| label", "#| label", '#| fig-alt: "It rises."\n#| label')),
+    "an open solution": ("in_jupyter", cell_metadata("def solution_1", jupyter=None)),
+    "an open reference": ("in_jupyter", cell_metadata("def answer_1", jupyter=None)),
+    "open imports": ("in_jupyter", cell_metadata("#| export\nimport math", jupyter=None)),
+    "open parameters": ("in_jupyter", cell_metadata('profile = "ci"', jupyter=None)),
+    "an open start of the run": ("in_jupyter", cell_metadata("open_run(", jupyter=None)),
+    "a hidden lesson": ("in_jupyter", cell_metadata("def toy", jupyter=HIDDEN)),
+    "hidden outputs": ("in_jupyter", cell_metadata("low = toy", jupyter={"outputs_hidden": True})),
+    "a solution whose outputs tell": ("in_jupyter", outputs("def solution_1", SEEN)),
+    "a check that holds the answer": ("in_jupyter", swap("check(my_1", "case_1 =", "def key_1(x):\n    return math.exp(x)\n\n\ncase_1 =")),
     "heavy output": ("size", outputs("low = toy(0.0)", HEAVY)),
     "heavy notebook": ("size", lambda nb: nb["cells"].append(text("x" * 400_001))),
     "default_exp late": ("order", move("default_exp", "def toy")),
@@ -219,12 +245,12 @@ BROKEN = {
     "something after the references": ("ending", lambda nb: nb["cells"].append(text("## More\n\nWords."))),
     "no exercises": ("exercises", swap("## Exercises", "## Exercises", "## Tasks")),
     "two exercises": ("exercises", swap("**3 (prove).**", "**3 (prove).**", "Third.")),
-    "exercise without check": ("exercises", swap("check(my_1", "check(my_1, answer_1, case_1)", "answer_1")),
+    "exercise without check": ("exercises", swap("check(my_1", "check(my_1, answer_1, case_1, tolerance=close_1)", "answer_1")),
     "exercise without solution": ("exercises", drop("def solution_1")),
     "no exercise by code": ("exercises", lambda nb: [swap(f"def my_{i}", "raise NotImplementedError", "return x")(nb) for i in (1, 2)]),
-    "solution not folded": ("exercises", swap("def solution_1", "#| code-fold: true\n", "")),
+    "solution not named": ("exercises", swap("def solution_1", "# Solution\n", "")),
     "solution not checked": ("exercises", swap("def solution_1", "assert check(solution_1, answer_1, case_1).passed", "solution_1(1.0)")),
-    "text exercise without solution": ("exercises", swap("**3 (prove).**", "collapse", "open")),
+    "text exercise without solution": ("exercises", swap("**3 (prove).**", "<details><summary>Solution</summary>", "")),
     "no section": ("sections", swap("## Limits", "## Limits", "## Edges")),
     "sections out of order": ("sections", move("## Agreement", "## Derivation")),
     "no outcome claim": ("claims", drop('"X77-outcome-toy"')),

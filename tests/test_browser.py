@@ -489,3 +489,44 @@ def test_a_page_saved_in_jupyterlab_is_found(lab, tree, page):
         assert "did not make (they say profile ci): it was saved by hand" in outputs.why_not(save_and_wait())
     finally:
         path.write_bytes(right)
+
+
+def go_to(page, path, wanted):
+    "Scroll the open notebook to the first cell that `wanted` finds in its file; the cell's place on the page."
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    at = next(i for i, cell in enumerate(cells) if wanted(cell, "".join(cell["source"])))
+    show = """async i => { const {content} = jupyterapp.shell.currentWidget; content.activeCellIndex = i; await content.scrollToItem(i, "center");
+      content.widgets[i].node.id = `cell-${i}`; }"""
+    page.evaluate(show, at)
+    return page.locator(f"#cell-{at}")
+
+
+def test_solutions_stay_hidden_in_jupyterlab_until_they_are_asked_for(lab, tree, page):
+    "Set-up, a solution and what its check compares with show one line each; a text solution opens; no key is seen."
+    name = "1_objectives/01_infonce"
+    path = tree / "nbs" / f"{name}.ipynb"
+    page.goto(lab.format(name), wait_until="domcontentloaded")
+    page.get_by_text("| Idle").wait_for(timeout=180_000)
+    for begins, secret in (
+        ("# Solution", "return math.log(2 * items - 1)"),
+        ("# Reference", "two_views(torch.zeros"),
+        ("profile", "seed = 0"),
+    ):
+        cell = go_to(page, path, lambda cell, text, begins=begins, secret=secret: text.startswith(begins) and secret in text)
+        folded = cell.locator(".jp-Placeholder-content")
+        folded.wait_for()
+        assert secret not in cell.inner_text() and begins in folded.inner_text()
+        folded.click()
+        cell.locator(".cm-content", has_text=secret).wait_for()
+    stub = go_to(page, path, lambda cell, text: "def my_start" in text)
+    stub.locator(".cm-content", has_text="raise NotImplementedError").wait_for()
+    proof = go_to(page, path, lambda cell, text: "<details>" in text)
+    inside = proof.locator("details").get_by_text("The sum in")
+    proof.locator("summary").wait_for()
+    assert not inside.is_visible() and proof.locator("mjx-container, .MathJax").count() > 0
+    proof.locator("summary", has_text="Solution").click()
+    inside.wait_for()
+    references = go_to(page, path, lambda cell, text: "## References" in text)
+    shown = references.locator(".jp-RenderedMarkdown")
+    shown.get_by_text("A simple framework").wait_for()
+    assert not re.search(r"@|<!--|chen2020simple", shown.inner_text())

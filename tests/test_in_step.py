@@ -15,6 +15,7 @@ import pytest
 from contrastive_nb.lab import profiles
 
 ROOT = anatomy.ROOT
+KEYS = 'allowed_cell_metadata_keys = ["tags", "jupyter", "alt"]'
 
 
 def files(folder):
@@ -55,7 +56,13 @@ def test_a_hand_edit_of_the_package_and_a_page_without_export_are_found(copy_of_
 
 def test_without_the_key_cleaning_would_take_the_parameters_tag(copy_of_the_tree):
     "Why pyproject.toml allows tags: without them papermill runs on with the defaults."
-    edit(copy_of_the_tree / "pyproject.toml", 'allowed_cell_metadata_keys = ["tags"]', "allowed_cell_metadata_keys = []")
+    edit(copy_of_the_tree / "pyproject.toml", KEYS, KEYS.replace('"tags", ', ""))
+    assert "nbs/1_objectives/01_infonce.ipynb" in changed_by_export_and_clean(copy_of_the_tree)
+
+
+@pytest.mark.parametrize("key", ["jupyter", "alt"])
+def test_without_the_keys_cleaning_would_show_solutions_and_take_alt_texts(key, copy_of_the_tree):
+    edit(copy_of_the_tree / "pyproject.toml", KEYS, KEYS.replace(f', "{key}"', ""))
     assert "nbs/1_objectives/01_infonce.ipynb" in changed_by_export_and_clean(copy_of_the_tree)
 
 

@@ -111,11 +111,28 @@ def test_equations_get_their_number_and_are_linked():
 
 
 def test_references_become_the_places_that_citations_link_to():
-    text = prose.anchor_references("See [@a2020b].\n\n## References\n\n- A. (2020). *B.* [@a2020b]\n- C. (2021). D.")
+    text = prose.anchor_references("See A<!-- @a2020b -->.\n\n## References\n\n- A. (2020). *B.* <!-- @a2020b -->\n- C. (2021). D.")
     assert (
         text
-        == "See [@a2020b].\n\n## References\n\n- []{#ref-a2020b .reference}A. (2020). *B.* [[a2020b]](references.qmd#ref-a2020b){.key}\n- C. (2021). D."
+        == "See A<!-- @a2020b -->.\n\n## References\n\n- []{#ref-a2020b .reference}A. (2020). *B.* [[a2020b]](references.qmd#ref-a2020b){.key}\n- C. (2021). D."
     )
+
+
+def test_folds_and_figures_are_what_both_renderers_know():
+    text = "A\n\n<details><summary>Solution</summary>\n\nB `x`.\n\n</details>\n\n```\n</details>\n```"
+    assert prose.folds(text) == 'A\n\n::: {.callout-tip collapse="true" title="Solution"}\n\nB `x`.\n\n:::\n\n```\n</details>\n```'
+    said = "The figure above<!-- @fig-a --> and the figure *Two lines*<!-- @fig-b -->, `the figure above<!-- @fig-c -->`."
+    assert prose.number_figures(said) == "@fig-a and @fig-b, `the figure above<!-- @fig-c -->`."
+
+
+@pytest.mark.parametrize("source, metadata, wanted", [
+    ("# Solution\nx = 1\nx", {"jupyter": {"source_hidden": True}}, '#| code-fold: true\n#| code-summary: "Solution"\nx = 1\nx'),
+    ("import math", {"jupyter": {"source_hidden": True}}, '#| code-fold: true\n#| code-summary: "Set-up"\nimport math'),
+    ("#| echo: false\nx", {"jupyter": {"source_hidden": True}}, "#| echo: false\nx"),
+    ("# Seen\nx", {"alt": 'A "line" – up: 1.'}, '#| fig-alt: "A \\"line\\" – up: 1."\n# Seen\nx'),
+])  # fmt: skip
+def test_what_jupyterlab_hides_the_website_folds(source, metadata, wanted):
+    assert notebooks.directives({"source": source, "metadata": metadata}) == wanted
 
 
 def test_names_link_to_the_reference_only_where_they_are_meant():
@@ -230,7 +247,7 @@ def test_citations_have_their_entry():
     keys = set(re.findall(r"^@\w+\{([^,]+),", (ROOT / "data" / "references.bib").read_text(encoding="utf-8"), re.M))
     for page in sources.pages(ROOT):
         text = "\n".join(sources.source(cell) for cell in page.book["cells"] if cell["cell_type"] == "markdown")
-        assert set(re.findall(r"\[@([a-z]+\d{4}\w*)\]", text)) <= keys, page.name
+        assert set(re.findall(r"<!-- @([a-z]+\d{4}\w*) -->", text)) <= keys, page.name
 
 
 # --- workflows and citation -------------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from contrastive_nb import files
 from contrastive_nb.lab import freshness
 
 KEY = "contrastive_nb"  # of the notebook's metadata: profile, code, digest of the outputs
-BOOK_KEYS, CELL_KEYS = (KEY,), ("tags", "jupyter")  # what nbdev-clean leaves in the metadata, as pyproject.toml tells it
+BOOK_KEYS, CELL_KEYS = (KEY,), ("tags", "jupyter", "alt")  # what nbdev-clean leaves in the metadata, as pyproject.toml tells it
 _ADDRESS = re.compile(r"(<.*?)( at 0x[0-9a-fA-F]+)(>)")
 _COLAB = "application/vnd.google.colaboratory.intrinsic+json"
 

@@ -1,12 +1,16 @@
-"""A page's notebook as the website gets it: links under its title, notes above exported cells, a copy for Colab. Plain module: machinery."""
+"""A page's notebook as the website gets it: links under its title, folded code, notes above exported cells. Plain module: machinery.
+
+Also the copy for Colab.
+"""
 
 import ast
 import html
+import json
 import re
 
 from contrastive_nb.book.site import sources
 from contrastive_nb.book.site.names import names_on
-from contrastive_nb.book.site.prose import anchor_references, equations, link_equations, link_names, raw_html
+from contrastive_nb.book.site.prose import anchor_references, equations, folds, link_equations, link_names, number_figures, raw_html
 
 MADE = ("catalogue", "ledger")  # pages whose tables and figure come from data/ alone
 
@@ -63,7 +67,7 @@ def notebook(page: sources.Page, table, methods: set[str], outputs: dict, citati
     for cell in cells:
         cell["source"] = sources.source(cell)
         if cell["cell_type"] == "markdown":
-            cell["source"], more = equations(cell["source"])
+            cell["source"], more = equations(number_figures(folds(cell["source"])))
             numbers |= set(more)
     done, titled = [], False
     for cell in cells:
@@ -80,8 +84,20 @@ def notebook(page: sources.Page, table, methods: set[str], outputs: dict, citati
     return page.book | {"cells": done}
 
 
+def directives(cell: dict) -> str:
+    "A code cell's text with the lines that Quarto and the drafts read in place of its metadata: what is folded, the alt text."
+    text, more = cell["source"], []
+    if cell["metadata"].get("jupyter", {}).get("source_hidden") and not re.search(r"^#\|\s*(?:code-fold|echo):", text, re.M):
+        name, rest = re.match(r"(?:# ([^\n]+)\n)?(.*)", text, re.S).groups()
+        text, more = rest, ["#| code-fold: true", f"#| code-summary: {json.dumps(name or 'Set-up', ensure_ascii=False)}"]
+    if alt := cell["metadata"].get("alt"):
+        more.append(f"#| fig-alt: {json.dumps(alt, ensure_ascii=False)}")
+    return "\n".join([*more, text])
+
+
 def code_cell(cell: dict, module: str | None, table, outputs: dict, page: sources.Page) -> list[dict]:
     "A code cell for the website, with a line above it where it is exported: nbdev would hide exported code, and here it is the lesson."
+    cell["source"] = directives(cell)
     lines = cell["source"].split("\n")
     label = next((m.group(1) for line in lines if (m := re.match(r"#\|\s*label:\s*(\S+)", line))), None)
     if label in outputs:

@@ -1,4 +1,4 @@
-"""What is done to the text of a page: numbered equations, links, citations. Plain module: machinery."""
+"""What is done to the text of a page: folds, numbered equations, links, citations. Plain module: machinery."""
 
 import re
 
@@ -25,6 +25,21 @@ def fence(text: str, kind: str) -> str:
 def raw_html(text: str) -> str:
     "Markdown that both renderers pass through as HTML."
     return fence(text, "{=html}")
+
+
+def folds(text: str) -> str:
+    "`<details>`, which JupyterLab shows, as the folded callouts of both renderers."
+    opened = re.compile(r"^<details><summary>(.*?)</summary>[ \t]*$", re.M)
+
+    def change(part):
+        return re.sub(r"^</details>[ \t]*$", ":::", opened.sub(r'::: {.callout-tip collapse="true" title="\1"}', part), flags=re.M)
+
+    return outside_code(text, change)
+
+
+def number_figures(text: str) -> str:
+    "`the figure above<!-- @fig-x -->`, which says in JupyterLab what it means, as the label that both renderers number and link."
+    return outside_code(text, lambda part: re.sub(r"[Tt]he figure (?:above|below|\*[^*\n]+\*)<!-- (@fig-[\w-]+) -->", r"\1", part))
 
 
 def equations(text: str) -> tuple[str, list[str]]:
@@ -66,7 +81,7 @@ def anchor_references(text: str, works: str = "references.qmd") -> str:
         return f"{start}[]{{#ref-{key} .reference}}{words.rstrip()} [[{key}]]({works}#ref-{key}){{.key}}"
 
     head, mark, rest = re.match(r"(.*?)(^## References\b|\Z)(.*)", text, re.S | re.M).groups()
-    return head + mark + re.sub(r"^([-*] )(.*?)\s*\[@([\w:-]+)\]\.?[ \t]*$", item, rest, flags=re.M)
+    return head + mark + re.sub(r"^([-*] )(.*?)\s*<!-- @([\w:-]+) -->[ \t]*$", item, rest, flags=re.M)
 
 
 def link_names(text: str, known: dict[str, str]) -> str:

@@ -64,12 +64,7 @@ def finish(body: str, page: Draft, notebooks: dict[str, str]) -> str:
     )
     body = re.sub(r"<pre(?![^>]*tabindex)", '<pre tabindex="0"', body)
     body = re.sub(r'(<math display="block".*?</math>)', r'<span class="formula" tabindex="0">\1</span>', body, flags=re.S)
-    body = re.sub(r'<math display="inline".*?</math>', _long_inline, body, flags=re.S)
-    if "nocite" not in page.meta:
-        here = set(re.findall(r'id="(ref-[^"]+)"', body))
-        elsewhere = sources.between(page.address, "references.html")
-        body = re.sub(r'href="#(ref-[^"]+)"', lambda m: m.group() if m.group(1) in here else f'href="{elsewhere}#{m.group(1)}"', body)
-    return body
+    return re.sub(r'<math display="inline".*?</math>', _long_inline, body, flags=re.S)
 
 
 # --- the site around it ---------------------------------------------------------------------------------------------------------------
