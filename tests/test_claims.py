@@ -184,9 +184,17 @@ def test_record_has_the_fixed_form(tmp_path):
     assert path == tmp_path / "made" / "T01-outcome-auc.json" and list(saved) == [*records.CLAIM, "runs", "schema"]
     assert {k: saved[k] for k in records.CLAIM} == asdict(CLAIM)
     run = saved["runs"]["laptop"]
-    assert set(run) == {*records.RUN, *records.SINCE_2} and run["seeds"] == list(range(8)) and run["baseline"] == EIGHT and run["treatment"] == BETTER
+    assert (
+        set(run) == {*records.RUN, *records.SINCE_2}
+        and run["seeds"] == list(range(8))
+        and run["baseline"] == EIGHT
+        and run["treatment"] == BETTER
+    )
     assert run["parameters"] == {"steps": 3, "device": "cpu"} and run["search"] == {"temperature": [0.1, 0.5]} and run["seconds"] == 1.5
-    assert set(run["versions"]) == {"python", "torch", "scikit-learn", "numpy", "contrastive_nb"} and run["versions"]["torch"] == torch.__version__
+    assert (
+        set(run["versions"]) == {"python", "torch", "scikit-learn", "numpy", "contrastive_nb"}
+        and run["versions"]["torch"] == torch.__version__
+    )
     assert run["code"] == f"hash of {NOTEBOOK} at laptop" and run["device"] == "cpu"
     assert run["commit"] is None or len(run["commit"]) >= 4
     assert not list((tmp_path / "made").glob("*.part"))
