@@ -1,8 +1,7 @@
-"""What a run goes through: the lines of the library that it executes, and step by step what its trainings do. Plain module.
+"""What a run goes through: the lines of the library that it executes, and step by step what its trainings do. Plain module."""
 
-It imports nothing of the package. `carry` starts it as a file (`python -P trace.py`) on the package of another commit, which knows
-nothing of it: everything is heard through hooks of Python and of torch.
-"""
+# It imports nothing of the package. `carry` starts it as a file (`python -P trace.py`) on the package of another commit, which knows
+# nothing of it: everything is heard through hooks of Python and of torch.
 
 import contextlib
 import hashlib
