@@ -7,17 +7,18 @@ import sys
 import types
 import warnings
 
-# module of 0.1 -> where its names went; "*" stands for all that are not listed, `None` for what is gone
+# module of 0.1 -> where its names went; "*" stands for all that are not listed
 MOVED: dict[str, dict[str, str | None]] = {
     "manners": {
         "*": "checks",
         "HALF": "rows", "widen": "rows", "full_precision": "rows:autocast_off", "digits": "rows:to_float64", "present": "rows",
-        "row_logsumexp": "rows", "listed": "rows:list_pairs", "sum_rows": "rows", "shares": "rows:target_shares",
+        "row_logsumexp": "kernels.softmax", "listed": "rows:list_pairs", "sum_rows": "rows", "shares": "rows:target_shares",
         "ABSENT": "objective", "reduce": "objective", "objective": "objective:of_pairs", "list_objective": "objective:of_lists",
     },
     "profiles": {"*": "lab.profiles", "open_run": "lab", "Run": "lab.runs", "watched": "lab.runs", "pick_device": "devices"},
-    "claims": {"*": "lab.claims", "Claim": "lab", "judge": "lab", "load": "lab", "record": "lab"},
-    "fingerprint": {"*": "lab.freshness"},
+    "claims": {"*": "lab.claims", "Claim": "lab", "judge": "lab", "load": "lab", "record": "lab",
+               "DEFINITION": "lab.records:CLAIM", "RUN": "lab.records", "KEPT": "lab.records:RUN"},
+    "fingerprint": {"*": "lab.freshness", "reached": "lab.freshness:depends_of", "stale": "lab.freshness:stale_runs"},
     "runner": {
         "*": "lab.runner",
         **dict.fromkeys(("PARAMETERS", "Refused", "Job", "choose", "parse_overrides", "check_parameters", "plan"), "lab.jobs"),
@@ -45,8 +46,10 @@ LEFT: dict[str, dict[str, str]] = {
     "data": dict.fromkeys(("LatentSample", "LatentClasses", "latent_classes", "ShiftedQueries", "shifted_queries"), "worlds"),
     "negatives.mochi": dict.fromkeys(("Queue", "slow_copy", "momentum_update"), "training"),
     "training": {"write_whole": "checkpoints:write", "differences": "checkpoints"},
+    "objectives.decoupled": {"coupling": "objectives.decoupled:npc_multiplier"},
     "objectives.mw": {"ENTRIES_AT_ONCE": "kernels.pairwise:AT_ONCE"},
     "objectives.ranking": {"PAIRS_AT_ONCE": "kernels.pairwise:AT_ONCE"},
+    "scaling.streaming": {**dict.fromkeys(("SHORTEST", "SLICE", "LISTED", "CHOICES"), "scaling.tiles"), "PART": "scaling.pooled"},
     "objectives.triplet": {"TRIPLETS_AT_ONCE": "kernels.pairwise:AT_ONCE", "batch_hard": "negatives"},
 }
 

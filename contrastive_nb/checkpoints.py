@@ -75,14 +75,14 @@ def differences(
     wanted: dict,  # the settings of this call
 ) -> list[str]:
     "One sentence for each setting in which a checkpoint differs; the entries of a dictionary are compared one by one."
-    told = []
+    lines = []
     for key in dict.fromkeys([*wanted, *found]):
         here, there = wanted.get(key), found.get(key)
         if isinstance(here, dict) and isinstance(there, dict):
-            told += [f"{key} of {line}" for line in differences(there, here)]
+            lines += [f"{key} of {line}" for line in differences(there, here)]
         elif here != there:
-            told.append(f"{key}: the checkpoint has {there!r}, this call {here!r}")
-    return told
+            lines.append(f"{key}: the checkpoint has {there!r}, this call {here!r}")
+    return lines
 
 
 def _first(error: Exception) -> str:

@@ -2,9 +2,12 @@
 
 import math
 import numbers
+import os
+from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 REDUCTIONS = ("none", "mean", "sum")
 
@@ -16,20 +19,70 @@ def check_flag(name: str, value) -> bool:
     return bool(value)
 
 
-def check_bytes(name: str, value) -> bytes:
-    "Raise unless `value` is bytes, as a file has them; return it."
-    if not isinstance(value, bytes):
-        raise TypeError(f"{name}: got {type(value).__name__}, want the bytes of a file")
+def check_is(name: str, value, kinds: type | tuple[type, ...], want: str) -> Any:
+    "Raise unless `value` is of one of these kinds, which `want` says in words; return it."
+    if not isinstance(value, kinds):
+        raise TypeError(f"{name}: got {type(value).__name__}, want {want}")
     return value
 
 
-def check_floating(name: str, x, dims: tuple[int, ...]) -> Tensor:
-    "Raise unless `x` is a floating tensor with one of these numbers of dimensions; return it."
+def check_bytes(name: str, value) -> bytes:
+    "Raise unless `value` is bytes, as a file has them; return it."
+    return check_is(name, value, bytes, "the bytes of a file")
+
+
+def check_module(name: str, value) -> nn.Module:
+    "Raise unless `value` is a module; return it."
+    return check_is(name, value, nn.Module, "a torch.nn.Module")
+
+
+def check_path(name: str, value) -> Path:
+    "Raise unless `value` is a path, as text or not; return it as a path."
+    return Path(check_is(name, value, (str, os.PathLike), "a path"))
+
+
+def check_function(name: str, value) -> Any:
+    "Raise unless `value` can be called; return it."
+    if not callable(value):
+        raise TypeError(f"{name}: got {type(value).__name__}, want a function")
+    return value
+
+
+def check_texts(name: str, texts) -> list[str]:
+    "Raise unless `texts` are texts, one or more; return them as a list. One text by itself is none."
+    if isinstance(texts, (str, bytes)) or not hasattr(texts, "__iter__"):
+        raise TypeError(f"{name}: got {'one text' if isinstance(texts, (str, bytes)) else type(texts).__name__}, want a list of texts")
+    found = list(texts)
+    for i, text in enumerate(found):
+        check_is(f"{name}[{i}]", text, str, "a text")
+    if not found:
+        raise ValueError(f"{name}: got no text, want at least one")
+    return found
+
+
+def check_data(name: str, x: Tensor) -> Tensor:
+    "Raise unless the tensor holds numbers: one on the meta device has a shape and no more; return it."
+    if x.is_meta:
+        raise ValueError(f"{name}: got a tensor on the meta device, want one that holds numbers")
+    return x
+
+
+def check_finite(name: str, x: Tensor, what: str = "row") -> Tensor:
+    "Raise on a number that is NaN or infinite, and say in which row it is first; return the tensor. Waits for the device."
+    wrong = ~torch.isfinite(check_data(name, x))
+    if wrong.any():
+        at = wrong.nonzero()[0].tolist()
+        raise ValueError(f"{name}: not finite, first at {what} {at[0] if at else 0}: got {x[tuple(at)].item()}, want finite numbers")
+    return x
+
+
+def check_floating(name: str, x, dims: tuple[int, ...] = ()) -> Tensor:
+    "Raise unless `x` is a floating tensor with one of these numbers of dimensions (none: any number); return it."
     if not isinstance(x, Tensor):
         raise TypeError(f"{name}: got {type(x).__name__}, want a floating-point tensor")
     if not x.is_floating_point():
         raise TypeError(f"{name}: got dtype {x.dtype}, want a floating-point tensor")
-    if x.dim() not in dims:
+    if dims and x.dim() not in dims:
         raise ValueError(f"{name}: got shape {tuple(x.shape)}, want {' or '.join(str(d) for d in dims)} dimensions")
     return x
 
@@ -71,7 +124,8 @@ def check_values(scores: Tensor, positives: Tensor, negatives: Tensor, weights: 
     used = positives | negatives
     if not torch.isfinite(scores[used]).all():
         at = (used & ~torch.isfinite(scores)).nonzero()[0].tolist()
-        raise ValueError(f"scores: not finite, first at query {at[0]}, key {at[1]}")
+        got = scores[tuple(at)].item()
+        raise ValueError(f"scores: not finite, first at query {at[0]}, key {at[1]}: got {got}, want finite scores where a pair is")
     if weights is not None and not (torch.isfinite(weights[used]) & (weights[used] >= 0)).all():
         raise ValueError("weights: got a negative or non-finite weight, want weights >= 0")
 
@@ -93,7 +147,7 @@ def check_temperature(temperature, scores: Tensor, *, check: bool = False):
         if temperature.dim() > 0 or temperature.device.type != "cpu":  # torch takes one number from the CPU anywhere
             check_like("temperature", temperature, "scores", scores, dtype=False)
         if check and not (torch.isfinite(temperature) & (temperature > 0)).all():
-            raise ValueError("temperature: got a value that is not finite and above 0")
+            raise ValueError("temperature: got a value that is not finite and above 0, want all of them so")
         return temperature
     if not _is_number(temperature):
         raise TypeError(f"temperature: got {type(temperature).__name__}, want a number or a tensor")
@@ -159,16 +213,17 @@ def check_lists(scores, relevance, mask=None, name: str = "relevance") -> None:
 
 def check_list_values(scores: Tensor, relevance: Tensor, there: Tensor, name: str = "relevance", lowest: float = -math.inf) -> None:
     "Raise `ValueError` on a score or a grade in use that is NaN or infinite, or a grade below the lowest. Waits for the device."
-    finite = {"scores": ~torch.isfinite(scores), name: ~torch.isfinite(relevance)}
-    for what, wrong, said in (*((k, x, "not finite") for k, x in finite.items()), (name, relevance < lowest, f"below {lowest}")):
+    finite = ("scores", scores, ~torch.isfinite(scores), "not finite"), (name, relevance, ~torch.isfinite(relevance), "not finite")
+    for what, x, wrong, said in (*finite, (name, relevance, relevance < lowest, f"below {lowest}")):
         if (wrong := there & wrong).any():
             at = wrong.nonzero()[0].tolist()
-            raise ValueError(f"{what}: {said}, first at query {at[0]}, key {at[1]}")
+            want = "finite numbers" if lowest == -math.inf or what == "scores" else f"finite numbers from {lowest} on"
+            raise ValueError(f"{what}: {said}, first at query {at[0]}, key {at[1]}: got {x[tuple(at)].item()}, want {want}")
 
 
-def check_width(name: str, x: Tensor, other: str, y: Tensor) -> None:
-    "Raise unless `x` has as many features as `y`, its dtype and its device."
-    check_like(name, x, other, y)
+def check_width(name: str, x: Tensor, other: str, y: Tensor, *, dtype: bool = True) -> None:
+    "Raise unless `x` has as many features as `y`, its device and (with `dtype`) its dtype."
+    check_like(name, x, other, y, dtype=dtype)
     if x.shape[-1] != y.shape[-1]:
         raise ValueError(f"{name}: got {x.shape[-1]} features, want {y.shape[-1]}, as {other} has")
 

@@ -1,6 +1,7 @@
 """The command line: `contrastive-nb`, also `python -m contrastive_nb`. Plain module; what it needs is imported when a command runs."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -33,7 +34,9 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def main(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False) -> None:
-    pass
+    for stream in (sys.stdout, sys.stderr):  # a code page may lack a letter of the ledger: it is shown as its number
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
 
 
 @app.command()
@@ -50,14 +53,15 @@ def run(
 ) -> None:
     "Execute notebooks in a profile and judge their claims. A failed notebook is kept where it can be opened."
     from contrastive_nb.book import reports
-    from contrastive_nb.lab import runner
+    from contrastive_nb.lab import processes, runner
 
     request = runner.Request(notebooks or [], profile, jobs, device, set_ or [], resume, save, stale, minutes)
-    try:
-        outcome = runner.run(request)
-    except (ValueError, FileNotFoundError, SyntaxError) as error:
-        raise _refuse(error) from None
-    typer.echo(reports.outcome_text(outcome))
+    with processes.interruptible():  # a second Ctrl-C takes nothing of the table
+        try:
+            outcome = runner.run(request)
+        except (ValueError, OSError, SyntaxError) as error:
+            raise _refuse(error) from None
+        typer.echo(reports.outcome_text(outcome))
     raise typer.Exit(outcome.code)
 
 
@@ -69,10 +73,10 @@ def claims(as_json: Annotated[bool, typer.Option("--json", help="The records the
 
     try:
         records = ledger.load()
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise _refuse(error) from None
     if as_json:
-        typer.echo(json.dumps(records, indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(records, indent=2))
     else:
         typer.echo(reports.ledger_table(records) if records else "the ledger is empty: no claim has been recorded")
 
@@ -147,7 +151,7 @@ def list_stale(all_: Annotated[bool, typer.Option("--all", help="Also what is cu
             stale |= state == "stale"
             if all_ or state == "stale":
                 found.setdefault(record["id"], []).append(f"{profile} {state}{': ' if why else ''}{why}")
-    except (ValueError, SyntaxError) as error:
+    except (ValueError, OSError, SyntaxError) as error:
         raise _refuse(error) from None
     for name, told in found.items():
         typer.echo(f"{name} {'; '.join(told)}")
@@ -158,7 +162,9 @@ def list_stale(all_: Annotated[bool, typer.Option("--all", help="Also what is cu
 
 @app.command("carry")
 def carry_records(
-    names: Annotated[list[str] | None, typer.Argument(metavar="ID or PAGE", help="Claims or pages; all stale records, if left out.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="ID or PAGE", help="Claims or pages; all stale records, if left out.")
+    ] = None,
 ) -> None:
     "See whether stale records hold past a change of the library: their pages run at ci on both codes, step by step the same or not."
     from contrastive_nb.lab import carry
@@ -174,12 +180,27 @@ def carry_records(
     raise typer.Exit(1 if left else 0)
 
 
+def _check_registry() -> None:
+    "One line on stderr and exit code 2 for a registry of data sets that is missing or damaged."
+    from contrastive_nb import files
+
+    path = files.shared("data/registry.json")
+    try:
+        for name, entry in json.loads(path.read_text(encoding="utf-8")).items():
+            texts = [name, entry["kind"], entry["licence"], *(file[key] for file in entry["files"] for key in ("file", "sha256"))]
+            if not all(isinstance(text, str) for text in texts) or sum(file["bytes"] for file in entry["files"]) <= 0:
+                raise ValueError(f"{name}: its kind, licence or files are not what they must be")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _refuse(ValueError(f"{path}: is no registry of data sets ({type(error).__name__}: {error})")) from None
+
+
 @data_app.command("list")
 def data_list() -> None:
     "The data sets, where their files lie, and their licences."
     from contrastive_nb import data
     from contrastive_nb.book import reports
 
+    _check_registry()
     head = ["name", "kind", "state", "licence", "size"]
     typer.echo(reports.table(head, [[str(row[key]) for key in head] for row in data.listing()]))
 
@@ -189,6 +210,7 @@ def fetch(name: Annotated[str, typer.Argument(help="A set of `data list`.")]) ->
     "Make sure that a set is here, whole and verified."
     from contrastive_nb import data
 
+    _check_registry()
     try:
         typer.echo(f"{name}: {data.fetch(name)}")
     except (ValueError, KeyError, RuntimeError, OSError) as error:
@@ -200,6 +222,7 @@ def verify(name: Annotated[str | None, typer.Argument(help="A set of `data list`
     "Compare the files that are here with their checksums; exit code 1 if one is damaged or the named set is missing."
     from contrastive_nb import data
 
+    _check_registry()
     names = [name] if name else [row["name"] for row in data.listing() if row["state"] not in ("built in", "to download")]
     good = True
     try:

@@ -37,7 +37,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from . import files
-from .checks import check_bytes, check_choice, check_count, check_number
+from .checks import check_bytes, check_choice, check_count, check_is, check_number, check_path, check_texts
 
 # %% ../nbs/0_foundations/02_data.ipynb #b8d7e07e
 class Images(NamedTuple):
@@ -59,10 +59,14 @@ def _generator(seed) -> torch.Generator:
     return torch.Generator().manual_seed(check_count("seed", seed, 0))
 
 
+def _check_sizes(**sizes) -> int:
+    "The sum of the sizes, if they are whole numbers from 0 on."
+    return sum(check_count(name, size, 0) for name, size in sizes.items())
+
+
 def _parts(total: int, generator: torch.Generator, what: str = "images", **sizes: int) -> list[Tensor]:
     "Disjoint random row numbers out of `total`, one tensor a size."
-    wanted = sum(check_count(name, size, 0) for name, size in sizes.items())
-    if wanted > total:
+    if (wanted := _check_sizes(**sizes)) > total:
         raise ValueError(f"{' + '.join(sizes)}: got {wanted} {what}, want at most {total}, as many as there are")
     return list(torch.randperm(total, generator=generator)[:wanted].split(list(sizes.values())))
 
@@ -95,8 +99,8 @@ class Halves(NamedTuple):
 def halves(
     images: Images,  # pictures of even width
 ) -> Halves:
-    "Cut pictures down the middle. Raises `ValueError` naming `images` where the width is odd."
-    width = images.x.shape[-1]
+    "Cut pictures down the middle. Raises `TypeError` for what are no `Images`, `ValueError` where the width is odd, naming `images`."
+    width = check_is("images", images, Images, "Images").x.shape[-1]
     if width % 2:
         raise ValueError(f"images: got a width of {width} pixels, want an even one")
     return Halves(*images.x.split(width // 2, -1), images.y)
@@ -146,7 +150,7 @@ def _line(number: int, line: str, wanted: str):
     except (AttributeError, TypeError, ValueError, RecursionError):
         raise ValueError(f"contents: line {number}: got {line[:60]!r}, want {wanted}") from None
 
-
+# %% ../nbs/0_foundations/02_data.ipynb #dc74a224
 def read_jsonl(
     contents: bytes,  # one JSON object a line
 ) -> list[dict]:
@@ -169,7 +173,7 @@ def read_qrels(
             judged.setdefault(query, {})[document] = int(grade)
     return judged
 
-
+# %% ../nbs/0_foundations/02_data.ipynb #d96563c8
 def read_scored_pairs(
     contents: bytes,  # CSV without a head: sentence, sentence, score
 ) -> list[tuple[str, str, float]]:
@@ -264,7 +268,7 @@ def _check_inside(name: str, file: str) -> None:
         if outside or kind(name).anchor or len(kind(name).parts) != 1 or name == "..":
             raise ValueError(f"registry: got the file {file!r} of the set {name!r}, want a place inside the set's own folder")
 
-
+# %% ../nbs/0_foundations/02_data.ipynb #92aa02c3
 @dataclass(frozen=True)
 class Store:
     "Where real sets may lie: a mirror that is only read, a cache that is written, and the registry that knows them."
@@ -279,6 +283,11 @@ class Store:
         registry = json.loads(files.shared("data/registry.json").read_text(encoding="utf-8"))
         mirror = os.environ.get(MIRROR)
         return cls(Path(mirror).expanduser() if mirror else None, _cache(), registry)
+
+    @classmethod
+    def of(cls, store: "Store | None") -> "Store":
+        "The store itself, or for `None` the default one. Raises `TypeError` naming `store`."
+        return cls.default() if store is None else check_is("store", store, cls, "a Store")
 
     def folders(self) -> dict[str, Path]:
         "The places to look, in order."
@@ -299,7 +308,9 @@ def inspect_file(
     sha256: str,  # of the uncompressed contents
     unpacked: int | None = None,  # bytes of those contents: no more than one beyond is unpacked; None: all
 ) -> tuple[str, bytes]:  # "intact", "damaged" or "missing", and the uncompressed contents of an intact file
-    "Look at one file: unpack it if it is packed by gzip, hash what is inside, compare."
+    "Look at one file: unpack it if it is packed by gzip, hash what is inside, compare. Raises `TypeError` or `ValueError` naming the argument."
+    path, unpacked = check_path("path", path), unpacked if unpacked is None else check_count("unpacked", unpacked, 0)
+    check_is("sha256", sha256, str, "a checksum in hexadecimal digits")
     if not path.is_file():
         return "missing", b""
     try:
@@ -318,8 +329,12 @@ def _inspect(path: Path, record: dict) -> tuple[str, bytes]:
 
 # %% ../nbs/0_foundations/02_data.ipynb #9c9682ba
 def answers(url: str, seconds: float = 4.0) -> bool:
-    "Whether a server answers at all; asked in a thread, because looking up its name has no time limit."
-    heard = []
+    """Whether a server answers at all; asked in a thread, because looking up its name has no time limit.
+
+    Raises `TypeError` or `ValueError` naming the argument.
+    """
+    check_is("url", url, str, "an address")
+    seconds, heard = check_number("seconds", seconds, 0, open_low=True), []
 
     def ask():
         try:
@@ -408,7 +423,7 @@ def load(
     Looks in the mirror, then in the cache, then downloads into the cache; a damaged file is named in a warning and passed
     over. Raises `ValueError` for an unknown name, `DataUnavailable` where no place has the set.
     """
-    store = store or Store.default()
+    store = Store.of(store)
     entry, (_, contents) = store.entry(name), _gather(name, store)
     LOADED.add(name)
     return {r["key"]: READERS[r.get("reader") or entry["reader"]](contents[r["file"]]) for r in entry["files"]}
@@ -420,7 +435,7 @@ def fetch(
     store: Store | None = None,  # where to look; None: `Store.default()`
 ) -> Path:  # the folder that holds all its files
     "Make sure that a set is here, whole and verified. Raises as `load` does."
-    return _gather(name, store or Store.default())[0]
+    return _gather(name, Store.of(store))[0]
 
 # %% ../nbs/0_foundations/02_data.ipynb #6ac3630f
 def verify(
@@ -429,7 +444,7 @@ def verify(
     store: Store | None = None,  # where to look; None: `Store.default()`
 ) -> list[tuple[str, bool, str]]:  # (file, ok, what was found) a file
     "Look at every copy of a set's files without repairing any; ok: there is a copy, and none is damaged."
-    store, rows = store or Store.default(), []
+    store, rows = Store.of(store), []
     for record in store.entry(name)["files"]:
         paths = {place: folder / name / record["file"] for place, folder in store.folders().items()}
         states = {place: _inspect(path, record)[0] for place, path in paths.items()}
@@ -456,7 +471,7 @@ def listing(
     store: Store | None = None,  # where to look; None: `Store.default()`
 ) -> list[dict[str, str]]:
     "A row a data set: name, kind, state (where its files lie, unverified), licence, size of the download."
-    store = store or Store.default()
+    store = Store.of(store)
     rows = [dict(name=name, kind=kind, state="built in", licence=licence, size="") for name, (kind, licence) in BUILT_IN.items()]
     for name, entry in store.registry.items():
         whole = [place for place, folder in store.folders().items() if all((folder / name / r["file"]).is_file() for r in entry["files"])]
@@ -478,7 +493,9 @@ def fashion_mnist(
 
     Raises `TypeError` or `ValueError` naming a size that does not fit, `DataUnavailable` as `load` does. (Xiao et al. 2017.)
     """
-    raw, generator = {key: torch.from_numpy(array) for key, array in load("fashion_mnist", store=store).items()}, _generator(seed)
+    generator = _generator(seed)
+    _check_sizes(train=train, valid=valid, test=test)
+    raw = {key: torch.from_numpy(array) for key, array in load("fashion_mnist", store=store).items()}
     rows = _parts(len(raw["train_x"]), generator, train=train, valid=valid) + _parts(len(raw["test_x"]), generator, test=test)
     parts = zip(("train", "train", "test"), rows, strict=True)
     return Splits(*(Images(raw[f"{part}_x"][r][:, None] / 255, raw[f"{part}_y"][r].long()) for part, r in parts))
@@ -521,7 +538,8 @@ def retrieval(
     check_choice("name", name, ("scifact", "cranfield"))
     for share, value in (("valid", valid), ("test", test)):
         check_number(share, value, 0, 1, open_high=True)
-    raw, generator = load(name, store=store), _generator(seed)
+    generator = _generator(seed)
+    raw = load(name, store=store)
     number = {document["_id"]: i for i, document in enumerate(raw["documents"])}
     judged = raw["train"] | raw["test"] if "test" in raw else raw["judgements"]
     good = {query: {number[d] for d, grade in grades.items() if grade > 0} for query, grades in judged.items()}
@@ -552,6 +570,7 @@ def bm25(
 
     check_number("k1", k1, 0, open_low=True)
     check_number("b", b, 0, 1)
+    documents, queries = check_texts("documents", documents), check_texts("queries", queries)
     lexicon = CountVectorizer()
     counts = lexicon.fit_transform(documents).astype("float64").tocoo()
     words = torch.from_numpy(counts.col).long()
@@ -571,7 +590,7 @@ class Lists(NamedTuple):
     relevance: Tensor  # (Q, K) int64 grades; 0 at padding
     mask: Tensor  # (Q, K) bool: True where there is a document
 
-
+# %% ../nbs/0_foundations/02_data.ipynb #57d8d932
 def lists(
     name: str = "lightgbm_ltr",
     seed: int = 0,  # redraws the three parts
@@ -586,7 +605,9 @@ def lists(
     Raises `TypeError` or `ValueError` naming the argument, `DataUnavailable` as `load` does.
     """
     check_choice("name", name, ("lightgbm_ltr",))
-    raw, generator = load(name, store=store), _generator(seed)
+    generator = _generator(seed)
+    _check_sizes(train=train, valid=valid, test=test)
+    raw = load(name, store=store)
     lengths = [*raw["train_lengths"].tolist(), *raw["test_lengths"].tolist()]
     x = [torch.from_numpy(raw[part][0]) for part in ("train", "test")]
     wide = torch.cat([F.pad(rows, (0, max(part.shape[1] for part in x) - rows.shape[1])) for rows in x])

@@ -1,9 +1,13 @@
 """Where things lie: in the checkout, or inside an installed wheel. Plain module: paths teach nothing."""
 
 import glob
+import hashlib
 import os
 import re
+import sys
+import tempfile
 import threading
+from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
@@ -28,9 +32,37 @@ def shared(name: str) -> Path:
     return (root or PACKAGE / "_share") / name
 
 
+def can_write(folder: Path) -> bool:
+    "Whether a folder, there or still to be made, can be written; nothing is left behind."
+    there = next((place for place in (folder, *folder.parents) if place.exists()), folder)
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            return True
+    except OSError:
+        return False
+
+
+@cache
+def _writable(wanted: Path) -> Path:
+    "The folder itself, or one that stands for it in the user's cache or among the temporary files, named in one line."
+    if can_write(wanted):
+        return wanted
+    import pooch
+
+    name = f"contrastive_nb/build-{hashlib.sha256(str(wanted).encode()).hexdigest()[:8]}"
+    for home in (pooch.os_cache(name), Path(tempfile.gettempdir()) / name):
+        if can_write(Path(home)):
+            print(f"contrastive-nb: {wanted} cannot be written; what runs write goes to {home}", file=sys.stderr)
+            return Path(home)
+    return wanted
+
+
 def build() -> Path:
-    "The folder for everything a run writes: `CONTRASTIVE_NB_BUILD` if set, else `build/` of the checkout or of the current folder."
-    return Path(os.environ.get(BUILD) or (checkout() or Path.cwd()) / "build")
+    """The folder for everything a run writes: `CONTRASTIVE_NB_BUILD` if set, else `build/` of the checkout or of the current folder.
+
+    Where that `build/` cannot be written, as in a course's folder, one in the user's cache stands for it, and a line on stderr names it.
+    """
+    return Path(os.environ.get(BUILD) or _writable((checkout() or Path.cwd()) / "build"))
 
 
 def notebooks() -> Path:

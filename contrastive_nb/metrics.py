@@ -19,9 +19,12 @@ from torch import Tensor
 from contrastive_nb.checks import (
     check_choice,
     check_count,
+    check_data,
+    check_finite,
     check_flag,
     check_floating,
     check_labels,
+    check_like,
     check_mask,
     check_number,
     check_pairs,
@@ -241,9 +244,7 @@ def _two_rankings(scores, grades):
         raise TypeError(f"grades: got {type(grades).__name__}, want a tensor of numbers")
     if grades.shape != scores.shape:
         raise ValueError(f"grades: got shape {tuple(grades.shape)}, want {tuple(scores.shape)}, the shape of scores")
-    for name, x in (("scores", scores), ("grades", grades)):
-        if not torch.isfinite(x).all():
-            raise ValueError(f"{name}: not finite, first at item {int((~torch.isfinite(x)).nonzero()[0, 0])}")
+    check_finite("scores", scores, "item"), check_finite("grades", grades, "item")
     scores, grades = _exact(scores).cpu(), _exact(grades).cpu()
     return (scores.numpy(), grades.numpy()) if len(scores.unique()) > 1 and len(grades.unique()) > 1 else None
 
@@ -282,6 +283,9 @@ def alignment(
         check_floating(name, z, (2,))
     if z1.shape != z2.shape:
         raise ValueError(f"z2: got shape {tuple(z2.shape)}, want {tuple(z1.shape)}, the shape of z1")
+    check_finite("z1", z1)
+    check_finite("z2", z2)
+    check_like("z2", z2, "z1", z1, dtype=False)
     apart = (F.normalize(_exact(z1)) - F.normalize(_exact(z2))).norm(dim=1)
     return float(apart.pow(check_number("power", power, 0, open_low=True)).mean())
 
@@ -296,7 +300,7 @@ def uniformity(
 
     Raises `TypeError` or `ValueError` naming the argument. (Wang & Isola 2020, section 4.1.)
     """
-    check_floating("z", z, (2,))
+    check_finite("z", check_floating("z", z, (2,)))
     t, chunk, sums = check_number("t", t, 0, open_low=True), check_count("chunk", chunk), []
     if len(z) < 2:
         raise ValueError(f"z: got {len(z)} rows, want 2 or more: uniformity compares pairs")
@@ -315,10 +319,15 @@ def rankme(
     """Effective rank: exp of the entropy of the normalised singular values. Neither centred nor normalised inside.
 
     Raises `TypeError` or `ValueError` naming the argument. (Garrido et al. 2023.)"""
-    check_floating("z", z, (2,))
+    check_finite("z", check_floating("z", z, (2,)))
     values = torch.linalg.svdvals(_exact(z))
     shares = values / values.sum() + check_number("eps", eps, 0)
     return float(torch.exp(-torch.xlogy(shares, shares).sum()))
+
+# %% ../nbs/0_foundations/05_metrics.ipynb #e9378208
+_METHODS = [  # what the tests and the catalogue know of this page
+    {"name": "rankme", "function": "contrastive_nb.metrics:rankme", "kind": "metric", "papers": ("S33",)},
+]
 
 # %% ../nbs/0_foundations/05_metrics.ipynb #866912c3
 def _labelled(name: str, z, y) -> tuple[Tensor, Tensor]:
@@ -326,8 +335,7 @@ def _labelled(name: str, z, y) -> tuple[Tensor, Tensor]:
     check_labels(f"{name}_y", y, f"{name}_z", z, device=False)
     if not len(y):
         raise ValueError(f"{name}_y: got no label, want at least one")
-    if not torch.isfinite(z).all():
-        raise ValueError(f"{name}_z: not finite, first at row {int((~torch.isfinite(z)).nonzero()[0, 0])}")
+    check_finite(f"{name}_z", z), check_data(f"{name}_y", y)
     return z.detach().cpu().double(), y.detach().cpu()
 
 
@@ -406,10 +414,13 @@ def few_label_accuracy(
 # %% ../nbs/0_foundations/05_metrics.ipynb #80fd27c6
 def _table(clusters, labels) -> Tensor:
     "(clusters, classes) how many items are in both."
+    if isinstance(labels, Tensor) and not labels.dim():
+        raise ValueError("labels: got one number, want one a row")
     check_labels("labels", labels, "labels", labels)
     check_labels("clusters", clusters, "labels", labels, what="cluster", device=False)
     if not len(labels):
         raise ValueError("labels: got no item, want at least one")
+    check_data("labels", labels), check_data("clusters", clusters)
     (rows, many), (columns, kinds) = ((x.cpu().unique(return_inverse=True)[1], len(x.unique())) for x in (clusters, labels))
     return torch.bincount(rows * kinds + columns, minlength=many * kinds).view(many, kinds)
 
@@ -477,7 +488,8 @@ def _predictions(confidence, correct) -> tuple[Tensor, Tensor]:
         raise TypeError(f"correct: got {correct.dtype if isinstance(correct, Tensor) else type(correct).__name__}, want a bool tensor")
     if correct.shape != confidence.shape or not len(correct):
         raise ValueError(f"correct: got shape {tuple(correct.shape)}, want {tuple(confidence.shape)}, as confidence has, and at least one")
-    if not ((confidence >= 0) & (confidence <= 1)).all():
+    check_like("correct", correct, "confidence", confidence, dtype=False)
+    if not ((check_data("confidence", confidence) >= 0) & (confidence <= 1)).all():
         raise ValueError("confidence: got a value outside [0, 1], want probabilities")
     return _exact(confidence), _exact(correct)
 

@@ -10,6 +10,8 @@ from contrastive_nb.checks import (
     REDUCTIONS,
     check_choice,
     check_flag,
+    check_floating,
+    check_like,
     check_list_values,
     check_lists,
     check_pairs,
@@ -23,15 +25,46 @@ ABSENT = object()  # the temperature of an objective that has none; None is a mi
 
 def reduce(
     losses: Tensor,  # (Q,) a loss a query; values at queries left out do not matter
-    counted: Tensor,  # (Q,) bool: the queries that contribute
+    counted: Tensor | bool,  # (Q,) bool: the queries that contribute; True for all
     reduction: str,  # "none", "mean" or "sum"
 ) -> Tensor:
     "Sum or average the losses of the queries that count; 0, with a gradient path, where none does."
-    losses = torch.where(counted, losses, torch.zeros_like(losses))
+    if isinstance(counted, Tensor):
+        losses = torch.where(counted, losses, 0.0)
     if reduction == "none":
         return losses
     total = losses.sum()
-    return total if reduction == "sum" else total / counted.sum().clamp(min=1)
+    if reduction == "sum":
+        return total
+    return total / (counted.sum().clamp(min=1) if isinstance(counted, Tensor) else max(1, len(losses)))
+
+
+def weigh(
+    losses: Tensor,  # (Q,) of an objective with reduction="none"; of `mw`: one a positive
+    weights: Tensor,  # (Q,) >= 0: how much each counts; 0: not at all, whatever its loss is
+    *,
+    normalise: bool = True,  # divide by the sum of the weights; otherwise by their number
+    check: bool = False,  # look at the values of the weights; waits for the device
+) -> Tensor:
+    """The weighted mean of single losses; 0, with a gradient path, where every weight is 0. Gradients flow through the weights too.
+
+    A query that the objective left out has loss 0 and counts with its weight: give it 0 to keep it out of the mean.
+    Raises `TypeError` or `ValueError` naming the argument, also where the lengths differ.
+    """
+    normalise, check = check_flag("normalise", normalise), check_flag("check", check)
+    check_floating("losses", losses, (1,))
+    check_floating("weights", weights, (1,))
+    if weights.shape != losses.shape:
+        raise ValueError(f"weights: got {len(weights)}, want {len(losses)}: one a loss (mw has one loss a positive)")
+    check_like("weights", weights, "losses", losses, dtype=False)
+    if check and not (torch.isfinite(weights) & (weights >= 0)).all():
+        raise ValueError("weights: got a negative or non-finite weight, want weights >= 0")
+    with autocast_off(losses):
+        losses, weights = widen(losses), widen(weights)
+        share = to_float64(weights)
+        total = (torch.where(weights != 0, to_float64(losses), 0.0) * share).sum()
+        whole = share.sum() if normalise else share.new_tensor(float(max(len(losses), 1)))
+        return (total / torch.where(whole != 0, whole, 1.0)).to(losses.dtype)
 
 
 def of_pairs(

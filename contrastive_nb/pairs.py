@@ -18,6 +18,7 @@ from contrastive_nb.checks import (
     check_count,
     check_flag,
     check_floating,
+    check_is,
     check_labels,
     check_like,
     check_mask,
@@ -66,9 +67,14 @@ def similarity_matrix(
     """Scores of every query against every key, (..., Q, K): computed in float32 at least, autocast off.
 
     Cosine lies in [-1, 1]; an embedding shorter than 1e-12 has cosine 0 with everything and gets no gradient. "neg_euclidean" is
-    minus the distance. Raises `ValueError` for an unknown similarity.
+    minus the distance. Raises `TypeError` or `ValueError` naming the argument.
     """
     check_choice("similarity", similarity, SIMILARITIES)
+    for name, x in (("query", query), ("key", key)):
+        check_floating(name, x)
+        if x.dim() < 2:
+            raise ValueError(f"{name}: got shape {tuple(x.shape)}, want rows of features, two dimensions or more")
+    check_width("key", key, "query", query, dtype=False)
     with autocast_off(query):
         query, key = widen(query), widen(key)
         if similarity == "neg_euclidean":  # without the matrix-product shortcut, which loses the digits of small distances
@@ -95,7 +101,8 @@ def views(
         check_floating(f"zs[{i}]", z, (2,))
         check_width(f"zs[{i}]", z, "zs[0]", zs[0])
         check_rows(f"zs[{i}]", z, "zs[0]", zs[0])
-    z = torch.cat(list(zs))
+    with autocast_off(zs[0]):  # bfloat16's cannot join float16
+        z = torch.cat(list(zs))
     scores = similarity_matrix(z, z.detach() if detach_key else z, similarity)
     item = torch.arange(len(zs[0]), device=z.device).repeat(len(zs))
     same = item[:, None] == item[None, :]
@@ -166,13 +173,17 @@ def in_batch(
     hard, there = _only(hard, hard_mask, "hard")
     if target is None:
         check_rows("key", key, "query", query)
-    target = torch.arange(len(query), device=query.device) if target is None else check_target(target, query, len(key))
+    else:
+        check_target(target, query, len(key))
     key, hard = (x.detach() if detach_key and x is not None else x for x in (key, hard))
     scores = similarity_matrix(query, key, similarity)
     if hard is not None:
         more = _own_scores(query, hard, similarity) if hard.dim() == 3 else similarity_matrix(query, hard, similarity)
         scores = torch.cat([scores, more], 1)
-    positives = torch.zeros_like(scores, dtype=torch.bool).scatter(1, target[:, None], True)
+    if target is None:
+        positives = torch.eye(*scores.shape, dtype=torch.bool, device=scores.device)
+    else:
+        positives = torch.zeros_like(scores, dtype=torch.bool).scatter(1, target[:, None], True)
     return Pairs(scores, positives, _without(~positives, there))
 
 # %% ../nbs/0_foundations/01_pairs.ipynb #c62d4e19
@@ -286,22 +297,21 @@ def exclude(
     The scores stay too, so this cannot undo a key that is NaN or infinite: its gradient is 0 times NaN. Such keys go to the
     builder with `hard_mask` or `extra_mask`, or stay out of it.
     """
-    check_mask("mask", mask, pairs.scores)
+    check_mask("mask", mask, check_is("pairs", pairs, Pairs, "Pairs").scores)
     return pairs._replace(negatives=pairs.negatives & ~mask)
 
 
 def flip(pairs: Pairs) -> Pairs:
-    "Exchange queries and keys: CLIP's second direction is `info_nce(*flip(pairs), temperature=t)`."
-    return Pairs(*(None if part is None else part.T for part in pairs))
+    "Exchange queries and keys: CLIP's second direction is `info_nce(*flip(pairs), temperature=t)`. Raises `TypeError` naming `pairs`."
+    scores, positives, negatives, weights = check_is("pairs", pairs, Pairs, "Pairs")
+    return Pairs(scores.T, positives.T, negatives.T, None if weights is None else weights.T)
 
 # %% ../nbs/0_foundations/01_pairs.ipynb #7c1e02ad
 def _joined(name: str, parts: tuple[Pairs, ...], along: int) -> Pairs:
     if not parts:
         raise ValueError(f"pairs: got none, want one or more to {name}")
     for i, part in enumerate(parts):
-        if not isinstance(part, Pairs):
-            raise TypeError(f"pairs[{i}]: got {type(part).__name__}, want Pairs")
-        check_pairs(*part)
+        check_pairs(*check_is(f"pairs[{i}]", part, Pairs, "Pairs"))
         check_like(f"pairs[{i}].scores", part.scores, "pairs[0].scores", parts[0].scores)
         if part.scores.shape[1 - along] != parts[0].scores.shape[1 - along]:
             got, want = tuple(part.scores.shape), parts[0].scores.shape[1 - along]
@@ -329,3 +339,13 @@ def stack(*pairs: Pairs) -> Pairs:
     Raises `TypeError` or `ValueError` naming the pairs whose type, number of keys, dtype or device does not fit.
     """
     return _joined("stack", pairs, 0)
+
+# %% ../nbs/0_foundations/01_pairs.ipynb #e5518905
+_METHODS = [  # what the tests and the catalogue know of this page
+    {"name": "two_views", "function": "contrastive_nb.pairs:two_views", "kind": "builder"},
+    {"name": "in_batch", "function": "contrastive_nb.pairs:in_batch", "kind": "builder"},
+    {"name": "cross", "function": "contrastive_nb.pairs:cross", "kind": "builder"},
+    {"name": "with_queue", "function": "contrastive_nb.pairs:with_queue", "kind": "builder"},
+    {"name": "from_labels", "function": "contrastive_nb.pairs:from_labels", "kind": "builder"},
+    {"name": "from_relevance", "function": "contrastive_nb.pairs:from_relevance", "kind": "builder"},
+]

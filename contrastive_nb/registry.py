@@ -15,9 +15,34 @@ from types import MappingProxyType
 
 from contrastive_nb import files
 
-__all__ = ["SHAPES", "PROMISES", "Method", "collect", "get", "methods", "register"]
+__all__ = ["KINDS", "NEEDS", "SHAPES", "PROMISES", "Method", "collect", "get", "methods", "register"]
 
-SHAPES = ("pairs", "lists", "embeddings", "mixer")
+NEEDS = {
+    "negative": "a positive and a negative",
+    "key": "a positive and one more key, positive or negative",
+}
+
+KINDS = {
+    "objective": "a loss: of pairs, of lists or of embeddings, as its shape says",
+    "mixer": "(query, queue) -> more keys a query",
+    "narrower": "Pairs -> the same scores and weights with smaller masks",
+    "weigher": "Pairs -> the same scores and masks with weights",
+    "builder": "embeddings and what is known of them -> Pairs",
+    "batches": "a module that says which items meet: (generator) -> numbers of items",
+    "metric": "what an embedding or a ranking is worth: -> a number",
+    "decoder": "a model's next-token scores -> tokens",
+    "head": "a module on features that the objective compares",
+    "estimator": "a gradient of what has none, from draws or comparisons",
+}
+
+SHAPES = {
+    "pairs": "(scores, positives, negatives, weights=None)",
+    "lists": "(scores, relevance, mask=None)",
+    "views": "(zs): a list of (N, D), one a view",
+    "labelled": "(z, y): (N, D) and what each row's item is",
+    "prototypes": "(z, c): (N, D) and (C, D)",
+    "maps": "(zs, places): lists of (N, D, H, W) and of (N, H, W, 2), one a view",
+}
 
 PROMISES = {
     "monotone": "raising a positive's score never raises the loss, raising a negative's never lowers it",
@@ -25,42 +50,73 @@ PROMISES = {
     "scale-free": "multiplying scores and temperature by the same number changes nothing",
     "permutation": "permuting queries and keys together with their masks changes nothing",
     "pooled": "pairs count whatever their query, so a query without a partner still counts",
+    "safe": "by a perfect teacher, who gives 1 to what is right and 0 to the rest, it drops what is false and nothing else",
     "one-place": "a negative takes one place in a list that is sorted: its weight scales its term and makes no copies of it",
 }
+
+_FIELDS = (  # of an entry, their kinds, and these in words
+    *((name, str, "text") for name in ("name", "function", "shape", "notebook", "by_hand", "kind")),
+    ("options", Mapping, "a dict of keyword arguments"),
+    ("promises", (Set, list, tuple), "a set of promises"),
+    ("oracles", (list, tuple), "a list of names"),
+)
 
 
 @dataclass(frozen=True)
 class Method:
-    """One objective or mixer, as the tests and the catalogue need to know it.
+    """One method, as the tests and the catalogue need to know it.
 
-    Raises `ValueError` naming the field that does not fit.
+    Raises `TypeError` or `ValueError` naming the field that does not fit.
     """
 
     name: str  # unique; a variant has its own, such as "info_nce_all"
     function: str  # where it is: "contrastive_nb.objectives:info_nce"
-    shape: str  # what it reads: "pairs", "lists" or "embeddings"; "mixer": query and queue in, more keys a query out
-    paper: str  # its entry in the catalogue, such as "X01"
-    notebook: str  # the page that derives it: "1_objectives/01_infonce"
-    by_hand: str  # the double loop on that page, of the same arguments and without `reduction` and `check`
+    shape: str = ""  # of an objective: what it reads, a key of SHAPES
+    papers: tuple = ()  # its entries in the catalogue, such as ("X01",)
+    notebook: str = ""  # the page that derives it: "1_objectives/01_infonce"
+    by_hand: str = ""  # the double loop on that page, of the same arguments and without `reduction` and `check`
+    kind: str = "objective"  # a key of KINDS
     options: Mapping = field(default_factory=dict, hash=False)  # keyword arguments that make this variant
     temperature: bool = False  # whether it takes one
+    needs: str = "negative"  # what a query of pairs must have, else it is left out: a key of NEEDS
     promises: Set = frozenset()  # keys of PROMISES
     oracles: tuple = ()  # names of outside implementations in tests/oracles.py that it must equal
 
     def __post_init__(self):
         if not isinstance(self.temperature, bool):  # by hand: an entry is read without torch, which the checks import
             raise TypeError(f"temperature: got {type(self.temperature).__name__}, want True or False")
+        for field_, kinds, want in _FIELDS:
+            if not isinstance(getattr(self, field_), kinds):
+                raise TypeError(f"{field_}: got {type(getattr(self, field_)).__name__}, want {want}")
+        if not all(isinstance(oracle, str) for oracle in self.oracles):
+            raise TypeError(f"oracles: got {self.oracles!r}, want names")
+        if not isinstance(self.papers, (tuple, list)) or not all(isinstance(paper, str) for paper in self.papers):
+            raise TypeError(f"papers: got {self.papers!r}, want a tuple of the catalogue's ids")
         if not re.fullmatch(r"[a-z][a-z0-9_]*", self.name):
             raise ValueError(f"name: got {self.name!r}, want small letters, digits and underscores")
         if not re.fullmatch(r"[\w.]+:\w+", self.function):
             raise ValueError(f"function: got {self.function!r}, want 'module:function'")
-        if self.shape not in SHAPES:
+        if self.kind not in KINDS:
+            raise ValueError(f"kind: got {self.kind!r}, want one of {', '.join(KINDS)}")
+        if self.kind == "objective" and self.shape not in SHAPES:
             raise ValueError(f"shape: got {self.shape!r}, want one of {', '.join(SHAPES)}")
+        if self.needs not in NEEDS:
+            raise ValueError(f"needs: got {self.needs!r}, want one of {', '.join(NEEDS)}")
+        if self.kind != "objective" and self.shape:
+            raise ValueError(f"shape: got {self.shape!r}, want none: a {self.kind} is {KINDS[self.kind]}")
+        if not self.by_hand and self.kind in ("objective", "mixer", "narrower", "weigher"):
+            raise ValueError(f"by_hand: got nothing, want the loops on the page: a {self.kind} is checked against them")
         if unknown := set(self.promises) - set(PROMISES):
             raise ValueError(f"promises: got {', '.join(sorted(unknown))}, want some of {', '.join(PROMISES)}")
         object.__setattr__(self, "options", MappingProxyType(dict(self.options)))
         object.__setattr__(self, "promises", frozenset(self.promises))
-        object.__setattr__(self, "oracles", tuple(self.oracles))
+        for name in ("papers", "oracles"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+
+    @property
+    def signature(self) -> str:
+        "What its call looks like: an objective's shape, else the kind."
+        return self.shape or self.kind
 
     def load(self) -> Callable:
         "The function itself, imported when it is first needed."
@@ -79,6 +135,8 @@ def collect(package: Path = files.PACKAGE) -> tuple[Method, ...]:
     They are read as text, the literal `_METHODS` of a module, so that nothing is imported. Raises `ValueError` naming the module
     whose entries cannot be read.
     """
+    if not isinstance(package, Path):
+        raise TypeError(f"package: got {type(package).__name__}, want the path of a package")
     found = []
     for path in sorted(package.rglob("*.py")):
         text = path.read_text(encoding="utf-8")
@@ -99,11 +157,12 @@ def collect(package: Path = files.PACKAGE) -> tuple[Method, ...]:
 _added: list[Method] = []
 
 
-def methods(shape: str | None = None) -> tuple[Method, ...]:
-    "All entries, those added by `register` last; with `shape` those of that shape. Raises `ValueError` for an unknown shape."
-    if shape is not None and shape not in SHAPES:
-        raise ValueError(f"shape: got {shape!r}, want one of {', '.join(SHAPES)}")
-    return tuple(m for m in (*collect(), *_added) if shape in (None, m.shape))
+def methods(shape: str | None = None, *, kind: str | None = None) -> tuple[Method, ...]:
+    "All entries, those added by `register` last; those of a shape, or of a kind. Raises `ValueError` for one that there is not."
+    for name, value, there in (("shape", shape, SHAPES), ("kind", kind, KINDS)):
+        if value is not None and value not in there:
+            raise ValueError(f"{name}: got {value!r}, want one of {', '.join(there)}")
+    return tuple(m for m in (*collect(), *_added) if shape in (None, m.shape) and kind in (None, m.kind))
 
 
 def get(name: str) -> Method:

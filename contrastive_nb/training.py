@@ -29,7 +29,17 @@ import torch
 from torch import Tensor, nn
 
 from . import checkpoints, trackers
-from .checks import check_choice, check_count, check_flag, check_floating, check_like, check_number
+from contrastive_nb.checks import (
+    check_choice,
+    check_count,
+    check_flag,
+    check_floating,
+    check_function,
+    check_is,
+    check_like,
+    check_module,
+    check_number,
+)
 from .devices import pick_device
 from .pairs import Pairs
 from .rows import widen
@@ -46,8 +56,13 @@ def learning_rate(
     schedule: str = "cosine",  # "cosine": from lr down to almost 0 along half a wave; "constant"
     warmup: int = 0,  # steps in which the rate first rises to lr, along a line
 ) -> float:
-    "The rate of one step. Raises `ValueError` for an unknown schedule. (Loshchilov and Hutter 2017, eq. 5, without restarts.)"
+    """The rate of one step. Raises `TypeError` or `ValueError` naming the argument.
+
+    (Loshchilov and Hutter 2017, eq. 5, without restarts.)
+    """
     check_choice("schedule", schedule, SCHEDULES)
+    steps = check_count("steps", steps)
+    step, warmup, lr = check_count("step", step, 0, steps - 1), check_count("warmup", warmup, 0, steps), check_number("lr", lr, 0)
     if step < warmup:
         return lr * (step + 1) / warmup
     return lr if schedule == "constant" else lr * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup))) / 2
@@ -57,8 +72,9 @@ def parameter_groups(
     module: nn.Module,
     weight_decay: float,  # for matrices and kernels; biases and the weights of norms have none
 ) -> list[dict]:  # for a torch optimiser
-    "The parameters that learn, in two groups: those with two dimensions or more are decayed, the others are not."
-    learning = [p for p in module.parameters() if p.requires_grad]
+    "The parameters that learn, in two groups: those with two dimensions or more are decayed, the others are not. Raises `TypeError` or `ValueError` naming the argument."
+    weight_decay = check_number("weight_decay", weight_decay, 0)
+    learning = [p for p in check_module("module", module).parameters() if p.requires_grad]
     many, few = [p for p in learning if p.dim() > 1], [p for p in learning if p.dim() < 2]
     return [{"params": many, "weight_decay": weight_decay}, {"params": few, "weight_decay": 0.0}]
 
@@ -156,7 +172,7 @@ def accelerating(
         from accelerate.state import AcceleratorState, GradientState, PartialState
 
     check_choice("precision", precision, PRECISIONS)
-    on_cpu = torch.device(device).type == "cpu"
+    on_cpu = torch.device(pick_device(device)).type == "cpu"
     if on_cpu and precision == "fp16":
         raise ValueError("precision: got 'fp16' on the CPU, want 'no' or 'bf16' there")
     memories = [state._shared_state for state in (PartialState, AcceleratorState, GradientState)]
@@ -246,31 +262,31 @@ def _start(accelerator, device: str, settings: dict, given: dict) -> _State:
     return _State(accelerator, place, settings, given, parts, optimizer, peaks, generator, [], 0.0, time.perf_counter())
 
 # %% ../nbs/0_foundations/04_training.ipynb #96ab1cbf
-def _own_dice(device: str):
+def _own_random_state(device: str):
     "A context in which torch's own generators may be set; afterwards they stand where they stood."
     return torch.random.fork_rng([torch.device(device)] if torch.device(device).type == "cuda" else [])
 
 
-def _dice(state: _State) -> dict:
+def _random_state(state: _State) -> dict:
     "Where all random generators stand."
     there = {"cuda": torch.cuda.get_rng_state(state.place)} if state.place.type == "cuda" else {}
     return {"generator": state.generator.get_state(), "torch": torch.get_rng_state()} | there
 
 
-def _set_dice(state: _State, dice: dict) -> None:
-    state.generator.set_state(dice["generator"])
-    torch.set_rng_state(dice["torch"])
-    if "cuda" in dice:
-        torch.cuda.set_rng_state(dice["cuda"], state.place)
+def _set_random_state(state: _State, random_state: dict) -> None:
+    state.generator.set_state(random_state["generator"])
+    torch.set_rng_state(random_state["torch"])
+    if "cuda" in random_state:
+        torch.cuda.set_rng_state(random_state["cuda"], state.place)
 
 # %% ../nbs/0_foundations/04_training.ipynb #fbb134b7
 def _keep(state: _State, everything: nn.Module) -> tuple:
     "What a step changes before the optimiser moves the weights: random generators, buffers, extra state."
-    return _dice(state), checkpoints.keep(everything)
+    return _random_state(state), checkpoints.keep(everything)
 
 
 def _give_back(state: _State, kept: tuple) -> None:
-    _set_dice(state, kept[0])
+    _set_random_state(state, kept[0])
     checkpoints.give_back(kept[1])
     state.optimizer.zero_grad()
 
@@ -290,7 +306,7 @@ def _saved(state: _State) -> dict:
         "parts": whole,
         "optimizer": state.optimizer.state_dict(),
         "scaler": None if scaler is None else scaler.state_dict(),
-        "dice": gather_object([_dice(state)]),
+        "random_state": gather_object([_random_state(state)]),
         "own": gather_object([own]),
         "losses": state.losses,
         "seconds": state.seconds,
@@ -299,13 +315,13 @@ def _saved(state: _State) -> dict:
 
 def _take_up(state: _State, saved: dict) -> None:
     rank = state.accelerator.process_index
-    parts, dice, scaler = saved["parts"] | saved["own"][rank], saved["dice"][rank], saved["scaler"]
+    parts, random_state, scaler = saved["parts"] | saved["own"][rank], saved["random_state"][rank], saved["scaler"]
     state.losses, state.seconds = list(saved["losses"]), float(saved["seconds"])
     checkpoints.load(state.parts, parts, state.place)
     state.optimizer.load_state_dict(saved["optimizer"])
     if scaler is not None:
         state.accelerator.scaler.load_state_dict(scaler)
-    _set_dice(state, dice)
+    _set_random_state(state, random_state)
 
 # %% ../nbs/0_foundations/04_training.ipynb #7fbf921d
 def _load(path: Path | None, settings: dict, take_up: Callable[[dict], None]) -> bool:
@@ -314,11 +330,11 @@ def _load(path: Path | None, settings: dict, take_up: Callable[[dict], None]) ->
     if saved is None:
         return False
     try:
-        told = checkpoints.differences(saved["settings"], settings)
+        differing = checkpoints.differences(saved["settings"], settings)
     except Exception as error:
         raise ValueError(f"checkpoint: {path} is not one of fit's ({type(error).__name__}); move it away to start anew") from error
-    if told:
-        shown = "; ".join(told[:3]) + (f"; and {len(told) - 3} more" if len(told) > 3 else "")
+    if differing:
+        shown = "; ".join(differing[:3]) + (f"; and {len(differing) - 3} more" if len(differing) > 3 else "")
         raise ValueError(f"checkpoint: {path} was made with other settings ({shown}); move it away to start anew")
     try:
         take_up(saved)
@@ -510,7 +526,7 @@ def slow_copy(
     online: nn.Module,  # the encoder that learns
 ) -> nn.Module:
     "A copy that does not learn: its parameters are buffers of the same names. Meant for `momentum_update`."
-    slow = copy.deepcopy(online)
+    slow = copy.deepcopy(check_module("online", online))
     for module in slow.modules():
         for name, parameter in list(module.named_parameters(recurse=False, remove_duplicate=False)):
             delattr(module, name)
@@ -528,7 +544,7 @@ def momentum_update(
 
     Raises `ValueError` where slow is no copy of online, or naming `momentum`. (He et al. 2020, eq. 2.)
     """
-    check_number("momentum", momentum, 0, 1)
+    check_number("momentum", momentum, 0, 1), check_module("online", online), check_module("slow", slow)
     followers = slow.state_dict()
     for name, weight in online.named_parameters():
         if name not in followers or followers[name].shape != weight.shape:
@@ -550,8 +566,7 @@ class Momentum(nn.Module):
         queue: Queue | None = None,  # None: no queue
     ):
         super().__init__()
-        if not isinstance(queue, (Queue, type(None))):
-            raise TypeError(f"queue: got {type(queue).__name__}, want a Queue, or None")
+        check_module("online", online), check_function("build", build), check_is("queue", queue, (Queue, type(None)), "a Queue, or None")
         if not callable(momentum):
             check_number("momentum", momentum, 0, 1)
         self.slow, self.queue, self.build, self.momentum, self.clock = slow_copy(online), queue, build, momentum, Clock()
@@ -611,11 +626,10 @@ def _same_everywhere(state: _State, tensors) -> None:
 
 # %% ../nbs/0_foundations/04_training.ipynb #9101f2cc
 def _check_parts(given: dict) -> None:
-    if not isinstance(given["model"], nn.Module):
-        raise TypeError(f"model: got {type(given['model']).__name__}, want a torch.nn.Module")
+    check_module("model", given["model"])
     for name in PARTS[1:]:
-        if not callable(given[name]) and not (name == "refresh" and given[name] is None):
-            raise TypeError(f"{name}: got {type(given[name]).__name__}, want a function")
+        if not (name == "refresh" and given[name] is None):
+            check_function(name, given[name])
     if (given["refresh"] is None) != (given["refresh_every"] is None):
         raise ValueError("refresh, refresh_every: got one of them, want both or neither")
 
@@ -727,7 +741,7 @@ def _run(plans: dict, rounds: int, *, device, precision, checkpoint, save_every,
     trackers.check_tracker(tracker)
     settings = {name: _checked(given, precision) | ({} if name is None else {"rounds": rounds}) for name, given in plans.items()}
     device, path = pick_device(device), checkpoints.as_path(checkpoint)
-    with accelerating(device, precision) as accelerator, _own_dice(device):
+    with accelerating(device, precision) as accelerator, _own_random_state(device):
         states = {name: _start(accelerator, device, settings[name], given) for name, given in plans.items()}
         taken = _load(path, _settings_of(states), partial(_take_up_all, states))
         began = {name: len(state.losses) if taken else None for name, state in states.items()}

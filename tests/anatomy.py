@@ -22,7 +22,13 @@ METHOD_SECTIONS = (
 )  # fmt: skip
 COMPARISON_SECTIONS = ("Problem", "Claims", "Experiment", "Exercises", "Summary", "References")  # a chapter's page that exports nothing
 STUDY_SECTIONS = tuple(title for title in METHOD_SECTIONS if title not in ("Claims", "Experiment"))
-SECTIONS = {"method": METHOD_SECTIONS, "comparison": COMPARISON_SECTIONS, "study": STUDY_SECTIONS}
+SURVEY_SECTIONS = ("Problem", "Derivation", "Smallest piece", "Claims", "Experiment", "Exercises", "Summary", "References")
+NEIGHBOUR_SECTIONS = ("Problem", "Bridge", "Smallest piece", "Exercises", "Summary", "References")
+SECTIONS = {
+    "method": METHOD_SECTIONS, "comparison": COMPARISON_SECTIONS, "study": STUDY_SECTIONS, "survey": SURVEY_SECTIONS,
+    "neighbour": NEIGHBOUR_SECTIONS,
+}  # fmt: skip
+BRIDGE_WORDS = 350  # one screen
 KINDS = "predict|break|prove|implement|extend"
 LEAST_SEEDS = {"outcome": 8, "mechanism": 5}
 CELL_BYTES, NOTEBOOK_BYTES = 100_000, 400_000
@@ -101,9 +107,11 @@ class Cell:
 
 
 class Page:
-    """A notebook with its place: `name` is folder/name under nbs/, `kind` is index, guide, foundation, method, study or comparison.
+    """A notebook with its place: `name` is folder/name under nbs/, `kind` is index, guide, foundation, or what a chapter's page is.
 
-    A study says so in its front table (| Kind | study |): a piece that other pages use, without a claim or an experiment of its own.
+    A page that exports is a method, another one a comparison, unless the front table says more (| Kind | study |). A study that exports
+    is a piece that other pages use, without a claim or an experiment of its own; one that does not is a survey: theory or metrics, put to
+    the test by one claim of either kind. A neighbour is a bridge to what lies beside contrast, one screen and the smallest faithful piece.
     """
 
     def __init__(self, name: str, nb: dict, claims: Path):
@@ -113,8 +121,9 @@ class Page:
         self.markdown = [cell for cell in self.cells if not cell.is_code]
         folder = name.rpartition("/")[0]
         exports = any(line.startswith("default_exp") for cell in self.code for line in cell.directives)
-        says_study = any(re.search(r"^\| *Kind *\| *study\b", cell.source, re.M) for cell in self.markdown[:3])
-        in_chapter = "study" if says_study else "method" if exports else "comparison"
+        said = next(filter(None, (re.search(r"^\| *Kind *\| *(study|neighbour)\b", cell.source, re.M) for cell in self.markdown[:3])), None)
+        says = {"study": "study" if exports else "survey", "neighbour": "neighbour"}.get(said[1] if said else "")
+        in_chapter = says or ("method" if exports else "comparison")
         self.kind = {"": "index", "guides": "guide", "0_foundations": "foundation"}.get(folder, in_chapter)
 
     @cached_property
@@ -474,6 +483,15 @@ def sections(page):
             at = later[0] + 1
 
 
+def bridge(page):
+    words = len(re.findall(r"[A-Za-z][\w'-]*", prose(page.said("Bridge") or "")))
+    if not 30 <= words <= BRIDGE_WORDS:
+        yield f"the bridge has {words} words, want 30 to {BRIDGE_WORDS}: one screen"
+    for cell in page.code:
+        if cell.is_exported:
+            yield f"cell {cell.number} is exported: a neighbour is shown, and the package goes without it"
+
+
 def pattern(node) -> str | None:
     "The text of a literal; an f-string's as a file pattern, `X01-outcome-*`."
     if isinstance(node, ast.JoinedStr):
@@ -489,9 +507,12 @@ def claims(page):
                 k.arg: k.value for k in call.keywords
             }
             stated.append((cell.number, pattern(said.get("id")), getattr(said.get("kind"), "value", None)))
-    for kind in LEAST_SEEDS if page.kind == "method" else ("outcome",):
-        if kind not in [k for _, _, k in stated]:
-            yield f"no claim of the kind {kind} is stated (Claim(..., kind={kind!r}) with literals)"
+    if page.kind == "neighbour" and not stated and first_judged is None:
+        return
+    for kinds in {"method": [{kind} for kind in LEAST_SEEDS], "comparison": [{"outcome"}]}.get(page.kind, [set(LEAST_SEEDS)]):
+        if not kinds & {k for _, _, k in stated}:
+            kind = " or ".join(sorted(kinds))
+            yield f"no claim of the kind {kind} is stated (Claim(..., kind={sorted(kinds)[0]!r}) with literals)"
     if first_judged is None:
         yield "nothing is judged"
     for number, name, kind in stated:
@@ -517,6 +538,8 @@ RULES = {
     "foundation": ALWAYS + RUNNING + (exercises,),
     "method": ALWAYS + RUNNING + (exercises, sections, claims),
     "study": ALWAYS + RUNNING + (exercises, sections),
+    "survey": ALWAYS + RUNNING + (exercises, sections, claims),
+    "neighbour": ALWAYS + RUNNING + (exercises, sections, bridge, claims),  # a claim is welcome, and none is wanted
     "comparison": ALWAYS + RUNNING + (exercises, sections, claims),  # fewer sections and an outcome claim alone: see there
 }
 

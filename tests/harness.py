@@ -10,6 +10,7 @@ import itertools
 import json
 import math
 import pathlib
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -20,16 +21,20 @@ from oracles import ARRANGEMENTS, ORACLES, draw
 from torch import Tensor
 from torch.autograd.gradcheck import GradcheckError
 
+from contrastive_nb.encoders import seeded
+from contrastive_nb.objectives.decoupled import pull_weights
 from contrastive_nb.pairs import Pairs, exclude, flip, from_labels, from_relevance, in_batch, two_views, views, with_queue
+from contrastive_nb.training import fit
 
 NOTEBOOKS = pathlib.Path(__file__).resolve().parents[1] / "nbs"
 CHECKS: dict[str, Callable] = {}
 TEMPERATURES = (1.0, 0.5, 0.1, 0.07, 0.05, 0.02, 0.01, 0.005)
 FLOAT64 = torch.float64
+EMBEDDINGS = ("views", "labelled", "prototypes", "maps")
 
 
-def check(function: Callable = None, /, *, name: str | None = None, shapes=("pairs", "lists", "embeddings")) -> Callable:
-    "Enter a check into the table; for a method of another shape it has nothing to ask."
+def check(function: Callable = None, /, *, name: str | None = None, shapes=("pairs", "lists", *EMBEDDINGS)) -> Callable:
+    "Enter a check into the table; for a method of another signature it has nothing to ask."
     if function is None:
         return partial(check, name=name, shapes=shapes)
     CHECKS[name or function.__name__.removeprefix("check_").replace("_", " ")] = function
@@ -39,7 +44,7 @@ def check(function: Callable = None, /, *, name: str | None = None, shapes=("pai
 
 def applicable(method) -> list[str]:
     "Names of the checks that ask something of this method."
-    return [name for name, function in CHECKS.items() if method.shape in getattr(function, "func", function).shapes]
+    return [name for name, function in CHECKS.items() if method.signature in getattr(function, "func", function).shapes]
 
 
 # ---- cases ---------------------------------------------------------------------------------------------------------------------
@@ -124,8 +129,16 @@ def list_cases() -> list[Case]:
     return [Case("distinct grades", (scores, distinct)), Case("ties", (scores, grades)), Case("padding", (scores, grades, padding))]
 
 
-def embedding_cases() -> list[Case]:
-    return [Case("two views", (normal(24, 3), normal(24, 3, seed=1)))]
+def embedding_cases(shape: str) -> list[Case]:
+    "Arguments one after another, as `spoken` takes them; the first case is one in which every item counts."
+    z = [normal(24, 3, seed=s) for s in range(3)]
+    maps, places = [normal(2, 3, 4, 5, seed=s) for s in range(2)], [normal(2, 4, 5, 2, seed=s) for s in (2, 3)]
+    return {
+        "views": [Case("two views", (z[0], z[1])), Case("three views", tuple(z))],
+        "labelled": [Case("three classes", (z[0], torch.arange(24) % 3)), Case("one item a class", (z[1][:4], torch.arange(4)))],
+        "prototypes": [Case("five prototypes", (z[0], z[1][:5])), Case("one prototype", (z[0], z[1][:1]))],
+        "maps": [Case("two maps", (*maps, *places)), Case("one cell", (*(x[..., :1, :1] for x in maps), *(x[:, :1, :1] for x in places)))],
+    }[shape]
 
 
 def mixer_cases() -> list[Case]:
@@ -141,7 +154,9 @@ def mixer_cases() -> list[Case]:
 
 @functools.cache
 def _cases(shape: str) -> tuple[Case, ...]:
-    return tuple({"pairs": pair_cases, "lists": list_cases, "embeddings": embedding_cases, "mixer": mixer_cases}[shape]())
+    if shape in EMBEDDINGS:
+        return tuple(embedding_cases(shape))
+    return tuple({"pairs": pair_cases, "lists": list_cases, "mixer": mixer_cases}[shape]())
 
 
 def cases(shape: str) -> list[Case]:
@@ -151,9 +166,14 @@ def cases(shape: str) -> list[Case]:
 
 def plain(method) -> Case:
     "One case in which every query counts."
-    name = {"pairs": "from_labels", "lists": "distinct grades", "embeddings": "two views"}[method.shape]
-    case = next(c for c in cases(method.shape) if c.name == name)
-    return Case(name, tuple(from_labels(normal(6, 3), torch.tensor([0, 1, 0, 1, 0, 1])))[:3]) if method.shape == "pairs" else case
+    name = {"pairs": "from_labels", "lists": "distinct grades"}.get(method.shape)
+    case = next(c for c in cases(method.shape) if name in (c.name, None))
+    name = case.name
+    return Case(name, tuple(plain_pairs())[:3]) if method.shape == "pairs" else case
+
+
+def plain_pairs() -> Pairs:
+    return from_labels(normal(6, 3), torch.tensor([0, 1, 0, 1, 0, 1]))
 
 
 def used(case: Case) -> Tensor:
@@ -166,8 +186,15 @@ def used(case: Case) -> Tensor:
 # ---- calls ---------------------------------------------------------------------------------------------------------------------
 
 
+def spoken(method, arguments: tuple) -> tuple:
+    "The arguments as the method's signature groups them: views and maps come as lists."
+    if method.shape == "views":
+        return (list(arguments),)
+    return (list(arguments[:2]), list(arguments[2:])) if method.shape == "maps" else arguments
+
+
 def call(method, *arguments, temperature=0.5, **keywords):
-    return method(*arguments, **({"temperature": temperature} if method.temperature else {}), **keywords)
+    return method(*spoken(method, arguments), **({"temperature": temperature} if method.temperature else {}), **keywords)
 
 
 def value_and_gradient(loss: Callable, *inputs: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -249,7 +276,9 @@ def loop(method, case: Case, scores: Tensor, temperature=0.5) -> tuple[Tensor, T
 
 
 def call_by_hand(method, case: Case, scores: Tensor, temperature):
-    return by_hand(method)(scores, *case.rest, **method.options, **({"temperature": temperature} if method.temperature else {}))
+    return by_hand(method)(
+        *spoken(method, (scores, *case.rest)), **method.options, **({"temperature": temperature} if method.temperature else {})
+    )
 
 
 def loop_mean(method, case: Case, scores: Tensor, temperature=0.5) -> Tensor:
@@ -314,9 +343,26 @@ def _nothing_left(method) -> dict[str, tuple]:
         "every weight 0": (first, ~first, scores * 0),
         "negatives of weight 0": (first, ~first, first.double()),
         "positives of weight 0": (first, ~first, (~first).double()),
+        "a positive alone": (first, no),
     }
+    if method.needs == "key":
+        del masked["no negative"]
+        masked["negatives of weight 0"] = (first, ~first, first.double())  # one positive, nothing it could be compared with
     empty = {"no query": (scores[:0], no[:0], no[:0]), "no key": (scores[:, :0], no[:, :0], no[:, :0])}
     return {name: (scores, *rest) for name, rest in masked.items()} | empty
+
+
+@check(shapes=("pairs",))
+def check_needs(method) -> None:
+    "A query counts where it has what the entry says that it needs: each number of positives and negatives beside a query that counts."
+    scores = normal(2, 4, seed=8)
+    for positives, negatives in itertools.product(range(3), repeat=2):
+        kind = torch.tensor([[1, 1, 2, 2], [1] * positives + [2] * negatives + [0] * (4 - positives - negatives)])
+        enough = positives > 0 and (negatives > 0 or (method.needs == "key" and positives > 1))
+        if "pooled" not in method.promises:
+            none, mean = (call(method, scores, kind == 1, kind == 2, reduction=r) for r in ("none", "mean"))
+            close(mean, none.sum() / (1 + enough), f"{positives} positives and {negatives} negatives in a query", tolerance=1e-12)
+            assert enough or none[1] == 0, f"{positives} positives and {negatives} negatives in a query: it counts, the entry says no"
 
 
 @check(shapes=("pairs", "lists"))
@@ -337,7 +383,7 @@ def check_gradcheck(method) -> None:
     "Derivatives against finite differences in float64, in the scores and in a temperature a matrix, a row, a column, a pair."
     case = plain(method)
     shapes = [(), (case.scores.shape[0], 1), (case.scores.shape[1],), tuple(case.scores.shape)] if method.temperature else [None]
-    if method.shape == "embeddings":
+    if method.shape in EMBEDDINGS:
         shapes = shapes[:1]
     for shape in shapes:
         inputs = [case.scores.detach().clone().requires_grad_()]
@@ -700,6 +746,70 @@ def check_huge_scores(method) -> None:
                     close(got / scale, want / scale, where, tolerance=1e-5)
 
 
+VALUES = {  # of options that are numbers: the ends of what they may be, and some between; a function is called with the batch
+    "temperature": (10.0, 0.005),
+    "pull": (0.0, -1.0, pull_weights, partial(pull_weights, sigma=1e-3)),
+    "margin": (0.0, 100.0),
+    "alpha": (0.1, 10.0),
+    "beta": (0.0, 10.0),
+    "tau_pos": (0.0, 10.0),
+    "tau_neg": (0.0, 10.0),
+    "top_k": (1, 100),
+    "steepness": (0.1, 100.0),
+    "skips": (1, 100),
+    "decay": (0.1, 1.0),
+    "prior": (0.0, 0.5, 0.99),
+    "lowest": (-100.0, 0.0),
+}
+
+
+def variants(method) -> list[dict]:
+    "The method's own options, and each of its options in turn with every value that the tables have."
+    tables = {name: x for name, x in VALUES.items() if name in inspect.signature(method.load()).parameters} | choices(method)
+    return [{}, *({name: value} for name, values in tables.items() for value in values)]
+
+
+def _with(method, options: dict, scores: Tensor, *rest) -> Tensor:
+    return call(method, scores, *rest, **{name: x(scores, *rest) if callable(x) else x for name, x in options.items()})
+
+
+def states(method) -> list[Case]:
+    "Batches of no query, one query, one class, and scores of 3e37 with either sign; pairs with and without weights."
+    cases = [
+        Case(f"{name} of 3e37, {what}", tuple(x[rows] for x in case.arguments))
+        for name, case in _huge(method, 3e37).items()
+        for what, rows in {"24 queries": slice(24), "one query": slice(-1, None), "no query": slice(0)}.items()
+    ]
+    if method.shape == "lists":
+        scores, grades = normal(6, 4), torch.tensor([[0.0, 1.0, 2.0, 2.0]] * 6).double()
+        return [*cases, Case("one query", (scores[:1], grades[:1])), Case("no query", (scores[:0], grades[:0]))]
+    cases += [Case(f"{case.name}, weights", (*case.arguments, normal(*case.scores.shape, seed=5).abs())) for case in cases]
+    return cases + [case for case in edge_cases() if case.name != "far apart"]
+
+
+@check(shapes=("pairs", "lists"))
+def check_every_option(method) -> None:
+    "With every value of every option: a finite gradient, the float64 value wherever it fits; 0 and a gradient of 0 where no query is left."
+    largest = torch.finfo(torch.float32).max
+    for options in variants(method):
+        set_to = ", ".join(f"{name} {x}" for name, x in options.items()) or "own options"
+        loss = lambda scores, *rest, options=options: _with(method, options, scores, *rest)  # noqa: E731
+        for case in states(method):
+            where = f"{case.name}, {set_to}"
+            narrow = [x.float() if x.is_floating_point() else x for x in case.arguments]
+            wide = [x.double() if x.is_floating_point() else x for x in narrow]
+            (got, (slope,)), (want, (exact,)) = (value_and_gradient(lambda s, x=x: loss(s, *x[1:]), x[0]) for x in (narrow, wide))  # noqa: B023
+            assert torch.isfinite(want) and torch.isfinite(exact).all(), f"{where}: not finite in float64"
+            assert torch.isfinite(slope[exact.abs() < largest]).all(), f"{where}: the gradient is not finite in float32"
+            if want.abs() < largest:
+                close(got, want, where, tolerance=1e-5)
+        for name, (scores, *rest) in _nothing_left(method).items():
+            for size in (1, 3e37):
+                value, (slope,) = value_and_gradient(lambda s, rest=rest: loss(s, *rest), scores.sign() * size)  # noqa: B023
+                where = f"nothing left ({name}), scores of {size:g}, {set_to}"
+                assert value == 0 and (slope == 0).all(), f"{where}: got {value.item()} and the gradient {slope.tolist()}, want 0"
+
+
 @check(shapes=("lists",))
 def check_kinds_of_grades(method) -> None:
     "Grades may be whole numbers or real ones; NaN at padding, among scores and grades alike, does not matter."
@@ -864,7 +974,7 @@ def check_mixer_constants(method) -> None:
 
 @check(shapes=("mixer",))
 def check_mixer_generator(method) -> None:
-    "The generator decides: the same seed the same bits, another seed others; torch's own dice are thrown only without one."
+    "The generator decides: the same seed the same bits, another seed others; torch's own is used only without one."
     arguments = cases("mixer")[0].arguments
     with torch.random.fork_rng(devices=[]):
         before = torch.get_rng_state()
@@ -902,6 +1012,22 @@ def check_mixer_precision(method) -> None:
 
 
 @check(shapes=("mixer",))
+def check_mixer_edges(method) -> None:
+    "No query, one query, vectors without a direction: as many points as queries, and finite ones."
+    query, queue = cases("mixer")[0].arguments
+    edges = {
+        "no query": (query[:0], queue),
+        "one query": (query[:1], queue),
+        "zeros": (query * 0, queue),
+        "all zeros": (query * 0, queue * 0),
+    }
+    for name, arguments in edges.items():
+        points = method(*arguments, generator=numbers())
+        assert len(points) == len(arguments[0]), f"{name}: got {len(points)} rows, want {len(arguments[0])}"
+        assert torch.isfinite(points).all(), f"{name}: not finite"
+
+
+@check(shapes=("mixer",))
 def check_mixer_bad_input(method) -> None:
     "Every wrong argument is refused by name."
     query, queue = cases("mixer")[0].arguments
@@ -917,6 +1043,534 @@ def check_mixer_bad_input(method) -> None:
             assert name in str(error), f"{name}: the message '{error}' does not name it"
         else:
             raise AssertionError(f"{name}: {change[name]!r} was accepted")
+
+
+# ---- embeddings: what is not asked of scores --------------------------------------------------------------------------------------
+
+
+@check(shapes=EMBEDDINGS)
+def check_every_input(method) -> None:
+    "The gradient by every embedding, prototype and view, as in the double loop."
+    for case in cases(method.shape):
+        learned = [i for i, x in enumerate(case.arguments) if x.is_floating_point()]
+        learned = learned[:2] if method.shape == "maps" else learned
+
+        def whole(function, *inputs, case=case, learned=learned):
+            arguments = list(case.arguments)
+            for i, x in zip(learned, inputs, strict=True):
+                arguments[i] = x
+            return function(Case(case.name, tuple(arguments)))
+
+        inputs = [case.arguments[i] for i in learned]
+        _, want = value_and_gradient(partial(whole, lambda c: loop_mean(method, c, c.scores)), *inputs)
+        _, got = value_and_gradient(partial(whole, lambda c: call(method, *c.arguments)), *inputs)
+        for i, one, other in zip(learned, got, want, strict=True):
+            close(one, other, f"gradient by argument {i} against the double loop ({case.name})", tolerance=1e-10)
+
+
+@check(shapes=EMBEDDINGS)
+def check_embedding_precision(method) -> None:
+    "float32 stays, half precision is computed and returned in float32, under autocast too: near float64 on the same rounded input."
+    for dtype, case in itertools.product((torch.float32, torch.bfloat16, torch.float16), cases(method.shape)):
+        rounded = [x.to(dtype) if x.is_floating_point() else x for x in case.arguments]
+        want = call(method, *(x.double() if x.is_floating_point() else x for x in rounded))
+        for autocast in (False, True):
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+                got = call(method, *rounded)
+            assert got.dtype == torch.float32, f"{dtype}: got a loss of dtype {got.dtype}, want float32"
+            close(got, want, f"{dtype} against float64, autocast {autocast} ({case.name})", tolerance=1e-5)
+
+
+# ---- narrowers and weighers: (pairs, *, options, by=None, generator) -> Pairs -----------------------------------------------------
+
+
+def narrow(method, pairs: Pairs, seed: int = 0, **keywords) -> Pairs:
+    "The method on pairs, with dice of its own where it throws any."
+    draws = "generator" in inspect.signature(method.load()).parameters
+    return method(pairs, **({"generator": numbers(seed)} if draws else {}), **keywords)
+
+
+def narrow_by_hand(method, pairs: Pairs, seed: int = 0, **keywords) -> Pairs:
+    draws = "generator" in inspect.signature(method.load()).parameters
+    return by_hand(method)(pairs, **method.options, **({"generator": numbers(seed)} if draws else {}), **keywords)
+
+
+def narrowed_cases() -> list[tuple[str, Pairs]]:
+    "Every builder's pairs, and ragged ones with ties."
+    ragged = next(Pairs(*c.arguments) for c in cases("pairs") if c.name == "ragged, weights")
+    ties = ragged._replace(scores=ragged.scores.round())
+    return [(c.name, Pairs(*c.arguments)) for c in cases("pairs")] + [("ties", ties), ("no key", Pairs(*(x[:, :0] for x in ragged)))]
+
+
+def same_pairs(got: Pairs, want: Pairs, what: str) -> None:
+    for name, one, other in zip(Pairs._fields, got, want, strict=True):
+        if one is None or other is None:
+            assert one is other, f"{what}: {name} is {'missing' if one is None else 'new'}"
+        elif one.dtype == torch.bool:
+            at = (one != other).nonzero()[:1].tolist()
+            assert not at, f"{what}: {name} differ, first at query {at[0][0]}, key {at[0][1]}"
+        else:
+            close(one, other, f"{what}: {name}", tolerance=1e-12)
+
+
+@check(shapes=("narrower", "weigher"))
+def check_narrower_loop(method) -> None:
+    "The page's loops, by the pairs' own scores and by others."
+    for name, pairs in narrowed_cases():
+        for by in (None, normal(*pairs.scores.shape, seed=11)):
+            got, want = narrow(method, pairs, by=by), narrow_by_hand(method, pairs, by=by)
+            same_pairs(got, want, f"against the loops ({name}, {'own scores' if by is None else 'by others'})")
+
+
+@check(shapes=("narrower",))
+def check_narrower_only_narrows(method) -> None:
+    "No pair is added, one of weight 0 is not kept, scores and weights stay what they were."
+    for name, pairs in narrowed_cases():
+        before = Pairs(*(None if x is None else x.clone() for x in pairs))
+        got = narrow(method, pairs)
+        for mask in ("positives", "negatives"):
+            kept, given = getattr(got, mask), getattr(before, mask)
+            assert not (kept & ~given).any(), f"{mask}: a pair was added ({name})"
+            changed = (kept != given).any() and pairs.weights is not None
+            assert not (changed and (kept & (pairs.weights == 0)).any()), f"{mask}: a pair of weight 0 was kept ({name})"
+        assert got.scores is pairs.scores and got.weights is pairs.weights, f"scores or weights are other ones ({name})"
+        same_pairs(Pairs(*pairs[:3], None), Pairs(*before[:3], None), f"an argument was changed ({name})")
+
+
+@check(shapes=("weigher",))
+def check_weigher_only_weighs(method) -> None:
+    "Scores and masks stay, weights in use are finite and not below 0, and none of weight 0 comes to life."
+    for name, pairs in narrowed_cases():
+        got = narrow(method, pairs)
+        used = pairs.positives | pairs.negatives
+        assert got.scores is pairs.scores and torch.equal(got.positives, pairs.positives), f"scores or positives changed ({name})"
+        assert torch.equal(got.negatives, pairs.negatives), f"negatives changed ({name})"
+        assert got.weights is not None and (got.weights[used] >= 0).all() and got.weights[used].isfinite().all(), f"weights ({name})"
+        if pairs.weights is not None:
+            assert (got.weights[used & (pairs.weights == 0)] == 0).all(), f"a pair of weight 0 got a weight ({name})"
+
+
+@check(shapes=("narrower", "weigher"))
+def check_narrower_by(method) -> None:
+    "`by` of the pairs' own scores changes nothing; through it no gradient flows, through the scores it does."
+    for name, pairs in narrowed_cases():
+        same_pairs(narrow(method, pairs, by=pairs.scores), narrow(method, pairs), f"by the pairs' own scores ({name})")
+        by, scores = normal(*pairs.scores.shape, seed=11).requires_grad_(), pairs.scores.clone().requires_grad_()
+        got = narrow(method, pairs._replace(scores=scores), by=by)
+        assert got.scores is scores, f"the scores were replaced ({name})"
+        assert got.weights is None or not got.weights.requires_grad, f"a gradient flows through by ({name})"
+
+
+@check(shapes=("narrower", "weigher"))
+def check_narrower_rows(method) -> None:
+    "What becomes of a query depends on its own row alone."
+    pairs = Pairs(*next(c.arguments for c in cases("pairs") if c.name == "ragged"))
+    whole = narrow(method, pairs)
+    for row in range(len(pairs.scores)):
+        others = torch.arange(len(pairs.scores))[:, None] != row
+        changed = narrow(method, pairs._replace(scores=torch.where(others, -pairs.scores, pairs.scores)))
+        for name, one, other in zip(Pairs._fields[1:], changed[1:], whole[1:], strict=True):
+            same = one is other or torch.equal(one[row], other[row])
+            assert same, f"{name} of query {row} depend on the scores of other queries"
+
+
+@check(shapes=("narrower",))
+def check_narrower_nan(method) -> None:
+    "A NaN among the negatives stays: it is the loss's to show."
+    pairs = Pairs(*next(c.arguments for c in cases("pairs") if c.name == "from_labels"))
+    place = pairs.negatives & (pairs.negatives.cumsum(1) == 1)
+    got = narrow(method, pairs._replace(scores=torch.where(place, math.nan, pairs.scores)))
+    assert got.negatives[place].all(), "a negative whose score is NaN was dropped"
+
+
+@check(shapes=("narrower",))
+def check_narrower_safe(method) -> None:
+    "By a perfect teacher it drops every false negative and nothing else."
+    if "safe" not in method.promises:
+        return
+    topic = torch.arange(12) % 3
+    right = topic[:3, None] == topic[None, :]
+    marked = torch.arange(12)[None, :] == torch.arange(3)[:, None]
+    got = narrow(method, Pairs(normal(3, 12), marked, ~marked), by=right.double())
+    assert torch.equal(got.negatives, ~right), "by a perfect teacher: other negatives are left than the true ones"
+    assert torch.equal(got.positives, marked), "by a perfect teacher: the positives changed"
+
+
+@check(shapes=("narrower", "weigher"))
+def check_narrower_precision(method) -> None:
+    "Scores of half precision decide as they are; the scores that come back have their dtype."
+    for dtype in (torch.float32, torch.bfloat16, torch.float16):
+        for name, pairs in narrowed_cases():
+            low = pairs._replace(scores=pairs.scores.to(dtype))
+            got, want = narrow(method, low), narrow(method, pairs._replace(scores=low.scores.float()))
+            assert got.scores is low.scores, f"{dtype}: the scores were replaced ({name})"
+            same_pairs(got._replace(scores=want.scores), want, f"{dtype} against float32 ({name})")
+
+
+@check(shapes=("narrower", "weigher"))
+def check_narrower_generator(method) -> None:
+    "The generator decides: the same seed the same pairs, other seeds others, and torch's own dice are left alone."
+    if "generator" not in inspect.signature(method.load()).parameters:
+        return
+    pairs = from_labels(normal(24, 3), torch.arange(24) % 3)
+    with torch.random.fork_rng(devices=[]):
+        before = torch.get_rng_state()
+        first, again, other = (narrow(method, pairs, seed) for seed in (0, 0, 1))
+        assert torch.equal(torch.get_rng_state(), before), "generator: was given, and torch's own was used"
+        same_pairs(again, first, "generator: the same seed")
+        assert not torch.equal(first.negatives, other.negatives), "generator: another seed changes nothing"
+
+
+@check(shapes=("narrower", "weigher"))
+def check_narrower_bad_input(method) -> None:
+    "Every wrong argument is refused by name."
+    pairs = Pairs(*plain_pairs())
+    scores = pairs.scores
+    table = [("by", {"by": wrong}) for wrong in (scores.tolist(), scores.long(), scores[0], scores[:, 1:], scores.to("meta"))]
+    for option, value in method.options.items():
+        if isinstance(value, str):
+            table.append((option, {option: "nonsense"}))
+        else:
+            table += [(option, {option: wrong}) for wrong in ("2", True, math.nan, [1])]
+    if "generator" in inspect.signature(method.load()).parameters:
+        table.append(("generator", {"generator": 0}))
+    table += [("scores", {"pairs": pairs._replace(scores=scores.long())}), ("negatives", {"pairs": pairs._replace(negatives=scores)})]
+    for name, change in table:
+        try:
+            method(**({"pairs": pairs} | change))
+        except (TypeError, ValueError) as error:
+            assert name in str(error), f"{name}: the message '{error}' does not name it"
+        else:
+            raise AssertionError(f"{name}: {change!r} was accepted")
+
+
+# ---- batch composers: (what is known of N items, **options) -> module(generator) -> numbers of items -------------------------------
+
+
+def composer(method, items: int = 24):
+    "One on items whose sizes divide: three classes of eight, or points."
+    by_points = next(iter(inspect.signature(method.load()).parameters)) == "z"
+    return method(normal(items, 3, dtype=torch.float32) if by_points else torch.arange(items) % 3)
+
+
+def epoch(compose, generator: torch.Generator) -> list[Tensor]:
+    return [compose(generator) for _ in range(len(compose))]
+
+
+@check(shapes=("batches",))
+def check_batches_once(method) -> None:
+    "Each item comes up once an epoch where the sizes divide, and never twice where they do not, in batches of one size."
+    for items in (24, 23):
+        compose = composer(method, items)
+        for _ in range(3):
+            dealt = epoch(compose, numbers())
+            assert all(x.dtype == torch.long and x.shape == dealt[0].shape for x in dealt), "batches of several sizes or dtypes"
+            counts = torch.bincount(torch.cat(dealt), minlength=items)
+            assert len(counts) == items, f"a number beyond the {items} items"
+            assert counts.max() == 1, f"item {int(counts.argmax())} comes up {int(counts.max())} times in an epoch of {items} items"
+            assert items != 24 or counts.min() == 1, f"item {int(counts.argmin())} does not come up in an epoch of {items} items"
+
+
+@check(shapes=("batches",))
+def check_batches_generator(method) -> None:
+    "The generator decides: the same seed the same batches, another seed or epoch others; torch's own dice are left alone."
+    with torch.random.fork_rng(devices=[]):
+        before = torch.get_rng_state()
+        first, again, other = (torch.stack(epoch(composer(method), numbers(seed))) for seed in (0, 0, 1))
+        assert torch.equal(torch.get_rng_state(), before), "generator: was given, and torch's own was used"
+    assert torch.equal(first, again), "generator: the same seed gives other batches"
+    assert not torch.equal(first, other), "generator: another seed changes nothing"
+    compose, generator = composer(method), numbers()
+    assert not torch.equal(torch.stack(epoch(compose, generator)), torch.stack(epoch(compose, generator))), "every epoch is the same"
+
+
+@check(shapes=("batches",))
+def check_batches_state(method) -> None:
+    "Its memory is its buffers: what a fresh one loads goes on as the old one does, and nothing of it learns."
+    one, generator = composer(method), numbers()
+    for _ in range(len(one) + 1):
+        one(generator)
+    other = composer(method)
+    other.load_state_dict(one.state_dict())
+    assert not list(one.parameters()), "a composer has nothing to learn"
+    state = generator.get_state()
+    want, got = [one(generator) for _ in range(len(one))], []
+    generator.set_state(state)
+    got = [other(generator) for _ in range(len(one))]
+    assert all(torch.equal(x, y) for x, y in zip(got, want, strict=True)), "state: a copy deals other batches"
+
+
+@check(shapes=("batches",))
+def check_batches_resume(method) -> None:
+    "A training that is stopped in the middle of an epoch and taken up by `fit` deals the same batches to the same end."
+    points = normal(24, 3, dtype=torch.float32)
+
+    class Sample(torch.nn.Module):
+        def __init__(self, fail_at: int | None = None):
+            super().__init__()
+            self.compose, self.fail_at, self.seen = composer(method), fail_at, []
+
+        def forward(self, generator):
+            if len(self.seen) == self.fail_at:
+                raise InterruptedError
+            self.seen.append(self.compose(generator))
+            return (points[self.seen[-1]],)
+
+    def train(sample, **keywords):
+        model = seeded(0, lambda: torch.nn.Linear(3, 2))
+        fit(model, sample, lambda model, x: (model(x),), lambda z: z.square().mean(), steps=9, lr=0.1, seed=2, **keywords)
+        return model.weight
+
+    whole, broken, again = Sample(), Sample(5), Sample()
+    want = train(whole)
+    with tempfile.TemporaryDirectory() as folder:
+        keep = {"checkpoint": pathlib.Path(folder) / "run.pt", "save_every": 1}
+        with pytest.raises(InterruptedError):
+            train(broken, **keep)
+        got = train(again, **keep)
+    dealt = broken.seen[:-1] if len(broken.seen) + len(again.seen) > 9 else broken.seen
+    assert [x.tolist() for x in dealt + again.seen] == [x.tolist() for x in whole.seen], "resumed: other batches"
+    assert torch.equal(got, want), "resumed: other weights"
+
+
+@check(shapes=("batches",))
+def check_batches_own_copy(method) -> None:
+    "What it hands out is the caller's: writing into a batch changes no later one."
+    one, two = composer(method), composer(method)
+    first, second = numbers(), numbers()
+    for _ in range(2 * len(one)):
+        batch = one(first)
+        assert torch.equal(batch, two(second)), "a batch that the caller wrote into came back"
+        batch.zero_()
+        assert all(torch.equal(x, two.state_dict()[name]) for name, x in one.state_dict().items()), "the caller wrote into the deal"
+
+
+@check(shapes=("batches",))
+def check_batches_bad_input(method) -> None:
+    "Every wrong argument is refused by name."
+    first = next(iter(inspect.signature(method.load()).parameters))
+    wrong = [("text", "y"), ("a scalar", torch.tensor(1)), ("complex", torch.zeros(4, dtype=torch.complex64))]
+    wrong += (
+        [("integers", torch.arange(12))]
+        if first == "z"
+        else [("numbers", torch.rand(12)), ("two dimensions", torch.zeros(4, 3, dtype=torch.long))]
+    )
+    table = [(first, lambda x=x: method(x)) for _, x in wrong]
+    good = composer(method)
+    known = normal(24, 3) if first == "z" else torch.arange(24) % 3
+    table += [(o, lambda o=o, x=x: method(known, **{o: x})) for o in method.options for x in (0, -1, 2.0, "2", True, None, 1000)]
+    for name, bad in [*table, ("generator", lambda: good(0))]:
+        try:
+            bad()
+        except (TypeError, ValueError) as error:
+            assert name in str(error) or "classes" in str(error), f"{name}: the message '{error}' does not name it"
+        else:
+            raise AssertionError(f"{name}: a wrong value was accepted")
+
+
+# ---- heads: (dim, **options) -> module on (N, dim) features ---------------------------------------------------------------------------
+
+
+def head(method, seed: int = 0):
+    return seeded(seed, lambda: method(6))
+
+
+@check(shapes=("head",))
+def check_head_seed(method) -> None:
+    "Its first weights come from torch's generator and from nothing else."
+    one, again, other = (list(head(method, seed).state_dict().values()) for seed in (0, 0, 1))
+    assert all(torch.equal(x, y) for x, y in zip(one, again, strict=True)), "the same seed gives other weights"
+    assert not all(torch.equal(x, y) for x, y in zip(one, other, strict=True)), "another seed changes nothing"
+
+
+@check(shapes=("head",))
+def check_head_gradient(method) -> None:
+    "Every parameter and the features get a gradient that is finite and not all 0."
+    module, h = head(method), normal(8, 6, dtype=torch.float32).requires_grad_()
+    out = module(h)
+    assert out.dim() == 2 and len(out) == 8, f"got shape {tuple(out.shape)}, want a row a feature vector"
+    (out * normal(*out.shape, seed=1, dtype=torch.float32)).sum().backward()
+    for name, x in {"the features": h, **dict(module.named_parameters())}.items():
+        assert x.grad is not None and x.grad.isfinite().all() and (x.grad != 0).any(), f"{name}: no gradient"
+
+
+@check(shapes=("head",))
+def check_head_rows(method) -> None:
+    "In evaluation mode an item's output depends on its own features alone, and nothing is changed."
+    module, h = head(method), normal(8, 6, dtype=torch.float32)
+    module(h)  # moves the running statistics
+    module.eval()
+    before = [x.clone() for x in module.state_dict().values()]
+    whole, single = module(h), torch.cat([module(h[i : i + 1]) for i in range(8)])
+    close(single, whole, "an item alone against the batch", tolerance=1e-5)
+    assert all(torch.equal(x, y) for x, y in zip(before, module.state_dict().values(), strict=True)), "evaluation changes the module"
+
+
+@check(shapes=("head",))
+def check_head_state(method) -> None:
+    "What a fresh one loads computes the same bits."
+    one, other, h = head(method), head(method, 1), normal(8, 6, dtype=torch.float32)
+    one(h)
+    other.load_state_dict(one.state_dict())
+    assert torch.equal(one.eval()(h), other.eval()(h)), "a copy computes something else"
+
+
+@check(shapes=("head",))
+def check_head_bad_input(method) -> None:
+    "Counts that are none are refused by name."
+    known = [name for name, p in inspect.signature(method.load()).parameters.items() if name not in method.options and p.default is p.empty]
+    for name in (known[0], *method.options):
+        for wrong in (0, -1, 2.0, "2", True):
+            try:
+                method(**({known[0]: 6} | {name: wrong}))
+            except (TypeError, ValueError) as error:
+                assert name in str(error), f"{name}: the message '{error}' does not name it"
+            else:
+                raise AssertionError(f"{name}: {wrong!r} was accepted")
+
+
+# ---- builders: embeddings and what is known of them -> Pairs ---------------------------------------------------------------------------
+
+
+def built(method) -> tuple[dict, list[str]]:
+    "Arguments of one call, and which of them are embeddings; the first is the queries'."
+    a, b, queue = (normal(4, 3, seed=s) for s in range(3))
+    grades = torch.tensor([[2.0, 0.0, 1.0, 0.0], [0.0, 0.0, 3.0, 1.0], [0.0] * 4, [1.0] * 4])
+    table = {
+        "two_views": ({"z1": a, "z2": b}, ["z1", "z2"]),
+        "in_batch": ({"query": a, "key": b, "hard": queue}, ["query", "key", "hard"]),
+        "cross": ({"query": a, "key": queue, "positives": torch.eye(4) > 0}, ["query", "key"]),
+        "with_queue": ({"query": a, "key": b, "queue": queue}, ["query", "key", "queue"]),
+        "from_labels": ({"z": torch.cat([a, b]), "labels": torch.arange(8) % 3}, ["z"]),
+        "from_relevance": ({"scores": normal(4, 4), "relevance": grades}, []),
+    }
+    assert method.name in table, f"builder: the harness has no arguments for {method.name}"
+    return table[method.name]
+
+
+@check(shapes=("builder",))
+def check_builder_masks(method) -> None:
+    "Pairs that hold: masks apart, every query with a positive or none in sight, values that `check` passes."
+    arguments, _ = built(method)
+    pairs = method(**arguments)
+    assert isinstance(pairs, Pairs) and pairs.check() is pairs
+    assert pairs.positives.any() and pairs.negatives.any(), "no positive or no negative at all"
+
+
+@check(shapes=("builder",))
+def check_builder_turns(method) -> None:
+    "Turning all embeddings together, or stretching each, changes no cosine."
+    arguments, embeddings = built(method)
+    turn, _ = torch.linalg.qr(normal(3, 3, seed=8))
+    stretched = {name: arguments[name] @ turn * (1 + normal(len(arguments[name]), 1, seed=9).abs()) for name in embeddings}
+    same = method(**(arguments | stretched))
+    same_pairs(
+        same._replace(scores=same.scores.round(decimals=10)),
+        (p := method(**arguments))._replace(scores=p.scores.round(decimals=10)),
+        "turned",
+    )
+
+
+@check(shapes=("builder",))
+def check_builder_detach(method) -> None:
+    "With `detach_key` gradients flow through the queries alone, and the values are the same."
+    arguments, embeddings = built(method)
+    if not embeddings:
+        return
+    for detach in (False, True):
+        learned = {name: arguments[name].clone().requires_grad_() for name in embeddings}
+        pairs = method(**(arguments | learned), detach_key=detach)
+        weight = normal(*pairs.scores.shape, seed=10)
+        gradients = torch.autograd.grad((pairs.scores * weight).sum(), list(learned.values()), allow_unused=True)
+        close(pairs.scores, method(**arguments).scores, "detach_key changes the scores", tolerance=0)
+        assert gradients[0] is not None and (gradients[0] != 0).any(), "detach_key: the queries have no gradient"
+        if method.name != "two_views":  # whose views are queries and keys both
+            assert all((g is None) == detach for g in gradients[1:]), f"detach_key={detach}: gradients of the keys"
+
+
+@check(shapes=("builder",))
+def check_builder_precision(method) -> None:
+    "Half precision becomes float32 scores, under autocast too."
+    arguments, embeddings = built(method)
+    for dtype in (torch.bfloat16, torch.float16):
+        rounded = {name: arguments[name].to(dtype) for name in embeddings}
+        want = method(**(arguments | {name: x.double() for name, x in rounded.items()}))
+        for autocast in (False, True):
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+                got = method(**(arguments | rounded))
+            assert not embeddings or got.scores.dtype == torch.float32, f"{dtype}: got scores of {got.scores.dtype}"
+            close(got.scores, want.scores, f"{dtype}, autocast {autocast}", tolerance=1e-5)
+
+
+@check(shapes=("builder",))
+def check_builder_same_bits(method) -> None:
+    "The same input gives the same pairs and is left as it was."
+    arguments, _ = built(method)
+    before = {name: x.clone() for name, x in arguments.items()}
+    first, second = method(**arguments), method(**arguments)
+    assert all(x is y or torch.equal(x, y) for x, y in zip(first, second, strict=True)), "two calls give other pairs"
+    assert all(torch.equal(before[name], x) for name, x in arguments.items()), "an argument was changed"
+
+
+@check(shapes=("builder",))
+def check_builder_bad_input(method) -> None:
+    "Every wrong argument is refused by name."
+    arguments, embeddings = built(method)
+    table = [(name, {name: wrong}) for name, x in arguments.items() for wrong in (x.tolist(), x.to(torch.complex64), x.to("meta"))]
+    table += [(name, {name: arguments[name].long()}) for name in embeddings]
+    table += [("similarity", {"similarity": "l2"}), ("detach_key", {"detach_key": 1})] if embeddings else []
+    for name, change in table:
+        try:
+            method(**(arguments | change))
+        except (TypeError, ValueError) as error:
+            others = [other for other in arguments if other in str(error)]
+            assert name in str(error) or (others and getattr(change[name], "is_meta", False)), f"{name}: '{error}' does not name it"
+        else:
+            raise AssertionError(f"{name}: a wrong value was accepted")
+
+
+# ---- metrics of embeddings: (z) -> a number -----------------------------------------------------------------------------------------------
+
+
+@check(shapes=("metric",))
+def check_metric_number(method) -> None:
+    "A Python number, the same each time; the input stays and nothing learns through it."
+    z = normal(40, 5).requires_grad_()
+    before = z.detach().clone()
+    first, second = method(z), method(z)
+    assert isinstance(first, float) and first == second and math.isfinite(first), f"got {first!r}, then {second!r}"
+    assert torch.equal(z, before) and z.grad is None, "the embeddings were changed"
+
+
+@check(shapes=("metric",))
+def check_metric_order(method) -> None:
+    "The order of the items does not matter."
+    z = normal(40, 5)
+    close(torch.tensor(method(z.flip(0))), torch.tensor(method(z)), "items in another order", tolerance=1e-10)
+
+
+@check(shapes=("metric",))
+def check_metric_precision(method) -> None:
+    "float32 and half precision: near float64 on the same rounded input."
+    for dtype, tolerance in ((torch.float32, 1e-5), (torch.bfloat16, 1e-5), (torch.float16, 1e-5)):
+        z = normal(40, 5).to(dtype)
+        close(torch.tensor(method(z)), torch.tensor(method(z.double())), f"{dtype} against float64", tolerance=tolerance)
+
+
+@check(shapes=("metric",))
+def check_metric_sees(method) -> None:
+    "Points that have collapsed onto a line are worth another number than points that have not."
+    z = normal(40, 5)
+    assert abs(method(z) - method(z[:, :1] * torch.ones(1, 5))) > 0.1, "collapse changes nothing"
+
+
+@check(shapes=("metric",))
+def check_metric_bad_input(method) -> None:
+    "What is no matrix of finite numbers is refused by name."
+    z = normal(40, 5)
+    for wrong in (z.tolist(), z.long(), z[0], z[None], z.to(torch.complex128), z * math.nan):
+        with pytest.raises((TypeError, ValueError), match="z"):
+            method(wrong)
 
 
 # ---- outside implementations ----------------------------------------------------------------------------------------------------

@@ -39,6 +39,7 @@ EQUIVALENT = {
         "contrastive_nb/objectives/ranking.py",
         "_against_all: torch.where(compared.any(2), lead.amax(2), 0.0).detach() -> torch.where(compared.any(2), lead.amax(2), 0.0)",
     ): "what a log-sum-exp takes out before and adds after has the derivative 0",
+    ("contrastive_nb/training.py", "_agree: loss.detach() -> loss"): "what it goes into is read as a number and never differentiated",
 }
 
 
@@ -128,14 +129,14 @@ def exported(root: Path) -> dict[str, str]:
 
 
 def drawn(root: Path, seed: int, count: int) -> list[Mutant]:
-    "A kind first and then one of its faults, so that constants, of which there are most, do not crowd out the others."
-    dice, kinds = random.Random(seed), {}
+    "A kind first and then one of its faults, so that constants, of which there are most, do not displace the others."
+    draw, kinds = random.Random(seed), {}
     for mutant in (m for path, text in exported(root).items() for m in mutants(text, path)):
         kinds.setdefault(mutant.kind, []).append(mutant)
     found = []
     while kinds and len(found) < count:
-        kind = dice.choice(sorted(kinds))
-        found.append(kinds[kind].pop(dice.randrange(len(kinds[kind]))))
+        kind = draw.choice(sorted(kinds))
+        found.append(kinds[kind].pop(draw.randrange(len(kinds[kind]))))
         kinds = {kind: left for kind, left in kinds.items() if left}
     return found
 

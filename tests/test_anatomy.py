@@ -280,6 +280,68 @@ def test_a_study_needs_no_claim_and_all_the_rest():
     assert "sections: no H2 Derivation" in anatomy.problems(NAME, nb)
 
 
+def of_kind(kind, *sections):
+    "The good page as one of another kind, which exports nothing; its sections are called otherwise, and some are gone."
+    nb = good()
+    front = nb["cells"][find(nb, "| Paper |")]
+    front["source"] += f"\n\n| | |\n|---|---|\n| Kind | {kind} |"
+    drop("default_exp")(nb)
+    for cell in nb["cells"]:
+        cell["source"] = cell["source"].replace("#| export\n", "")
+    for old, new in sections:
+        swap(old, old, new)(nb) if new else drop(old)(nb)
+    return nb
+
+
+SURVEY = [("## By hand", "## Smallest piece")]
+NEIGHBOUR = [("## Derivation", "## Bridge"), ("## By hand", "## Smallest piece")]
+
+
+def lacks(nb, claims):
+    return [p for p in anatomy.problems(NAME, nb, claims=claims) if p.startswith(("sections", "claims", "bridge"))]
+
+
+@pytest.mark.parametrize("gone", ["mechanism", "outcome"])
+def test_a_study_that_exports_nothing_needs_one_claim_of_either_kind(claims, gone):
+    nb = of_kind("study", *SURVEY, (f'"X77-{gone}-toy"', None))
+    if gone == "outcome":
+        swap("judge(", "claim_outcome", "claim_mechanism")(nb)
+    assert lacks(nb, claims) == []
+    drop('-toy", paper')(nb)
+    assert any("no claim of the kind mechanism or outcome" in p for p in lacks(nb, claims))
+
+
+def test_a_study_that_exports_nothing_shows_the_smallest_piece(claims):
+    assert lacks(of_kind("study"), claims) == ["sections: no H2 Smallest piece"]
+
+
+def test_a_neighbour_needs_a_bridge_and_the_smallest_piece_and_no_claim(claims):
+    bare = [
+        *NEIGHBOUR,
+        *((f'"X77-{kind}-toy"', None) for kind in ("mechanism", "outcome")),
+        ("judge(", None),
+        ("## Claims", None),
+        ("## Experiment", None),
+    ]
+    assert lacks(of_kind("neighbour", *bare), claims) == []
+    assert lacks(of_kind("neighbour", *NEIGHBOUR), claims) == []  # one that makes a claim judges it
+    assert "sections: no H2 Bridge" in lacks(of_kind("neighbour", *SURVEY), claims)
+    assert "claims: nothing is judged" in lacks(of_kind("neighbour", *NEIGHBOUR, ("judge(", None)), claims)
+
+
+@pytest.mark.parametrize("words, wrong", [(29, True), (30, False), (350, False), (351, True)])
+def test_a_bridge_is_one_screen(claims, words, wrong):
+    nb = of_kind("neighbour", *NEIGHBOUR)
+    nb["cells"][find(nb, "## Bridge")]["source"] = "## Bridge\n\n" + "word " * words
+    assert any(p.startswith("bridge: the bridge has") for p in lacks(nb, claims)) is wrong
+
+
+def test_a_neighbour_exports_nothing(claims):
+    nb = of_kind("neighbour", *NEIGHBOUR)
+    swap("def toy", "def toy", "#| export\ndef toy")(nb)
+    assert any("is exported: a neighbour is shown" in p for p in lacks(nb, claims))
+
+
 def test_a_list_of_imports_is_no_long_cell():
     nb = good()
     nb["cells"].append(code("from math import (\n" + "".join(f"    pi as p{i},\n" for i in range(40)) + ")"))

@@ -43,9 +43,9 @@ def mlp(dropout=0.3):
 
 
 def texts(seed=0):
-    dice = torch.Generator().manual_seed(seed)
-    lengths = torch.randint(1, LENGTH + 1, (N, 1), generator=dice)
-    return {"ids": torch.randint(0, WORDS, (N, LENGTH), generator=dice), "mask": torch.arange(LENGTH) < lengths}
+    generator = torch.Generator().manual_seed(seed)
+    lengths = torch.randint(1, LENGTH + 1, (N, 1), generator=generator)
+    return {"ids": torch.randint(0, WORDS, (N, LENGTH), generator=generator), "mask": torch.arange(LENGTH) < lengths}
 
 
 def points(seed=0, rows=N, dtype=torch.float64):
@@ -82,7 +82,7 @@ def same(a, b):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("mini_batch", [1, 3, 7, N, 1000])
-def test_value_gradients_and_dice_are_those_of_the_kept_graph(mini_batch, dtype):
+def test_value_gradients_and_random_numbers_are_those_of_the_kept_graph(mini_batch, dtype):
     model, tokens = made(Tower, dtype=dtype), texts()
     t = torch.tensor(0.07, dtype=dtype, requires_grad=True)
     learning = [*model.parameters(), t]
@@ -302,7 +302,7 @@ def test_the_trainer_ends_in_the_same_weights(precision):
 
     def trained(embed):
         model = made(mlp, dtype=torch.float32)
-        sample = lambda dice: (torch.randn(N, 5, generator=dice), torch.randn(N, 5, generator=dice))
+        sample = lambda generator: (torch.randn(N, 5, generator=generator), torch.randn(N, 5, generator=generator))
         build = lambda model, a, b: in_batch(embed(model, a), embed(model, b))
         history = fit(model, sample, build, partial(info_nce, temperature=0.1), steps=4, precision=precision)
         return [torch.tensor(history.losses), *(p.detach() for p in model.parameters())]
@@ -473,7 +473,7 @@ def test_errors_name_the_argument(encoder, inputs, options, error, message):
         cached(encoder, *inputs, **options)
 
 
-def test_an_error_in_the_encoder_comes_through_and_leaves_the_dice():
+def test_an_error_in_the_encoder_comes_through_and_leaves_the_random_state():
     def broken(x):
         raise KeyError("mine")
 

@@ -1,4 +1,4 @@
-"""The decoupled loss where the registry's checks do not reach: official numbers, weights of the pull, the coupling factor."""
+"""The decoupled loss where the registry's checks do not reach: official numbers, weights of the pull, the NPC multiplier."""
 
 import math
 import warnings
@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from contrastive_nb.objectives import decoupled_nce, info_nce
-from contrastive_nb.objectives.decoupled import coupling, pull_weights
+from contrastive_nb.objectives.decoupled import npc_multiplier, pull_weights
 from contrastive_nb.pairs import Pairs, from_labels, two_views
 
 
@@ -72,6 +72,66 @@ def test_weights_of_the_pull_have_mean_one_over_the_queries_that_count():
     torch.testing.assert_close(pull_weights(*pairs, sigma=1e6), torch.ones_like(pull), rtol=0, atol=1e-5)
 
 
+def pull_by_hand(pairs: Pairs, sigma: float) -> torch.Tensor:
+    "The weights in float64, a query and a pair at a time; the nearest positive of the queries that count is taken off every exponent."
+    scores = pairs.scores.double()
+    w = torch.ones_like(scores) if pairs.weights is None else pairs.weights.double()
+    listed = [[[k for k in range(scores.shape[1]) if mask[q, k] and w[q, k] != 0] for mask in pairs[1:3]] for q in range(len(scores))]
+    counted = [q for q, (own, others) in enumerate(listed) if own and others]
+    pull = torch.ones_like(scores)
+    if counted:
+        nearest = max(scores[q, k].item() for q in counted for k in listed[q][0])
+        e = {(q, k): torch.exp((scores[q, k] - nearest) / sigma) for q in counted for k in listed[q][0]}
+        own = [sum(w[q, k] * e[q, k] for k in listed[q][0]) / sum(w[q, k] for k in listed[q][0]) for q in counted]
+        for (q, k), x in e.items():
+            pull[q, k] = 2 - x / (sum(own) / len(own))
+    return pull
+
+
+def two_queries(near: float, far: float, left_out: bool) -> Pairs:
+    "A near and a far positive; on demand the near one's query has no negative."
+    positives = torch.tensor([[True, False], [True, False]])
+    return Pairs(torch.tensor([[near, 0.0], [far, 0.0]]), positives, ~positives & torch.tensor([[not left_out], [True]]))
+
+
+HARD = {
+    "one item": two_views(torch.ones(1, 2), torch.ones(1, 2)),
+    "one class": from_labels(torch.eye(3), torch.zeros(3, dtype=torch.long)),
+    "nothing": Pairs(torch.zeros(0, 2), *2 * [torch.zeros(0, 2, dtype=torch.bool)]),
+    "500 apart": two_queries(0.0, -500.0, False),
+    "500 apart, the near one left out": two_queries(0.0, -500.0, True),
+    "apart by half, the near one left out": two_queries(0.0, -0.5, True),
+    "3e37 apart": two_queries(3e37, -3e37, False),
+    "3e37 apart, the near one left out": two_queries(3e37, -3e37, True),
+    "some of all": ragged(),
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("sigma", [0.5, 0.02, 1e-4, 1e-30])
+@pytest.mark.parametrize("name", HARD)
+def test_weights_of_the_pull_are_those_of_the_loop_and_their_gradient_is_finite(name, sigma, dtype):
+    pairs = HARD[name]
+    inputs = [pairs.scores.to(dtype).requires_grad_() for _ in range(2)]
+    rest = [x.to(dtype) if x is not None and x.is_floating_point() else x for x in pairs[1:]]
+    want, got = pull_by_hand(Pairs(inputs[0], *rest), sigma), pull_weights(inputs[1], *rest, sigma=sigma)
+    assert got.dtype == dtype
+    torch.testing.assert_close(got.double(), want, rtol=1e-6 if dtype == torch.float32 else 1e-12, atol=1e-12)
+    losses = [decoupled_nce(s, *rest, temperature=0.2, pull=pull.to(dtype)) for s, pull in zip(inputs, (want, got), strict=True)]
+    assert losses[1].item() == pytest.approx(losses[0].item(), rel=1e-6)
+    slopes = [torch.autograd.grad(loss, s)[0] for loss, s in zip(losses, inputs, strict=True)]
+    assert torch.isfinite(slopes[1]).all()
+    if sigma == 0.5:  # at narrow widths the loop's own slope is the difference of two large numbers
+        torch.testing.assert_close(slopes[1], slopes[0], rtol=1e-5, atol=1e-5)
+
+
+def test_a_query_that_is_left_out_leaves_the_other_weights_alone():
+    pairs, spoiled = two_queries(math.nan, -0.5, True), two_queries(0.0, math.nan, False)
+    assert (pull_weights(*pairs) == 1).all()
+    assert pull_weights(*spoiled)[:, 0].isnan().all()
+    assert decoupled_nce(*two_queries(0.0, -500.0, True), temperature=0.2, pull=pull_weights(*two_queries(0.0, -500.0, True))) == 2500
+
+
 def test_a_narrow_width_does_not_overflow():
     scores = torch.tensor([[0.9, -0.8, 0.1], [0.2, -0.9, 0.7]], dtype=torch.float64)
     positives = torch.tensor([[True, True, False], [False, True, True]])
@@ -107,13 +167,13 @@ def test_half_precision_is_widened(dtype):
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.1, 0.005])
-def test_infonce_is_the_softplus_and_the_coupling_its_slope(temperature):
+def test_infonce_is_the_softplus_and_the_npc_multiplier_its_slope(temperature):
     pairs = ragged()
     pairs = pairs._replace(positives=pairs.positives & (pairs.positives.cumsum(1) == 1))  # one positive: the mean is outside
     single, free = (loss(*pairs, temperature=temperature, reduction="none") for loss in (info_nce, decoupled_nce))
     counted = pairs.positives.any(1) & pairs.negatives.any(1)
     torch.testing.assert_close(single[counted], F.softplus(free[counted]), rtol=1e-12, atol=1e-12)
-    factor = coupling(*pairs, temperature=temperature, reduction="none")
+    factor = npc_multiplier(*pairs, temperature=temperature, reduction="none")
     torch.testing.assert_close(factor[counted], torch.sigmoid(free[counted]), rtol=1e-12, atol=1e-300)
     assert (factor[~counted] == 0).all()
 
@@ -141,10 +201,10 @@ def test_a_wrong_width_is_refused_by_name(sigma, error):
         pull_weights(*ragged(), sigma=sigma)
 
 
-def test_the_coupling_looks_at_values_only_when_asked():
+def test_the_npc_multiplier_looks_at_values_only_when_asked():
     pairs = ragged()
     first = pairs.positives & (pairs.positives.cumsum(1) == 1)
     pairs = pairs._replace(scores=torch.where(first, math.nan, pairs.scores))
-    assert coupling(*pairs, temperature=0.1).isnan()
+    assert npc_multiplier(*pairs, temperature=0.1).isnan()
     with pytest.raises(ValueError, match="scores"):
-        coupling(*pairs, temperature=0.1, check=True)
+        npc_multiplier(*pairs, temperature=0.1, check=True)

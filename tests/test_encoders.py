@@ -8,7 +8,22 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from contrastive_nb.encoders import Encoder, augment, conv_encoder, embed, erased, mlp_encoder, projector, seeded, warp
+from contrastive_nb.encoders import (
+    Encoder,
+    LogitScale,
+    Prototypes,
+    augment,
+    conv_encoder,
+    embed,
+    erased,
+    heads,
+    mlp_encoder,
+    pair_scorer,
+    predictor,
+    projector,
+    seeded,
+    warp,
+)  # fmt: skip
 
 OFF = dict(rotate=0.0, scale=0.0, shift=0.0, gain=0.0, noise=0.0, erase=0)
 IMAGES = torch.rand(6, 2, 8, 10, generator=torch.Generator().manual_seed(0))
@@ -78,7 +93,7 @@ def test_encoder_ties_backbone_and_head():
 
 
 @pytest.mark.parametrize(
-    ("call", "error", "told"),
+    ("call", "error", "words"),
     [
         (lambda: conv_encoder((1, 8, 0)), ValueError, r"shape\[2\]: got 0"),
         (lambda: conv_encoder((1, 8.0, 8)), TypeError, r"shape\[1\]: got float"),
@@ -92,8 +107,8 @@ def test_encoder_ties_backbone_and_head():
         (lambda: embed(nn.Identity(), torch.ones(2, 2), batch=0), ValueError, "batch: got 0"),
     ],
 )
-def test_wrong_sizes_are_named(call, error, told):
-    with pytest.raises(error, match=told):
+def test_wrong_sizes_are_named(call, error, words):
+    with pytest.raises(error, match=words):
         call()
 
 
@@ -244,7 +259,7 @@ def test_views_on_a_gpu_are_driven_by_a_generator_of_the_cpu():
 
 
 @pytest.mark.parametrize(
-    ("change", "error", "told"),
+    ("change", "error", "words"),
     [
         ({"rotate": -1.0}, ValueError, "rotate: got -1.0"),
         ({"rotate": 200}, ValueError, "rotate: got 200"),
@@ -256,8 +271,8 @@ def test_views_on_a_gpu_are_driven_by_a_generator_of_the_cpu():
         ({"erase": 9}, ValueError, "erase: got 9 pixels, want at most 8"),
     ],
 )
-def test_wrong_strengths_are_named(change, error, told):
-    with pytest.raises(error, match=told):
+def test_wrong_strengths_are_named(change, error, words):
+    with pytest.raises(error, match=words):
         augment(IMAGES, generator(), **change)
 
 
@@ -282,3 +297,98 @@ def test_a_step_on_real_images_is_cheap():
         net(x).sum().backward()
         seconds.append(time.process_time() - begun)
     assert min(seconds) < 0.1
+
+
+# --- parts behind the features ------------------------------------------------------------------------------------------------------
+
+
+def test_heads_have_weights_of_their_own_and_learn():
+    both = seeded(0, lambda: heads(3, lambda: nn.Linear(4, 2)))
+    outs = both(torch.rand(5, 4, generator=generator()))
+    assert len(outs) == 3 and not torch.equal(outs[0], outs[1])
+    outs[1].sum().backward()
+    assert [part.weight.grad is None for part in both] == [True, False, True]
+    with pytest.raises(TypeError, match="build: got Linear|build: got int"):
+        heads(2, 3)
+    with pytest.raises(ValueError, match="n: got 0"):
+        heads(0, lambda: nn.Linear(4, 2))
+
+
+def test_prototypes_give_cosines_and_come_back_to_the_sphere():
+    module = seeded(0, lambda: Prototypes(7, 4))
+    z = torch.randn(5, 4, generator=generator(), dtype=torch.float64)
+    want = torch.stack([torch.stack([F.cosine_similarity(a, c, dim=0) for c in module.weight.double()]) for a in z])
+    torch.testing.assert_close(module(z), want, rtol=0, atol=1e-7)
+    optimizer = torch.optim.SGD(module.parameters(), lr=5.0)
+    module(z.float()).square().sum().backward()
+    optimizer.step()
+    moved = module.weight.detach().clone()
+    assert (moved.norm(dim=1) - 1).abs().max() > 0.1
+    module.normalise()
+    torch.testing.assert_close(module.weight, F.normalize(moved, dim=1))
+    assert module.weight.requires_grad and module(z.half()).dtype == torch.float32
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert module(z.float()).dtype == torch.float32
+    with pytest.raises(ValueError, match="z: got 3 features, want 4"):
+        module(z[:, 1:])
+    with pytest.raises(ValueError, match="count: got 0"):
+        Prototypes(0, 4)
+
+
+def test_a_pair_scorer_is_a_small_network_on_both_and_their_product():
+    score = seeded(0, lambda: pair_scorer(4, hidden=6)).double()
+    query, key = (
+        torch.randn(3, 4, generator=generator(), dtype=torch.float64),
+        torch.randn(5, 4, generator=generator(1), dtype=torch.float64),
+    )
+    got = score(query, key)
+    for q, d in ((0, 0), (2, 4), (1, 3)):
+        by_hand = score.net(torch.cat([query[q], key[d], query[q] * key[d]]))
+        torch.testing.assert_close(got[q, d], by_hand[0])
+    own = key[torch.tensor([[0, 1], [2, 3], [4, 0]])]
+    torch.testing.assert_close(score(query, own), got.gather(1, torch.tensor([[0, 1], [2, 3], [4, 0]])))
+    for wrong, words in (
+        ((query[:, 1:], key), "query: got 3 features, want 4"),
+        ((query, key[:, 1:]), "key: got 3"),
+        ((query, own[:2]), "key: got 2 rows, want 3"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            score(*wrong)
+
+
+def test_a_predictor_ends_in_a_plain_layer():
+    net = predictor(4, hidden=8)
+    assert isinstance(net[-1], nn.Linear) and net[-1].bias is not None and net(torch.rand(6, 4)).shape == (6, 4)
+    assert predictor(4, out=3)(torch.rand(6, 4)).shape == (6, 3)
+
+
+def test_a_learned_temperature_learns_and_stays_in_its_range():
+    from contrastive_nb.objectives import info_nce
+    from contrastive_nb.pairs import in_batch
+
+    learned = LogitScale(0.5, lowest=0.05, highest=2.0).double()
+    pairs = in_batch(torch.eye(4).double(), torch.eye(4).double())  # all right: the colder the better
+    optimizer = torch.optim.SGD(learned.parameters(), lr=2.0)
+    seen = []
+    for _ in range(60):
+        temperature = learned()
+        seen.append(temperature.item())
+        optimizer.zero_grad()
+        info_nce(*pairs, temperature=temperature).backward()
+        optimizer.step()
+    assert seen[0] == pytest.approx(0.5) and all(a >= b for a, b in zip(seen, seen[1:], strict=False))
+    with torch.no_grad():
+        for far, end in ((50.0, 0.05), (-50.0, 2.0)):
+            learned.log_scale.fill_(far)
+            assert learned().item() == pytest.approx(end)
+    value = learned() * 1.0
+    value.backward()
+    assert learned.log_scale.grad is not None and learned.log_scale.grad != 0  # at the end of its range it can come back
+    assert list(LogitScale().state_dict()) == ["log_scale"] and LogitScale()().item() == pytest.approx(0.07)
+    for options, words in (
+        ({"temperature": 0.001}, r"temperature: got 0.001, want a number in \[0.01, 1\]"),
+        ({"lowest": 0}, "lowest: got 0"),
+        ({"lowest": 2.0}, "highest: got 1"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            LogitScale(**options)

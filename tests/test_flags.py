@@ -43,7 +43,7 @@ def flags() -> list:
 def test_the_search_finds_the_switches_that_there_are():
     found = {(row.values[0].__name__, row.values[1]) for row in flags()}
     assert {("views", "detach_key"), ("auc", "pooled"), ("augment", "flip"), ("ring_mw", "exclude_self"), ("fit", "progress")} <= found
-    assert {(m.function.split(":")[1], "check") for m in registry.methods() if m.shape != "mixer"} <= found
+    assert {(m.function.split(":")[1], "check") for m in registry.methods(kind="objective")} <= found
 
 
 @pytest.mark.parametrize(("function", "flag"), flags())

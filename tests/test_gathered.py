@@ -208,7 +208,7 @@ def odds_and_ends(rank, rows):
         "gradient or none": complaint(gather_with_grad, torch.zeros(3, requires_grad=rank == 0)),
         "dtypes": complaint(gather_with_grad, torch.zeros(3, dtype=F64 if rank else torch.float32)),
         "ring uneven": complaint(ring_info_nce, a, b[: len(b) - rank], temperature=T, target=torch.zeros(len(a), dtype=torch.long)),
-        "stranger": complaint(gather_with_grad, a, alone[1 - rank]),
+        "outsider": complaint(gather_with_grad, a, alone[1 - rank]),
         "subgroup": gather_with_grad(a, alone[rank]) is a and own_rows(a, alone[rank]).tolist() == list(range(len(a))),
         "labels": torch.equal(labels, LABELS) and not labels.requires_grad,
         "slanted": torch.equal(slanted[3:], numbers(4, 3, seed=1).T),
@@ -355,7 +355,7 @@ def test_ranks_that_disagree_are_told_so(ranks):
     assert "(3,) float32 with gradient on rank 0, (3,) float32 without gradient on rank 1" in both(ranks, "gradient or none")
     assert "float32 without gradient on rank 0, (3,) float64" in both(ranks, "dtypes")
     assert both(ranks, "ring uneven").startswith("key: got (12, 10) float64 with gradient on rank 0, (11, 10)")
-    assert both(ranks, "stranger") == "group: this process does not belong to it"
+    assert both(ranks, "outsider") == "group: this process does not belong to it"
     assert both(ranks, "no grad") is False
 
 
@@ -371,25 +371,25 @@ def test_without_a_group_the_gather_is_the_identity():
     assert gather_with_grad(x) is x and own_rows(x).tolist() == [0, 1, 2]
 
 
-@pytest.mark.parametrize("x, kind, told", [
+@pytest.mark.parametrize("x, kind, words", [
     ([1.0], TypeError, "x: got list"), (torch.tensor(1.0), ValueError, "x: got 0 dimensions"),
     (torch.ones(2, dtype=torch.complex64), TypeError, "x: got dtype torch.complex64"),
 ])  # fmt: skip
-def test_the_gather_refuses(x, kind, told):
-    with pytest.raises(kind, match=told):
+def test_the_gather_refuses(x, kind, words):
+    with pytest.raises(kind, match=words):
         gather_with_grad(x)
 
 
 @pytest.mark.parametrize("ring", [ring_info_nce, ring_mw])
-@pytest.mark.parametrize("change, told", [
+@pytest.mark.parametrize("change, words", [
     ({"temperature": 0.0}, "temperature"), ({"temperature": torch.ones(3)}, "temperature"), ({"temperature": "warm"}, "temperature"),
     ({"chunk": 0}, "chunk"), ({"chunk": True}, "chunk"), ({"key": numbers(3, 6)}, "key: got 3 rows"), ({"key": numbers(4, 5)}, "key"),
     ({"query": numbers(4, 6, 1)}, "query"), ({"target": torch.tensor([0, 1, 2, 4])}, "target"), ({"target": torch.zeros(4)}, "target"),
     ({"key": numbers(5, 6), "target": torch.arange(4), "exclude_self": True}, "key: got 5 rows"),
 ])  # fmt: skip
-def test_rings_refuse(ring, change, told):
+def test_rings_refuse(ring, change, words):
     given = dict(query=numbers(4, 6), key=numbers(4, 6), temperature=0.1) | change
-    with pytest.raises((TypeError, ValueError), match=told):
+    with pytest.raises((TypeError, ValueError), match=words):
         ring(given.pop("query"), given.pop("key"), **given)
 
 

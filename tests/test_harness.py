@@ -1,11 +1,13 @@
 """The harness sees what it is there to see: each of these wrong losses turns it red, and a new entry gets every check."""
 
 import dataclasses
+import inspect
 import math
 import os
 import pathlib
 import subprocess
 import sys
+from collections.abc import Callable
 
 import harness
 import pytest
@@ -14,13 +16,14 @@ import torch.nn.functional as F
 from harness import CHECKS, applicable, check_oracle, load_from_page
 from oracles import ORACLES
 
-from contrastive_nb import objective, registry
-from contrastive_nb.checks import check_choice, check_list_values
+from contrastive_nb import encoders, metrics, objective, registry
+from contrastive_nb.checks import check_choice, check_list_values, check_number
 from contrastive_nb.kernels import pairwise, tabulated
-from contrastive_nb.negatives import mochi
+from contrastive_nb.negatives import batches, margin_pos, mining, mochi, simans
 from contrastive_nb.objectives import cacr, info_nce, mw, ranklist
+from contrastive_nb.pairs import in_batch
 from contrastive_nb.registry import Method
-from contrastive_nb.rows import list_pairs, present
+from contrastive_nb.rows import autocast_off, list_pairs, present, widen
 from contrastive_nb.timing.lightly_loader import load
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -217,6 +220,27 @@ def test_every_option_with_a_few_values_is_asked_for():
     }
 
 
+def test_every_other_option_has_values_to_be_tried():
+    for method in registry.methods("pairs") + registry.methods("lists"):
+        asked = {name for options in harness.variants(method) for name in options}
+        there = {p.name for p in inspect.signature(method.load()).parameters.values() if p.kind is p.KEYWORD_ONLY}
+        assert there - asked == {"reduction", "check"}, method.name
+    assert set(harness.VALUES) <= {name for m in registry.methods() for name in inspect.signature(m.load()).parameters}
+
+
+def test_a_weight_of_the_pull_that_looks_at_queries_left_out_is_found(monkeypatch):
+    "The shift of the exponent taken over all queries, and a mean over none."
+
+    def of_all(scores, positives, negatives, weights=None, sigma=0.5):
+        counted = (positives.any(1) & negatives.any(1))[:, None]
+        e = torch.exp((scores - scores[positives].detach().amax()) / sigma) if positives.any() else scores
+        return torch.where(positives, 2 - e / (e * (positives & counted)).sum() * (positives & counted).sum(), 1.0)
+
+    monkeypatch.setitem(harness.VALUES, "pull", (of_all,))
+    with pytest.raises(AssertionError, match="not finite in float64|nothing left"):
+        CHECKS["every option"](registry.get("decoupled_nce"))
+
+
 def test_a_backward_pass_that_leaves_out_the_weights_is_found(monkeypatch):
     "In the functions themselves: pair by pair, and by a table, which knows nothing of weights that learn."
     pair_by_pair, plan = pairwise._gradients, tabulated._plan
@@ -348,7 +372,7 @@ def every_pair_by_hand(scores, positives, negatives, weights=None, *, temperatur
 
 
 def test_lists_and_pooled_objectives_get_their_checks(monkeypatch):
-    where = {"notebook": RIGHT.notebook, "paper": "S08"}
+    where = {"notebook": RIGHT.notebook, "papers": ("S08",)}
     lists = Method("listwise", f"{__name__}:listwise", "lists", by_hand="listwise", promises={"shift-free", "permutation"}, **where)
     pooled = Method(
         "every_pair", f"{__name__}:every_pair", "pairs", by_hand="every_pair", temperature=True,
@@ -374,7 +398,7 @@ def of_the_first_query(query, queue, **keywords):
     return mochi(query[:1].expand_as(query), queue, **keywords)
 
 
-def with_other_dice(query, queue, generator=None, **keywords):
+def with_another_generator(query, queue, generator=None, **keywords):
     return mochi(query, queue, **keywords)
 
 
@@ -393,7 +417,7 @@ def reversed_shares(query, queue, *, mixed, **keywords):
 
 MIXERS = [
     (points_that_learn, "mixer constants"), (of_any_length, "mixer constants"), (of_the_first_query, "mixer rows"),
-    (with_other_dice, "mixer generator"), (one_draw_for_ever, "mixer generator"), (in_half, "mixer precision"),
+    (with_another_generator, "mixer generator"), (one_draw_for_ever, "mixer generator"), (in_half, "mixer precision"),
     (reversed_shares, "mixer loop"),
 ]  # fmt: skip
 
@@ -405,14 +429,332 @@ def test_a_wrong_mixer_turns_the_harness_red(function, name):
     assert name in failures(dataclasses.replace(right, name="wrong", function=f"{__name__}:{function.__name__}"))
 
 
+# ---- embeddings: one right and two wrong objectives of each signature ---------------------------------------------------------------
+
+
+def _mean_square(z, centre, counted=None, reduction="mean"):
+    "The squared distance of each row from its centre, float32 at least."
+    with autocast_off(z):
+        losses = (widen(z) - widen(centre)).square().sum(1)
+    return objective.reduce(losses, torch.ones(len(z), dtype=torch.bool), reduction)
+
+
+def of_views(zs, *, reduction="mean"):
+    return _mean_square(zs[0], torch.stack([widen(z) for z in zs]).mean(0), reduction=reduction)
+
+
+def of_views_by_hand(zs):
+    return [sum((zs[0][i] - sum(z[i] for z in zs) / len(zs)) ** 2) for i in range(len(zs[0]))]
+
+
+def of_labelled(z, y, *, reduction="mean"):
+    fellows = (y[:, None] == y[None, :]).to(widen(z).dtype)
+    return _mean_square(z, (fellows[:, :, None] * widen(z)).sum(1) / fellows.sum(1, keepdim=True), reduction=reduction)
+
+
+def of_labelled_by_hand(z, y):
+    groups = [[j for j in range(len(z)) if y[j] == y[i]] for i in range(len(z))]
+    return [sum((z[i] - sum(z[j] for j in group) / len(group)) ** 2) for i, group in enumerate(groups)]
+
+
+def of_prototypes(z, c, *, reduction="mean"):
+    return _mean_square(z, widen(c).mean(0), reduction=reduction)
+
+
+def of_prototypes_by_hand(z, c):
+    return [sum((z[i] - sum(c) / len(c)) ** 2) for i in range(len(z))]
+
+
+def of_maps(zs, places, *, reduction="mean"):
+    first, second = (widen(z).mean((2, 3)) * widen(p).mean((1, 2, 3))[:, None] for z, p in zip(zs, places, strict=True))
+    return _mean_square(first, second, reduction=reduction)
+
+
+def of_maps_by_hand(zs, places):
+    cells = [(h, w) for h in range(zs[0].shape[2]) for w in range(zs[0].shape[3])]
+    mean = lambda z, p, i: sum(z[i, :, h, w] for h, w in cells) / len(cells) * sum(sum(p[i, h, w]) for h, w in cells) / (2 * len(cells))  # noqa: E731
+    return [sum((mean(zs[0], places[0], i) - mean(zs[1], places[1], i)) ** 2) for i in range(len(zs[0]))]
+
+
+def detached_views(zs, **keywords):
+    return of_views([zs[0], *(z.detach() for z in zs[1:])], **keywords)
+
+
+def coarse_views(zs, **keywords):
+    return of_views([z if z.dtype == torch.float64 else z.bfloat16().to(z.dtype) + 1e-3 * z for z in zs], **keywords)
+
+
+OF_EMBEDDINGS = {
+    shape: Method(f"of_{shape}", f"{__name__}:of_{shape}", shape, ("X01",), RIGHT.notebook, f"of_{shape}") for shape in harness.EMBEDDINGS
+}
+
+
+@pytest.mark.parametrize("shape", OF_EMBEDDINGS)
+def test_an_objective_of_embeddings_gets_its_checks(shape, monkeypatch):
+    monkeypatch.setattr(harness, "load_from_page", lambda notebook, name: globals()[f"{name}_by_hand"])
+    assert failures(OF_EMBEDDINGS[shape]) == {}
+    assert {"loop", "gradcheck", "every input", "embedding precision"} <= set(applicable(OF_EMBEDDINGS[shape]))
+
+
+# ---- narrowers and weighers: what each has wrong is its name -----------------------------------------------------------------------
+
+
+def adding(pairs, *, by=None, **keywords):
+    return margin_pos(pairs, by=by, **keywords)._replace(negatives=~pairs.positives)
+
+
+def keeping_weight_0(pairs, *, by=None, **keywords):
+    return margin_pos(pairs._replace(weights=None), by=by, **keywords)._replace(weights=pairs.weights)
+
+
+def by_the_students_scores(pairs, *, by=None, **keywords):
+    return margin_pos(pairs, **keywords)
+
+
+def with_the_teachers_scores(pairs, *, by=None, **keywords):
+    return margin_pos(pairs, by=by, **keywords)._replace(scores=pairs.scores if by is None else by)
+
+
+def by_the_batch(pairs, *, margin, by=None):
+    score = pairs.scores if by is None else by
+    return pairs._replace(negatives=pairs.negatives & (score < score.mean()))
+
+
+def hiding_nan(pairs, *, by=None, **keywords):
+    return margin_pos(pairs, by=by, **keywords)._replace(negatives=margin_pos(pairs, by=by, **keywords).negatives & ~pairs.scores.isnan())
+
+
+def above_the_bar(pairs, *, by=None, **keywords):
+    kept = margin_pos(pairs, by=by, **keywords).negatives
+    return pairs._replace(negatives=pairs.negatives & ~kept)
+
+
+def turned_in_half(pairs, *, by=None, **keywords):
+    scores = pairs.scores if by is None else by
+    return margin_pos(pairs, by=-scores if scores.dtype == torch.float16 else scores, **keywords)
+
+
+def of_any_margin(pairs, *, margin, by=None):
+    return margin_pos(pairs, float(margin) if margin == margin else 0.0, by=by)
+
+
+def with_dice_of_its_own(pairs, *, generator=None, **keywords):
+    return simans(pairs, **keywords)
+
+
+NARROWERS = [
+    (adding, "narrower only narrows"), (keeping_weight_0, "narrower only narrows"), (by_the_students_scores, "narrower loop"),
+    (with_the_teachers_scores, "narrower by"), (by_the_batch, "narrower rows"), (hiding_nan, "narrower nan"), (above_the_bar, "narrower safe"),
+    (turned_in_half, "narrower precision"), (of_any_margin, "narrower bad input"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("function", "name"), NARROWERS)
+def test_a_wrong_narrower_turns_the_harness_red(function, name):
+    right = registry.get("margin_pos")
+    CHECKS[name](right)
+    wrong = dataclasses.replace(right, name="wrong", function=f"{__name__}:{function.__name__}")
+    with pytest.raises(AssertionError):
+        CHECKS[name](wrong)
+
+
+def by_closeness(pairs, *, sharpness, by=None):
+    "A weigher: a pair weighs the more, the nearer its score is to 0."
+    by, _, _ = mining._decide(pairs, by)
+    factor = torch.exp(-check_number("sharpness", sharpness, 0) * by.double() ** 2)
+    return pairs._replace(weights=factor if pairs.weights is None else pairs.weights * factor)
+
+
+def by_closeness_by_hand(pairs, by=None, *, sharpness):
+    by = pairs.scores if by is None else by
+    factor = torch.tensor([[math.exp(-sharpness * s**2) for s in row] for row in by.tolist()], dtype=torch.float64).reshape(by.shape)
+    return pairs._replace(weights=factor if pairs.weights is None else pairs.weights * factor)
+
+
+def below_0(pairs, **keywords):
+    weighed = by_closeness(pairs, **keywords)
+    return weighed._replace(weights=weighed.weights - 0.5)
+
+
+WEIGHER = Method("by_closeness", f"{__name__}:by_closeness", "", (), RIGHT.notebook, "by_closeness", "weigher", {"sharpness": 0.5})
+
+
+def test_a_weigher_gets_its_checks(monkeypatch):
+    monkeypatch.setattr(harness, "load_from_page", lambda notebook, name: globals()[f"{name}_by_hand"])
+    assert failures(WEIGHER) == {}
+    wrong = dataclasses.replace(WEIGHER, name="wrong", function=f"{__name__}:below_0")
+    assert {"weigher only weighs", "narrower loop"} <= set(failures(wrong))
+
+
+# ---- batches, heads, builders, metrics: what each has wrong is its name --------------------------------------------------------------
+
+
+class Wrong(batches.Composer):
+    "What `by_cluster` deals, spoilt by one method."
+
+    def __init__(self, y, size):
+        super().__init__(len(y) // size, size)
+        self.right = batches.by_cluster(y, size)
+
+    def deals(self, generator):
+        return self.right.deals(generator)
+
+
+class Twice(Wrong):
+    def deals(self, generator):
+        return super().deals(generator)[:1].expand(len(self), -1)
+
+
+class SameForEver(Wrong):
+    def deals(self, generator):
+        return super().deals(numbers(0))
+
+
+class Forgetful(Wrong):
+    def __init__(self, y, size):
+        super().__init__(y, size)
+        self.at = 0
+
+    def forward(self, generator):
+        self.place.fill_(self.at % (len(self) + 1) if self.at else len(self))
+        out = super().forward(generator)
+        self.at = int(self.place)
+        return out
+
+
+class Shared(Wrong):
+    def forward(self, generator):
+        super().forward(generator)
+        return self.deal[int(self.place) - 1]
+
+
+class AnySize(Wrong):
+    def __init__(self, y, size):
+        super().__init__(y, min(int(size), 24))
+
+
+def numbers(seed):
+    return torch.Generator().manual_seed(seed)
+
+
+class Unseeded(torch.nn.Linear):
+    def __init__(self, dim, hidden=1, out=4):
+        super().__init__(dim, out)
+        with torch.no_grad():
+            self.weight.normal_(generator=torch.Generator().manual_seed(torch.Generator().seed() % 2**40))
+
+
+class Stopped(torch.nn.Linear):
+    def __init__(self, dim, hidden=1, out=4):
+        super().__init__(dim, out)
+
+    def forward(self, h):
+        return super().forward(h.detach())
+
+
+class OfTheBatch(Stopped):
+    def forward(self, h):
+        return torch.nn.Linear.forward(self, h - h.mean(0))
+
+
+class Unsaved(Stopped):
+    def __init__(self, dim, hidden=1, out=4):
+        super().__init__(dim, out=out)
+        self.turn = torch.randn(4, 4)
+
+    def forward(self, h):
+        return torch.nn.Linear.forward(self, h) @ self.turn
+
+
+def by_size(dim, hidden=1, out=4):
+    return encoders.projector(int(dim) or 1, abs(int(hidden)) or 1, abs(int(out)) or 1)
+
+
+def overlapping(query, key, hard=None, **keywords):
+    return in_batch(query, key, hard, **keywords)._replace(negatives=in_batch(query, key, hard, **keywords).positives)
+
+
+def of_products(query, key, hard=None, *, similarity="dot", **keywords):
+    return in_batch(query, key, hard, similarity=similarity, **keywords)
+
+
+def never_detached(query, key, hard=None, *, detach_key=False, **keywords):
+    return in_batch(query, key, hard, **keywords)
+
+
+def scores_in_half(query, key, hard=None, **keywords):
+    pairs = in_batch(query, key, hard, **keywords)
+    return pairs._replace(scores=pairs.scores.to(query.dtype))
+
+
+def writing(query, key, hard=None, **keywords):
+    pairs = in_batch(query, key, hard, **keywords)
+    query.mul_(1.5)
+    return pairs
+
+
+def taking_lists(query, key, hard=None, **keywords):
+    return in_batch(*(torch.as_tensor(x, dtype=torch.float64) for x in (query, key, hard)), **keywords)
+
+
+def as_a_tensor(z):
+    return torch.tensor(metrics.rankme(z))
+
+
+def of_the_first_rows(z):
+    return metrics.rankme(z[:6])
+
+
+def in_lower_bits(z):
+    return metrics.rankme(z if z.dtype == torch.float64 else z.to(torch.bfloat16) * 1.01 + 0.01)
+
+
+def one_for_all(z):
+    return 1.0
+
+
+def of_anything(z):
+    return metrics.rankme(torch.nan_to_num(torch.as_tensor(z).double().reshape(-1, 5)))
+
+
+OF_KINDS = [
+    ("by_cluster", Twice, "batches once"), ("by_cluster", SameForEver, "batches generator"), ("by_cluster", Forgetful, "batches state"),
+    ("by_cluster", Forgetful, "batches resume"), ("by_cluster", Shared, "batches own copy"), ("by_cluster", AnySize, "batches bad input"),
+    ("projector", Unseeded, "head seed"), ("projector", Stopped, "head gradient"), ("projector", OfTheBatch, "head rows"),
+    ("projector", Unsaved, "head state"), ("projector", by_size, "head bad input"),
+    ("in_batch", overlapping, "builder masks"), ("in_batch", of_products, "builder turns"), ("in_batch", never_detached, "builder detach"),
+    ("in_batch", scores_in_half, "builder precision"), ("in_batch", writing, "builder same bits"), ("in_batch", taking_lists, "builder bad input"),
+    ("rankme", as_a_tensor, "metric number"), ("rankme", of_the_first_rows, "metric order"), ("rankme", in_lower_bits, "metric precision"),
+    ("rankme", one_for_all, "metric sees"), ("rankme", of_anything, "metric bad input"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("right", "function", "name"), OF_KINDS)
+def test_a_wrong_method_of_another_kind_turns_the_harness_red(right, function, name, monkeypatch):
+    right = registry.get(right)
+    CHECKS[name](right)
+    monkeypatch.setattr(Method, "load", lambda self: function)
+    with pytest.raises((AssertionError, ValueError, pytest.fail.Exception)):
+        CHECKS[name](right)
+
+
 # ---- the registry and the page --------------------------------------------------------------------------------------------------
 
 
 def test_a_new_entry_gets_every_check():
     of_lists = {"bad lists", "edge lists", "kinds of grades", *(name for name in CHECKS if name.startswith("float32 lists"))}
-    of_mixers = {name for name in CHECKS if name.startswith("mixer")}
-    assert set(applicable(RIGHT)) == set(CHECKS) - of_lists - of_mixers
-    assert set(applicable(registry.get("mochi"))) == of_mixers
+    of_embeddings = {"every input", "embedding precision"}
+    of_kinds = {kind: {name for name in CHECKS if name.startswith(kind)} for kind in registry.KINDS}
+    assert set(applicable(RIGHT)) == set(CHECKS) - of_lists - of_embeddings - set().union(*of_kinds.values())
+    assert set(applicable(registry.get("mochi"))) == of_kinds["mixer"]
+    assert set(applicable(registry.get("margin_pos"))) == of_kinds["narrower"]
+
+
+def test_every_kind_and_shape_that_has_an_entry_is_asked_five_things_or_more():
+    assert {m.kind for m in registry.methods()} >= {"objective", "mixer", "narrower", "builder", "batches", "metric", "head"}
+    asked = {m.signature: len(applicable(m)) for m in (*registry.methods(), *OF_EMBEDDINGS.values(), WEIGHER)}
+    assert min(asked.values()) >= 5, asked
+    assert set(asked) >= set(registry.SHAPES)
 
 
 def test_a_wrong_entry_turns_the_command_red(tmp_path):
@@ -449,10 +791,13 @@ def test_register_and_get():
         registry.register(RIGHT)
     with pytest.raises(TypeError, match="method: got str"):
         registry.register("info_nce")
-    with pytest.raises(KeyError, match="want one of info_nce, info_nce_all"):
+    with pytest.raises(KeyError, match="want one of .*info_nce, info_nce_all"):
         registry.get("infonce")
     with pytest.raises(ValueError, match="shape: got 'pair'"):
         registry.methods("pair")
+    with pytest.raises(ValueError, match="kind: got 'loss', want one of objective"):
+        registry.methods(kind="loss")
+    assert {m.name for m in registry.methods(kind="mixer")} == {"mochi"}
 
 
 @pytest.mark.parametrize(
@@ -462,12 +807,22 @@ def test_register_and_get():
         ({"function": "contrastive_nb.objectives.info_nce"}, "function: got .*module:function"),
         ({"shape": "pair"}, "shape: got 'pair', want one of pairs"),
         ({"promises": {"monotonic"}}, "promises: got monotonic, want some of monotone"),
+        ({"kind": "loss"}, "kind: got 'loss', want one of objective"),
+        ({"kind": "narrower"}, "shape: got 'pairs', want none: a narrower is Pairs"),
+        ({"shape": ""}, "shape: got '', want one of pairs"),
+        ({"kind": "mixer", "shape": "", "by_hand": ""}, "by_hand: got nothing, want the loops"),
     ],
     ids=lambda x: next(iter(x)) if isinstance(x, dict) else "",
 )
 def test_an_entry_that_does_not_fit_is_refused(change, words):
     with pytest.raises(ValueError, match=words):
         dataclasses.replace(RIGHT, **change)
+
+
+@pytest.mark.parametrize("papers", ["X01", ("X01", 2), None])
+def test_papers_that_are_no_tuple_of_ids_are_refused(papers):
+    with pytest.raises(TypeError, match="papers: got"):
+        dataclasses.replace(RIGHT, papers=papers)
 
 
 PAGE = "# AUTOGENERATED! DO NOT EDIT! File to edit: ../nbs/0_x/01_y.ipynb.\n"
@@ -506,7 +861,7 @@ def test_an_entry_cannot_be_changed_and_calls_with_its_options():
 @pytest.mark.parametrize("method", registry.methods(), ids=lambda m: m.name)
 def test_every_entry_points_at_what_there_is(method):
     assert callable(method.load()) and method.load().__doc__
-    assert callable(load_from_page(method.notebook, method.by_hand))
+    assert not method.by_hand or callable(load_from_page(method.notebook, method.by_hand))
 
 
 def test_lightly_leaves_nothing_behind():
@@ -527,6 +882,13 @@ def cut_off_when_nothing_is_left(scores, positives, *rest, **keywords):
 
 def one_temperature_for_all(*pairs, temperature, **keywords):
     return info_nce(*pairs, temperature=temperature.mean() if isinstance(temperature, torch.Tensor) else temperature, **keywords)
+
+
+def divided_by_the_queries_left(scores, positives, negatives, *rest, denominator="own", **keywords):
+    "Only with one value of an option, and only the gradient: 0 / 0 behind a `where`."
+    loss = info_nce(scores, positives, negatives, *rest, denominator=denominator, **keywords)
+    left = (positives.any(1) & negatives.any(1)).sum()
+    return loss if denominator == "own" else loss + torch.where(left > 0, (0 * scores).sum() / left, 0.0)
 
 
 def far_scores_count_more(scores, *rest, **keywords):
@@ -575,37 +937,70 @@ def mixed_by_anything(query, queue, *, mixed, **keywords):
     return mochi(query, queue, mixed=int(mixed), **keywords)
 
 
-LISTS = Method("listwise", f"{__name__}:listwise", "lists", paper="S08", notebook=RIGHT.notebook, by_hand="listwise")
-PLANTED = {
-    "nothing left": (RIGHT, cut_off_when_nothing_is_left),
-    "temperature shapes": (RIGHT, one_temperature_for_all),
-    "shift free": (RIGHT, far_scores_count_more),
-    "permutation": (RIGHT, by_place),
-    "half embeddings": (RIGHT, coarse_in_float32),
-    "autocast": (RIGHT, as_a_product),
-    "edges": (RIGHT, by_plain_exp),
-    "func": (RIGHT, with_a_look_at_a_number),
-    "float32 embeddings, mixed, 0.1": (RIGHT, coarse_in_float32),
-    "float32 lists, mixed, 0.1": (LISTS, coarse_lists_in_float32),
-    "edge lists": (LISTS, grades_by_their_spread),
-    "kinds of grades": (LISTS, grades_turned_twice),
-    "bad lists": (LISTS, lists_with_checks_off),
-    "mixer bad input": (registry.get("mochi"), mixed_by_anything),
+def mixed_without_a_direction(query, queue, **keywords):
+    return mochi(query / query.norm(dim=1, keepdim=True), queue, **keywords)
+
+
+LISTS = Method("listwise", f"{__name__}:listwise", "lists", papers=("S08",), notebook=RIGHT.notebook, by_hand="listwise")
+PLANTED = {  # check: the right entry, the wrong function, and how the check must say what is wrong
+    "nothing left": (RIGHT, cut_off_when_nothing_is_left, "the loss has no gradient path"),
+    "temperature shapes": (RIGHT, one_temperature_for_all, "^a temperature a row: got"),
+    "shift free": (RIGHT, far_scores_count_more, "^shift-free .*: got"),
+    "permutation": (RIGHT, by_place, "^permutation .*: got"),
+    "half embeddings": (RIGHT, coarse_in_float32, "^gradient: off by"),
+    "autocast": (RIGHT, as_a_product, "^value or gradient under autocast: got"),
+    "edges": (RIGHT, by_plain_exp, "^not finite: far apart"),
+    "func": (RIGHT, with_a_look_at_a_number, RuntimeError, "data-dependent control flow"),  # torch's own words
+    "float32 embeddings, mixed, 0.1": (RIGHT, coarse_in_float32, "^value: off by"),
+    "float32 lists, mixed, 0.1": (LISTS, coarse_lists_in_float32, "^value: off by"),
+    "edge lists": (LISTS, grades_by_their_spread, "^not finite: one document"),
+    "kinds of grades": (LISTS, grades_turned_twice, "^relevance of dtype torch.uint8: got"),
+    "bad lists": (LISTS, lists_with_checks_off, pytest.fail.Exception, "DID NOT RAISE"),
+    "every option": (RIGHT, divided_by_the_queries_left, "nothing left .* denominator all: got|denominator all: not finite"),
+    "mixer edges": (registry.get("mochi"), mixed_without_a_direction, "^zeros: not finite"),
+    "mixer bad input": (registry.get("mochi"), mixed_by_anything, "^mixed: 2.0 was accepted"),
+    "narrower generator": (registry.get("simans"), with_dice_of_its_own, ""),
+    "every input": (OF_EMBEDDINGS["views"], detached_views, ""),
+    "embedding precision": (OF_EMBEDDINGS["views"], coarse_views, ""),
 }
+
+
+def finds(name: str, right: Method, function: Callable, *raised) -> None:
+    "The check passes the right entry, and of the wrong one it says what is wrong; by an AssertionError, if nothing else is named."
+    *kind, words = raised
+    CHECKS[name](right)
+    assert name in applicable(right)
+    with pytest.raises(kind[0] if kind else AssertionError, match=words) as caught:
+        CHECKS[name](dataclasses.replace(right, name="wrong", function=f"{__name__}:{function.__name__}"))
+    assert type(caught.value) is (kind[0] if kind else AssertionError)
 
 
 @pytest.mark.parametrize("name", PLANTED)
 def test_a_check_finds_its_fault(name, monkeypatch):
-    right, function = PLANTED[name]
-    if right is LISTS:
-        monkeypatch.setattr(harness, "load_from_page", lambda notebook, name: listwise_by_hand)
-    CHECKS[name](right)
-    assert name in applicable(right)
-    with pytest.raises((AssertionError, TypeError, ValueError, RuntimeError, pytest.fail.Exception)):
-        CHECKS[name](dataclasses.replace(right, name="wrong", function=f"{__name__}:{function.__name__}"))
+    if PLANTED[name][0] is LISTS or PLANTED[name][0] in OF_EMBEDDINGS.values():
+        monkeypatch.setattr(harness, "load_from_page", lambda notebook, name: globals()[f"{name}_by_hand"])
+    finds(name, *PLANTED[name])
+
+
+def of_another_signature(scores):
+    return scores.sum()
+
+
+@pytest.mark.parametrize("name", [name for name in PLANTED if PLANTED[name][0] is RIGHT])
+def test_a_plant_that_cannot_be_called_is_no_finding(name):
+    with pytest.raises((TypeError, AssertionError)) as caught:
+        finds(name, RIGHT, of_another_signature, *PLANTED[name][2:])
+    assert isinstance(caught.value, TypeError) or "Regex pattern did not match" in str(caught.value)
 
 
 def test_every_check_has_a_wrong_entry():
-    found = {*PLANTED, *(name for _, name in MIXERS), *(name for _, *names in WRONG for name in names), "choices"}
+    found = {
+        *PLANTED,
+        *(name for _, name in MIXERS + NARROWERS),
+        *(name for *_, name in OF_KINDS),
+        "weigher only weighs",
+        *(name for _, *names in WRONG for name in names),
+        "choices",
+    }
     family = lambda names: {name.partition(",")[0] for name in names}  # noqa: E731
     assert family(found) == family(CHECKS)

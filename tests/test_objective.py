@@ -8,7 +8,8 @@ from torch import Tensor
 
 from contrastive_nb import objective
 from contrastive_nb.checks import check_choice, check_like, check_number, check_pairs, check_temperature
-from contrastive_nb.rows import HALF, autocast_off, list_pairs, present, row_logsumexp, sum_rows, target_shares, widen
+from contrastive_nb.kernels.softmax import row_logsumexp
+from contrastive_nb.rows import HALF, autocast_off, list_pairs, present, sum_rows, target_shares, widen
 
 SCORES = torch.randn(4, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 MASK = torch.tensor([[1, 1, 0, 0, 1, 0], [0] * 6, [1] * 6, [0, 0, 1, 0, 0, 0]], dtype=torch.bool)
@@ -105,7 +106,8 @@ def test_reduce_lets_no_gradient_of_a_left_out_query_through():
 def test_row_logsumexp(weights, shape):
     temperature = 0.3 if shape is None else 0.2 + torch.rand(shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     logits = (SCORES / temperature + (0 if weights is None else weights.log())).masked_fill(~MASK, -math.inf)
-    want = torch.where(MASK.any(1), torch.logsumexp(logits, 1), 0.0)
+    want = torch.logsumexp(logits, 1)
+    assert (want == -math.inf).any(), "a row of nothing is among them"
     got = row_logsumexp(SCORES, MASK, weights, temperature)
     assert torch.allclose(got, want, rtol=1e-14, atol=1e-14)
     x = SCORES.clone().requires_grad_()
@@ -175,3 +177,58 @@ def test_errors_say_what_came_and_what_is_wanted():
             check_pairs(**(good | change))
     with pytest.raises(TypeError, match="x: got dtype torch.float32, want torch.float64, as y has"):
         check_like("x", SCORES.float(), "y", SCORES)
+
+
+# --- a query's own weight ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("normalise", [True, False])
+def test_weigh_is_the_weighted_mean_of_single_losses(normalise):
+    losses, weights = SCORES[0].clone().requires_grad_(), WEIGHTS[0].clone().requires_grad_()
+    got = objective.weigh(losses, weights, normalise=normalise)
+    want = sum(w * x for w, x in zip(weights.tolist(), losses.tolist(), strict=True)) / (sum(weights.tolist()) if normalise else 6)
+    assert math.isclose(got.item(), want, rel_tol=1e-12)
+    assert torch.autograd.gradcheck(lambda x, w: objective.weigh(x, w, normalise=normalise), (losses, weights))
+
+
+def test_weights_of_one_number_are_the_objectives_own_mean_where_every_query_counts():
+    from contrastive_nb.objectives import info_nce, mw, weigh
+    from contrastive_nb.pairs import from_labels
+
+    z = torch.randn(8, 3, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    pairs = from_labels(z, torch.arange(8) % 3)
+    for loss in (info_nce, mw):
+        single = loss(*pairs, temperature=0.3, reduction="none")
+        for weight in (torch.ones_like(single), torch.full_like(single, 7.0)):
+            assert torch.isclose(weigh(single, weight), loss(*pairs, temperature=0.3), rtol=1e-12)
+    assert len(single) == pairs.positives.sum()  # mw: one a positive
+    with pytest.raises(ValueError, match="weights: got 8, want 14: one a loss"):
+        weigh(single, torch.ones(8))
+
+
+def test_a_weight_of_0_takes_its_loss_out_and_none_left_is_0_with_a_gradient():
+    losses = torch.tensor([1.0, math.nan, math.inf], requires_grad=True)
+    assert objective.weigh(losses, torch.tensor([2.0, 0.0, 0.0])) == 1
+    nothing = objective.weigh(losses, torch.zeros(3))
+    (slope,) = torch.autograd.grad(nothing, losses)
+    assert nothing == 0 and (slope == 0).all()
+    assert objective.weigh(losses, torch.ones(3)).isnan()  # a NaN in use is not hidden
+    assert objective.weigh(losses[:0], torch.zeros(0)) == 0
+
+
+def test_weigh_computes_half_precision_wide():
+    losses, weights = torch.rand(999).half(), torch.rand(999).bfloat16()
+    got = objective.weigh(losses, weights)
+    assert got.dtype == torch.float32
+    assert torch.isclose(got.double(), (losses.double() * weights.double()).sum() / weights.double().sum(), rtol=1e-6)
+
+
+@pytest.mark.parametrize(("change", "exception", "words"), [
+    ({"losses": [1.0]}, TypeError, "losses: got list"), ({"losses": torch.ones(2, 3)}, ValueError, "losses: got shape"),
+    ({"weights": torch.ones(2)}, ValueError, "weights: got 2, want 3"), ({"weights": torch.ones(3).long()}, TypeError, "weights: got dtype torch.int64"),
+    ({"weights": torch.ones(3, device="meta")}, ValueError, "weights: got device meta"), ({"normalise": 1}, TypeError, "normalise: got int"),
+    ({"weights": -torch.ones(3), "check": True}, ValueError, "weights: got a negative"), ({"weights": torch.full((3,), math.inf), "check": True}, ValueError, "weights: got"),
+])  # fmt: skip
+def test_weigh_refuses_by_name(change, exception, words):
+    with pytest.raises(exception, match=words):
+        objective.weigh(**({"losses": torch.ones(3), "weights": torch.ones(3)} | change))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from contrastive_nb.debiasing import debiased_nce
-from contrastive_nb.debiasing.debiased import _crowd
+from contrastive_nb.debiasing.debiased import _true_negatives
 from contrastive_nb.negatives import batch_hard
 from contrastive_nb.objectives import cacr, groco, supcon, triplet
 from contrastive_nb.pairs import Pairs, from_labels, in_batch, two_views, views
@@ -129,5 +129,5 @@ def test_debiased_on_two_views(prior, temperature, held, theirs):
     points = known_points(2, 8, 5)
     pairs = two_views(points[0], points[0] + 0.5 * points[1])
     assert numbers(debiased_nce(*pairs, temperature=temperature, prior=prior), points) == pytest.approx(theirs, rel=1e-11)
-    at_floor = _crowd(*pairs[:3], None, temperature, prior, -1.0)[1]
+    at_floor = _true_negatives(*pairs[:3], None, temperature, prior, -1.0)[1]
     assert at_floor.sum() == held

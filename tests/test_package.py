@@ -9,6 +9,7 @@ import os
 import pkgutil
 import re
 import shutil
+import statistics
 import subprocess
 import sys
 import tomllib
@@ -192,6 +193,25 @@ def test_an_import_loads_torch_at_most():
     code = f"import sys, contrastive_nb; say = lambda name: print(name, *({set(HEAVY)!r} & set(sys.modules))); say('itself'); import torch; {imports}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=clean_environment())
     assert done.stdout.splitlines() == ["itself", *LIGHT]
+
+
+LOOK = "import os; print(sum(os.times()[:2]))"
+
+
+def seconds_beyond_torch(code: str, pairs: int) -> float:
+    "CPU seconds that some code takes in a process that has torch already: the median difference of processes with and without it."
+
+    def spent(*statements):
+        call = [sys.executable, "-c", "; ".join(["import torch", *statements, LOOK])]
+        return float(subprocess.run(call, capture_output=True, text=True, check=True, env=clean_environment()).stdout)
+
+    spent(code)  # compiled files and the disk's memory are there for both
+    return statistics.median(spent(code) - spent() for _ in range(pairs))
+
+
+def test_an_import_takes_little_beyond_torch(pairs=3):
+    assert seconds_beyond_torch("import contrastive_nb", pairs) <= 0.2
+    assert seconds_beyond_torch("import " + ", ".join(f"contrastive_nb.{name}" for name in LIGHT), pairs) <= 0.4
 
 
 # --- what help() says ------------------------------------------------------------------------------------------------------------------
@@ -421,6 +441,15 @@ def test_a_fault_in_a_hand_written_file_is_found(check, file, pattern, new, copy
     path.write_text(text, encoding="utf-8")
     with pytest.raises((AssertionError, KeyError, ModuleNotFoundError)):
         check()
+
+
+@pytest.mark.parametrize("module", ["__init__", "metrics"])
+def test_an_import_that_takes_its_time_is_found(module, copy_of_the_tree, monkeypatch):
+    monkeypatch.chdir(copy_of_the_tree)
+    with (copy_of_the_tree / "contrastive_nb" / f"{module}.py").open("a") as file:
+        file.write("\nimport time\n\nwhile time.process_time() < 0.6 + globals().setdefault('began', time.process_time()):\n    pass\n")
+    with pytest.raises(AssertionError):
+        test_an_import_takes_little_beyond_torch(pairs=1)
 
 
 def test_an_import_that_loads_more_is_found(copy_of_the_tree, monkeypatch):

@@ -360,7 +360,7 @@ def test_the_rate_of_each_runs_over_all_its_turns():
     assert rates == alone
 
 
-@pytest.mark.parametrize(("change", "told"), [
+@pytest.mark.parametrize(("change", "words"), [
     (lambda t: turns(t, rounds=0), "rounds: got 0"),
     (lambda t: alternate({}, rounds=2), "trainings: got dict, want a dict with one training or more"),
     (lambda t: turns(t | {"x": 3}), "trainings: x got int"),
@@ -369,8 +369,8 @@ def test_the_rate_of_each_runs_over_all_its_turns():
     (lambda t: turns(t | {"x": {"model": make(), "steps": 1}}), "trainings: x lacks sample, build, objective"),
     (lambda t: turns(t | {"x": plain(steps=0)}), "steps of x: got 0"),
 ])  # fmt: skip
-def test_turns_refuse_by_name(change, told):
-    with pytest.raises((TypeError, ValueError), match=told):
+def test_turns_refuse_by_name(change, words):
+    with pytest.raises((TypeError, ValueError), match=words):
         change(pair())
 
 

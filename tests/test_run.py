@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -138,6 +139,88 @@ def test_a_hanging_notebook_is_ended_with_all_that_it_started(lab, capsys):
     assert len(lab.pids()) == 2 and wait_for(lambda: all(gone(pid) for pid in lab.pids()), 5)
 
 
+ENDS = {
+    "exit": ("import os\nos._exit(3)", "its kernel ended with exit code 3 while cell 5 ran: import os"),
+    "fault": ("import faulthandler\nfaulthandler._sigsegv()", "its kernel was killed by SIGSEGV while cell 5 ran: import faulthandler"),
+    "memory": (
+        "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)",
+        "its kernel was killed by SIGKILL while cell 5 ran: import os, signal",
+    ),
+    "good_exit": ("import sys\nsys.exit(0)", "SystemExit: cell 5 ended the notebook, which has code cells up to cell 6"),
+    "exit_at_last": ("'more'", "SystemExit: cell 6 ended the notebook"),
+    "bad_exit": ("import sys\nsys.exit(3)", "SystemExit: 3"),
+}
+
+
+def test_a_notebook_that_ends_early_says_in_which_cell_and_how(lab):
+    for name, (source, _) in ENDS.items():
+        write_notebook(lab.nbs, f"1_a/{name}", "'before'", source, "import sys; sys.exit()" if name == "exit_at_last" else "'after'")
+    planned = jobs.plan([f"1_a/{name}" for name in ENDS], "ci", notebooks=lab.nbs, build=lab.build)
+    assert runner.execute(planned)
+    for job, (name, (_, said)) in zip(planned, ENDS.items(), strict=True):
+        assert job.status == "failed" and said in job.message, (name, job.status, job.message)
+        kept = lab.read(f"failed/ci/1_a/{name}.ipynb")
+        if name in ("exit", "fault", "memory"):
+            assert errors(kept) == ["Stopped"] and said in kept["cells"][5]["outputs"][-1]["evalue"]
+        assert len(errors(kept)) == 1 and "'before'" in json.dumps(kept["cells"]) and not job.output.exists()
+
+
+def test_a_notebook_that_quits_in_its_last_cell_ran_to_its_end(lab):
+    write_notebook(lab.nbs, "1_a/01_quit", "'before'", "quit()")
+    assert lab.run() == 0
+
+
+def test_a_timeout_names_its_cell_even_after_an_error_that_was_wanted(lab, capsys):
+    path = write_notebook(lab.nbs, "1_a/01_slow", "1 / 0", "import time\ntime.sleep(600)")
+    book = nbformat.read(path, 4)
+    book.cells[3].metadata["tags"] = ["raises-exception"]
+    nbformat.write(book, path)
+    assert lab.run(minutes=0.03) == 1
+    assert "was reached while cell 5 ran: import time" in capsys.readouterr().out
+    assert errors(lab.read("failed/ci/1_a/01_slow.ipynb")) == ["ZeroDivisionError", "Timeout"]
+
+
+def test_a_run_that_ends_before_its_first_cell_says_so_in_the_kept_notebook(lab, monkeypatch):
+    monkeypatch.setattr(processes, "STARTUP", 0)
+    write_notebook(lab.nbs, "1_a/01_late", "1")
+    (job,) = jobs.plan(["1_a/01_late"], "ci", notebooks=lab.nbs, build=lab.build, minutes=0.001)
+    runner.execute([job])
+    said = "the limit of 0.001 minutes was reached before cell 1 began: profile = "
+    assert job.status == "timeout" and said in job.message
+    assert errors(lab.read("failed/ci/1_a/01_late.ipynb")) == ["Timeout"]
+
+
+HIDES = """
+import os, signal, subprocess, time
+def hide(home):
+    "Two processes that know nothing of the run: one of them a child of this kernel, the other nobody's."
+    child = subprocess.Popen(["sleep", "600"], env={{}}, start_new_session=True).pid
+    orphan = subprocess.run(["/bin/sh", "-c", "setsid sleep 600 > /dev/null 2>&1 & echo $!"], env={{"PATH": os.defpath}}, capture_output=True, text=True)
+    _ = open(home, "a").write(f"{{child}} {{orphan.stdout.strip()}} ")
+hide({home!r})
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux gives orphans to the process that watches")
+def test_processes_that_hide_end_with_their_notebook_however_it_ends(lab, capsys):
+    hide = HIDES.format(home=str(lab.home / "h.pid"))
+    for name, last in {
+        "good": "1",
+        "bad": "1 / 0",
+        "hang": "while True: pass",
+        "kill": "os.kill(os.getppid(), signal.SIGKILL); time.sleep(600)",
+    }.items():
+        write_notebook(lab.nbs, f"1_a/{name}", hide, last)
+    assert lab.run("good") == 0 and lab.run("bad") == 1 and lab.run("hang", minutes=0.05) == 1 and lab.run("kill") == 1
+    assert len(lab.pids()) == 8 and all(gone(pid) for pid in lab.pids())
+    assert "its worker was killed by SIGKILL" in capsys.readouterr().out
+    runs = lab.start("hang")
+    assert wait_for(lambda: len(lab.pids()) == 10) and not any(gone(pid) for pid in lab.pids()[8:])
+    runs.kill()  # the runner itself
+    runs.communicate()
+    assert wait_for(lambda: all(gone(pid) for pid in lab.pids()), 15)
+
+
 STOPS = """
 log, go = Path({home!r}) / "computed", Path({home!r}) / "go"
 def compute():
@@ -159,7 +242,7 @@ def test_killed_runs_leave_nothing_behind_and_are_resumed(lab, capsys):
         assert wait_for(lambda number=number: len(lab.pids()) == number), process.communicate(timeout=5)[0]
         process.send_signal(how)
         said, _ = process.communicate(timeout=30)
-        assert process.returncode == (-9 if how == signal.SIGKILL else 130)
+        assert process.returncode == (-9 if how == signal.SIGKILL else 130), said
         assert wait_for(lambda: all(gone(pid) for pid in lab.pids()), 15)
     assert "stopped" in said and "Traceback" not in said
     (lab.home / "go").touch()
@@ -178,6 +261,38 @@ def test_killed_runs_leave_nothing_behind_and_are_resumed(lab, capsys):
     assert jobs.plan(["1_a/01_long"], "ci", **options)[0].finished()
     path.write_text(path.read_text().replace("return  [1, 2]", "return [1, 3]"))
     assert not jobs.plan(["1_a/01_long"], "ci", **options)[0].finished()
+
+
+def test_many_interruptions_leave_a_tidy_folder_and_the_line_to_go_on(lab):
+    write_notebook(lab.nbs, "1_a/01_long", STOPS.format(home=str(lab.home)), WAITS.format(home=str(lab.home)), "value")
+    write_notebook(lab.nbs, "1_a/02_next", "1")
+    process = lab.start("1_a", "--jobs", "1", "--set", "steps=3")
+    assert wait_for(lambda: len(lab.pids()) == 1), process.communicate(timeout=5)[0]
+    while process.poll() is None:  # an impatient person
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.02)
+    said, _ = process.communicate(timeout=30)
+    assert process.returncode in (130, -signal.SIGINT) and "Traceback" not in said  # which a shell calls 130 too
+    assert [line.split()[:2] for line in said.splitlines() if line.startswith("1_a")] == [
+        ["1_a/01_long", "stopped"],
+        ["1_a/02_next", "waiting"],
+    ]
+    assert all(gone(pid) for pid in lab.pids())
+    assert not [path for path in lab.build.rglob("*") if ".running" in path.name or path.suffix in (".log", ".part")]
+    line = said.rstrip().splitlines()[-1]
+    assert line == "interrupted; to go on: contrastive-nb run 1_a --profile ci --device auto --jobs=1 --set steps=3 --resume"
+    (lab.home / "go").touch()
+    again = lab.start(*shlex.split(line.partition("contrastive-nb run ")[2]))
+    said, _ = again.communicate(timeout=100)
+    assert again.returncode == 0 and (lab.home / "computed").read_text() == "x", said
+
+
+def test_a_signal_while_the_runner_tidies_is_only_remembered():
+    with processes.interruptible() as stop:
+        for name in (signal.SIGINT, signal.SIGTERM, signal.SIGINT):
+            os.kill(os.getpid(), name)
+        assert wait_for(stop.is_set, 5)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 CLAIM = """
@@ -296,6 +411,99 @@ def test_bad_input_is_refused_in_one_line(lab, monkeypatch, arguments, part):
     code, output = said(*arguments)
     assert code == 2 and part in output and output.count("\n") == 1, output
     assert not lab.build.exists()
+
+
+@pytest.mark.parametrize(
+    "chapter, part",
+    [
+        ("[ci:01_one]\nsteps = 3\nsteps = 4\n", "option 'steps' in section 'ci:01_one' already exists"),
+        ("[ci:01_one]\n[ci:01_one]\n", "section 'ci:01_one' already exists"),
+        ("[ci:01_one]\nsteps\n", "parsing errors"),
+        ("steps = 3\n", "no section headers"),
+        ("[ci:01_none]\nsteps = 3\n", "[ci:01_none]: no notebook here is called '01_none'"),
+        ("[ci]\nsteps = 3\n", "[ci]: no notebook here is called ''"),
+        ("[gpu:01_one]\nstepps = 3\n", "[gpu:01_one]: got 'stepps', which 01_one never reads"),
+    ],
+)
+def test_settings_that_nobody_reads_are_refused_by_name(lab, monkeypatch, chapter, part):
+    write_notebook(lab.nbs, "1_a/01_one", "run.width")
+    (lab.nbs / "1_a" / "settings.ini").write_text("[ci:01_one]\nwidth = 3\nfirst_seed = 4\n")
+    assert len(jobs.plan(["1_a/01_one"], "ci", notebooks=lab.nbs, build=lab.build)) == 1
+    (lab.nbs / "1_a" / "settings.ini").write_text(chapter)
+    monkeypatch.setenv(files.NOTEBOOKS, str(lab.nbs))
+    monkeypatch.setenv(files.BUILD, str(lab.build))
+    code, output = said("run")
+    assert code == 2 and part in output and str(lab.nbs / "1_a" / "settings.ini") in output and output.count("\n") == 1, output
+
+
+def test_the_root_settings_know_their_keys(monkeypatch, tmp_path):
+    text = files.shared("settings.ini").read_text(encoding="utf-8")
+    monkeypatch.setattr(files, "shared", lambda name: tmp_path / name)
+    (tmp_path / "settings.ini").write_text(text)
+    jobs.check_settings(tmp_path / "chapter")
+    for added, said in (
+        ("stepps = 3\n", r"\[gpu\]: got 'stepps', want one of seeds"),
+        ("[ci:01_x]\nsteps = 3\n", r"\[ci:01_x\]: what is a notebook's"),
+    ):
+        (tmp_path / "settings.ini").write_text(text + added)
+        with pytest.raises(jobs.Refused, match=said):
+            jobs.check_settings(tmp_path / "chapter")
+
+
+BAD_REGISTRIES = {
+    "cut": '{"a": ',
+    "list": "[1]",
+    "number": '{"a": 3}',
+    "short": '{"a": {"kind": "x", "licence": "y"}}',
+    "odd": '{"a": {"kind": "x", "licence": "y", "files": [{"file": "f", "sha256": 1, "bytes": 2}]}}',
+    "missing": None,
+}
+
+
+@pytest.mark.parametrize("bad", BAD_REGISTRIES)
+def test_a_registry_that_is_none_is_named_in_one_line(monkeypatch, tmp_path, bad):
+    monkeypatch.setattr(files, "shared", lambda name: tmp_path / name)
+    (tmp_path / "data").mkdir()
+    if BAD_REGISTRIES[bad] is not None:
+        (tmp_path / "data" / "registry.json").write_text(BAD_REGISTRIES[bad])
+    for command in (["list"], ["verify"], ["verify", "a"], ["fetch", "a"]):
+        code, output = said("data", *command)
+        assert code == 2 and f"{tmp_path / 'data' / 'registry.json'}: is no registry" in output and output.count("\n") == 1, output
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "[1, 2]",
+        '{"id": "X"}',
+        '{"id": "X", "notebook": "1_a/01_one", "runs": [1]}',
+        '{"id": "X", "notebook": "1_a/01_one", "runs": {"ci": 1}}',
+        "",
+        None,
+    ],
+)
+def test_a_record_that_is_none_is_named_in_one_line(monkeypatch, lab, bad):
+    write_notebook(lab.nbs, "1_a/01_one", "1")
+    (lab.nbs / "1_a" / "02_folder.ipynb").mkdir()  # is no notebook, and in nobody's way
+    shared = files.shared
+    monkeypatch.setattr(files, "shared", lambda name: lab.home if name == "data" else lab.claims if name == "data/claims" else shared(name))
+    monkeypatch.setenv(files.NOTEBOOKS, str(lab.nbs))
+    monkeypatch.setenv(files.BUILD, str(lab.build))
+    path = lab.claims / "X.json"
+    path.write_text(bad) if bad is not None else path.mkdir()
+    for command in (["stale"], ["claims"], ["run", "--stale"]):
+        code, output = said(*command)
+        assert code == 2 and "X.json" in output and output.count("\n") == 1, output
+
+
+def test_a_damaged_note_of_an_earlier_run_counts_for_nothing(lab):
+    write_notebook(lab.nbs, "1_a/01_one", "1")
+    assert lab.run() == 0
+    (job,) = jobs.plan(["1_a/01_one"], "ci", notebooks=lab.nbs, build=lab.build)
+    assert job.finished()
+    for text in ("{", "[]", "{}"):
+        job.note.write_text(text)
+        assert job.finished() is None
 
 
 def test_gpu_profile_without_a_gpu_says_so_in_one_line(lab, monkeypatch):

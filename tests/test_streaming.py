@@ -11,9 +11,10 @@ import torch
 import torch.nn.functional as F
 
 from contrastive_nb.debiasing import debiased_nce
+from contrastive_nb.kernels.tile import softmax_, softmax_fused_
 from contrastive_nb.objectives import decoupled_nce, info_nce, mw
 from contrastive_nb.pairs import from_labels, in_batch, two_views
-from contrastive_nb.scaling import streaming, streaming_debiased_nce, streaming_decoupled_nce, streaming_info_nce, streaming_mw
+from contrastive_nb.scaling import pooled, streaming_debiased_nce, streaming_decoupled_nce, streaming_info_nce, streaming_mw, tiles
 
 STREAMS = {
     "info_nce": (streaming_info_nce, info_nce),
@@ -86,7 +87,7 @@ def test_two_views(name, chunk):
 @pytest.mark.parametrize("chunk", [1, 5, None])
 @pytest.mark.parametrize("listed", [0, 4, 100])
 def test_labels(name, chunk, listed, monkeypatch):
-    monkeypatch.setattr(streaming, "LISTED", listed)
+    monkeypatch.setattr(tiles, "LISTED", listed)
     stream, dense = STREAMS[name]
     for labels in (LABELS, LABELS % 2, torch.arange(13), torch.zeros(13, dtype=torch.int32)):  # the last two: no positive, no negative
         same(lambda z, t, labels=labels: stream(z, z, temperature=t, ids=labels, exclude_self=True, chunk=chunk),
@@ -211,6 +212,29 @@ def test_functional_gradient(name):
 
 
 @EACH
+def test_of_the_other_transforms_those_of_one_backward_pass_work_and_the_rest_raise(name):
+    stream = STREAMS[name][0]
+    loss = lambda q: stream(q, K, temperature=T)  # noqa: E731
+    value, slope = torch.func.vjp(loss, Q)
+    want = torch.func.grad(loss)(Q)
+    assert torch.equal(slope(torch.ones_like(value))[0], want) and torch.equal(torch.func.grad_and_value(loss)(Q)[0], want)
+    raised = {
+        "does not have vmap support": [
+            lambda: torch.func.vmap(loss)(Q[None]),
+            lambda: torch.func.jacrev(loss)(Q),
+            lambda: torch.func.jacfwd(loss)(Q),
+            lambda: torch.func.hessian(loss)(Q),
+        ],
+        "You must implement the jvp function": [lambda: torch.func.jvp(loss, (Q,), (Q,))],
+        "first derivatives alone": [lambda: torch.func.grad(lambda q: torch.func.grad(loss)(q).sum())(Q)],
+    }
+    for words, calls in raised.items():
+        for transform in calls:
+            with pytest.raises(RuntimeError, match=words):
+                transform()
+
+
+@EACH
 def test_only_what_asks_gets_a_gradient(name):
     stream, dense = STREAMS[name]
     for asked in itertools.product([False, True], repeat=3):
@@ -228,7 +252,8 @@ def test_only_what_asks_gets_a_gradient(name):
 
 @EACH
 def test_no_slopes_without_gradients(name, monkeypatch):
-    monkeypatch.setattr(streaming, "_Gathered", None)  # would raise if it were made
+    for module in (tiles, pooled):
+        monkeypatch.setattr(module, "Gradients", None)  # would raise if it were made
     q = Q.clone().requires_grad_()
     with torch.no_grad():
         assert torch.isfinite(STREAMS[name][0](q, K, temperature=0.2))
@@ -286,13 +311,13 @@ def test_float32_from_embeddings(name, kind, t, similarity):
 @pytest.mark.parametrize("listed", [0, 1000])
 @pytest.mark.parametrize("t", [0.5, 0.05, 0.01])
 def test_float32_mw_with_many_positives(t, listed, monkeypatch):
-    monkeypatch.setattr(streaming, "LISTED", listed)
+    monkeypatch.setattr(tiles, "LISTED", listed)
     q, _ = embeddings("spread", rows=60)
     labels = torch.arange(len(q)) % 3
     for reduction in ("mean", "sum"):
-        tiles = partial(streaming_mw, ids=labels, exclude_self=True, chunk=25, reduction=reduction)
+        stream = partial(streaming_mw, ids=labels, exclude_self=True, chunk=25, reduction=reduction)
         whole = partial(mw, reduction=reduction)
-        found = slopes(lambda q, t, tiles=tiles: tiles(q, q, temperature=t), q, torch.tensor(t))
+        found = slopes(lambda q, t, stream=stream: stream(q, q, temperature=t), q, torch.tensor(t))
         wanted = slopes(lambda q, t, whole=whole: whole(*from_labels(q, labels), temperature=t), q.double(), torch.tensor(t).double())
         assert all(distance(a, b) < max(2e-6, 3e-7 / t) for a, b in zip(found, wanted, strict=True))
 
@@ -369,26 +394,26 @@ def test_compiler_that_is_not_there(monkeypatch):
         raise RuntimeError("no compiler")
 
     kernel = [fails]
-    monkeypatch.setattr(streaming, "_compiler", lambda: kernel)
+    monkeypatch.setattr(tiles, "_compiler", lambda: kernel)
     with pytest.warns(UserWarning, match="torch.compile does not work here"):
         loss = streaming_info_nce(Q, K, temperature=0.2, compiled=True)
-    assert torch.allclose(loss, info_nce(*in_batch(Q, K), temperature=0.2)) and kernel[0] is streaming._softmax
+    assert torch.allclose(loss, info_nce(*in_batch(Q, K), temperature=0.2)) and kernel[0] is softmax_
 
 
 def test_softmaxes_agree():
     scores = 20 * draw(5, 33, dtype=torch.float32)
     scores[1, 3] = -math.inf
     one, other = scores.clone(), scores.clone()
-    tops = streaming._softmax(one), streaming._softmax_fused(other)
+    tops = softmax_(one), softmax_fused_(other)
     assert torch.allclose(one, other, rtol=1e-5, atol=1e-30)
     assert torch.allclose(one, torch.softmax(scores, 1), rtol=1e-6, atol=1e-30)  # to rounding: in place is another call of torch
     assert torch.allclose(tops[0][0], tops[1][0]) and torch.allclose(tops[0][1], tops[1][1])
 
 
 def test_what_a_compiler_makes_is_used(monkeypatch):
-    kernel = [torch.compile(streaming._softmax_fused, backend="eager", dynamic=True)]
-    monkeypatch.setattr(streaming, "_compiler", lambda: kernel)
-    monkeypatch.setattr(streaming, "_softmax", None)
+    kernel = [torch.compile(softmax_fused_, backend="eager", dynamic=True)]
+    monkeypatch.setattr(tiles, "_compiler", lambda: kernel)
+    monkeypatch.setattr(tiles, "softmax_", None)
     loss = streaming_info_nce(Q, K, temperature=0.2, compiled=True, chunk=5)
     assert torch.allclose(loss, info_nce(*in_batch(Q, K), temperature=0.2))
 

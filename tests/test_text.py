@@ -39,11 +39,11 @@ def test_texts_without_a_known_word_are_zero():
 
 
 @pytest.mark.parametrize(
-    ("call", "error", "told"),
+    ("call", "error", "words"),
     [
         (lambda: text_features("one text"), TypeError, "texts_fit: got one text, want a list of texts"),
         (lambda: text_features([]), ValueError, "texts_fit: got no text"),
-        (lambda: text_features(["a", 1]), TypeError, "texts_fit: got something else"),
+        (lambda: text_features(["a", 1]), TypeError, r"texts_fit\[1\]: got int, want a text"),
         (lambda: text_features(TEXTS), ValueError, "dims: got 256, want fewer than the 6 texts and the 8 different words"),
         (lambda: text_features(TEXTS, 2.0), TypeError, "dims: got float"),
         (lambda: text_features(TEXTS, 2, -1), ValueError, "seed: got -1"),
@@ -53,8 +53,8 @@ def test_texts_without_a_known_word_are_zero():
         (lambda: text_tower(4, 2, 0), ValueError, "hidden: got 0"),
     ],
 )
-def test_wrong_arguments_are_named(call, error, told):
-    with pytest.raises(error, match=told):
+def test_wrong_arguments_are_named(call, error, words):
+    with pytest.raises(error, match=words):
         call()
 
 
@@ -100,7 +100,7 @@ def test_hard_negatives_are_the_nearest_irrelevant_documents():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "words"),
     [
         ((torch.ones(2, 3), torch.ones(4, 3), torch.zeros(4, 2), 1), r"relevance: got shape \(4, 2\), want \(2, 4\)"),
         ((torch.ones(2, 3), torch.ones(4, 3), torch.eye(2, 4), 4), "k: got 4, want at most 3"),
@@ -108,8 +108,8 @@ def test_hard_negatives_are_the_nearest_irrelevant_documents():
         ((torch.ones(3), torch.ones(4, 3), torch.eye(2, 4), 1), "query_features: got shape"),
     ],
 )
-def test_what_does_not_fit_is_named(arguments, told):
-    with pytest.raises(ValueError, match=told):
+def test_what_does_not_fit_is_named(arguments, words):
+    with pytest.raises(ValueError, match=words):
         lexical_hard_negatives(*arguments)
 
 

@@ -201,8 +201,8 @@ def cells_of(table, key="failed"):
 
 
 def test_who_fails_says_so_and_the_others_go_on(fakes):
-    told = []
-    table = tournament.compare(plan_of(fakes), step=lambda: told.append(1))
+    ticks = []
+    table = tournament.compare(plan_of(fakes), step=lambda: ticks.append(1))
     assert cells_of(table) == {
         **{(name, rows): None for name in ("products", "infonce/torch", "infonce/good") for rows in (32, 64)},
         ("infonce/greedy", 32): "out of memory (limit 1 GB)", ("infonce/greedy", 64): "out of memory with 32 rows",
@@ -212,7 +212,7 @@ def test_who_fails_says_so_and_the_others_go_on(fakes):
     assert table["missing"]["infonce/absent"] == "no-such-library is not installed"
     assert table["missing"]["infonce/wrong"].startswith("does not agree with float64: value off by 1")
     assert set(table["agreement"]) == {f"infonce/{name}" for name in ("torch", "good", "greedy", "killed", "loud")}
-    assert len(told) == 2 * 6  # a tick of the bar for each that took part
+    assert len(ticks) == 2 * 6  # a tick of the bar for each that took part
 
     good = next(cell for cell in table["cells"] if cell["contestant"] == "infonce/good")
     assert good["done"] and [len(good[key]) for key in ("seconds", "wall", "bytes", "to_floor", "to_torch")] == [2] * 5
@@ -383,7 +383,7 @@ def test_the_committed_table_is_one(device):
     lambda table: table["facts"].update(device="cuda"),
     lambda table: table["cells"][0].update(contestant="infonce/nobody"),
 ])  # fmt: skip
-def test_the_check_of_the_committed_table_finds_another_device_and_a_stranger(monkeypatch, spoil):
+def test_the_check_of_the_committed_table_finds_another_device_and_an_unknown_contestant(monkeypatch, spoil):
     table = report.read(report.place("cpu", saved=True))
     spoil(table)
     monkeypatch.setattr(report, "read", lambda path: table)

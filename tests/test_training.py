@@ -173,7 +173,7 @@ def test_an_infinite_loss_without_pairs_stops_too():
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "words"),
     [
         ({"steps": 5}, "steps: the checkpoint has 4, this call 5"),
         ({"lr": 0.5}, "lr: the checkpoint has 0.001, this call 0.5"),
@@ -183,12 +183,12 @@ def test_an_infinite_loss_without_pairs_stops_too():
         ({"precision": "bf16"}, "precision"),
     ],
 )
-def test_refuses_a_checkpoint_of_other_settings(tmp_path, change, told):
+def test_refuses_a_checkpoint_of_other_settings(tmp_path, change, words):
     path = tmp_path / "run.pt"
     fit(make(), sample, build, LOSS, steps=4, checkpoint=path)
     model = make()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    with pytest.raises(ValueError, match=told) as caught:
+    with pytest.raises(ValueError, match=words) as caught:
         fit(model, sample, build, LOSS, **({"steps": 4} | change), checkpoint=path)
     assert str(path) in str(caught.value)
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
@@ -198,8 +198,8 @@ def test_refuses_a_checkpoint_of_another_model_and_a_file_that_is_none(tmp_path)
     path = tmp_path / "run.pt"
     fit(make(), sample, build, LOSS, steps=2, checkpoint=path)
     wider = Encoder(nn.Sequential(mlp_encoder(12, 16, 64), nn.Dropout()), projector(16, 16, 8))
-    told = r"shape of model.backbone.0.1.weight: the checkpoint has \(32, 12\), this call \(64, 12\).*and 3 more\)"
-    with pytest.raises(ValueError, match=told):
+    words = r"shape of model.backbone.0.1.weight: the checkpoint has \(32, 12\), this call \(64, 12\).*and 3 more\)"
+    with pytest.raises(ValueError, match=words):
         fit(wider, sample, build, LOSS, steps=2, checkpoint=path)
     for content in (b"", b"not a checkpoint", path.read_bytes()[:1000]):
         path.write_bytes(content)
@@ -384,7 +384,7 @@ def test_what_two_parts_share_is_in_one_group():
 
 
 @pytest.mark.parametrize(
-    ("wrong", "error", "told"),
+    ("wrong", "error", "words"),
     [
         ({"optimizer": "lion"}, ValueError, "optimizer: got 'lion', want one of 'adamw', 'sgd'"),
         ({"optimizer": lambda groups: groups}, TypeError, "optimizer: gave list, want a torch.optim.Optimizer"),
@@ -413,13 +413,13 @@ def test_what_two_parts_share_is_in_one_group():
         ({"tracker": "blackboard"}, ValueError, "tracker: got 'blackboard', want one of .*'tensorboard'"),
     ],
 )
-def test_wrong_keywords_are_named(wrong, error, told):
-    with pytest.raises(error, match=told):
+def test_wrong_keywords_are_named(wrong, error, words):
+    with pytest.raises(error, match=words):
         fit(**({"model": make(), "sample": sample, "build": build, "objective": LOSS, "steps": 2} | wrong))
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "words"),
     [
         ({"optimizer": "sgd"}, "optimizer: the checkpoint has 'adamw', this call 'sgd'"),
         ({"optimizer": torch.optim.Adam}, "optimizer: the checkpoint has 'adamw', this call {'class': 'Adam'"),
@@ -429,10 +429,10 @@ def test_wrong_keywords_are_named(wrong, error, told):
         ({"refresh": lambda model, step: None, "refresh_every": 2}, "refresh_every: the checkpoint has None, this call 2"),
     ],
 )
-def test_refuses_a_checkpoint_of_another_way(tmp_path, change, told):
+def test_refuses_a_checkpoint_of_another_way(tmp_path, change, words):
     path = tmp_path / "run.pt"
     fit(make(), sample, build, LOSS, steps=4, checkpoint=path)
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=words):
         fit(make(), sample, build, LOSS, steps=4, checkpoint=path, **change)
 
 
@@ -474,7 +474,7 @@ def test_stops_at_the_step_whose_gradient_is_not_finite(tmp_path, through, named
     assert all(p.grad is None for p in [*model.parameters(), *rooted.parameters()])
     one, two = checkpoints.read(path), checkpoints.read(other)
     del one["seconds"], two["seconds"]
-    assert alike(one, two)  # parts, moments, dice
+    assert alike(one, two)  # parts, moments, random state
     whole, resumed = make(), make()
     straight = fit(whole, sample, build, Warm(), **kinds)
     history = fit(resumed, sample, build, Warm(), **kinds, checkpoint=path)
@@ -589,9 +589,9 @@ def within(saved, path, value):
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        *(((key,), None) for key in ("settings", "parts", "optimizer", "scaler", "dice", "own", "losses", "seconds")),
-        (("settings",), "other"), (("parts",), {}), (("parts",), [1]), (("losses",), 3), (("dice",), []), (("own",), []),
-        (("dice", 0, "torch"), None), (("dice", 0, "generator"), torch.zeros(3)), (("optimizer", "param_groups"), []),
+        *(((key,), None) for key in ("settings", "parts", "optimizer", "scaler", "random_state", "own", "losses", "seconds")),
+        (("settings",), "other"), (("parts",), {}), (("parts",), [1]), (("losses",), 3), (("random_state",), []), (("own",), []),
+        (("random_state", 0, "torch"), None), (("random_state", 0, "generator"), torch.zeros(3)), (("optimizer", "param_groups"), []),
         (("optimizer", "state"), None), (("parts", "model.backbone.0.1.weight"), None),
         (("parts", "model.backbone.0.1.weight"), torch.zeros(2)), (("parts", "model.more"), torch.zeros(2)),
     ],
@@ -717,28 +717,28 @@ def test_a_tracker_hears_of_every_step(tmp_path, kind):
 def test_a_tracker_by_its_name_is_opened_and_closed(tmp_path, monkeypatch):
     from accelerate import tracking
 
-    told = []
+    heard = []
 
     class Written(tracking.GeneralTracker):
         name, requires_logging_directory, tracker = "written", True, None
 
         def __init__(self, run_name, logging_dir):
             super().__init__()
-            told.append((run_name, logging_dir))
+            heard.append((run_name, logging_dir))
 
         def store_init_configuration(self, values):
-            told.append({key: values[key] for key in ("steps", "lr", "optimizer")})
+            heard.append({key: values[key] for key in ("steps", "lr", "optimizer")})
 
         def log(self, values, step=None, **more):
-            told.append(step)
+            heard.append(step)
 
         def finish(self):
-            told.append("closed")
+            heard.append("closed")
 
     monkeypatch.setitem(tracking.LOGGER_TYPE_TO_CLASS, "written", Written)
     with pytest.raises(Stop):
         fit(make(), stopping(2, Stop), build, LOSS, steps=3, tracker="written", checkpoint=tmp_path / "run.pt")
-    assert told == [("run", str(tmp_path / "logs")), {"steps": 3, "lr": 1e-3, "optimizer": "adamw"}, 0, 1, "closed"]
+    assert heard == [("run", str(tmp_path / "logs")), {"steps": 3, "lr": 1e-3, "optimizer": "adamw"}, 0, 1, "closed"]
 
 
 @pytest.mark.skipif(any(map(importlib.util.find_spec, ("tensorboard", "tensorboardX"))), reason="tensorboard is installed")
@@ -793,15 +793,15 @@ def test_momentum_without_a_queue_and_with_a_clock():
 
 
 @pytest.mark.parametrize(
-    ("change", "error", "told"),
+    ("change", "error", "words"),
     [
         ({"queue": 64}, TypeError, "queue: got int, want a Queue"),
         ({"momentum": 1.5}, ValueError, "momentum: got 1.5"),
         ({"momentum": "m"}, TypeError, "momentum: got str"),
     ],
 )
-def test_momentum_refuses_by_name(change, error, told):
-    with pytest.raises(error, match=told):
+def test_momentum_refuses_by_name(change, error, words):
+    with pytest.raises(error, match=words):
         Momentum(make(), with_queue, **({"momentum": 0.9} | change))
 
 
@@ -846,7 +846,7 @@ def test_a_second_interrupt_does_not_wait():
 
 
 @pytest.mark.parametrize(
-    ("wrong", "error", "told"),
+    ("wrong", "error", "words"),
     [
         ({"steps": 0}, ValueError, "steps: got 0"),
         ({"steps": 1.5}, TypeError, "steps: got float"),
@@ -860,8 +860,8 @@ def test_a_second_interrupt_does_not_wait():
         ({"seed": -1}, ValueError, "seed: got -1"),
     ],
 )
-def test_wrong_arguments_are_named(wrong, error, told):
-    with pytest.raises(error, match=told):
+def test_wrong_arguments_are_named(wrong, error, words):
+    with pytest.raises(error, match=words):
         fit(make(), sample, build, LOSS, **({"steps": 1} | wrong))
 
 
@@ -1027,7 +1027,7 @@ def test_two_processes_learn_one_model(tmp_path, script):
     assert {row["rank"] for row in first} == {0, 1} and len({row["digest"] for row in first}) == 1
     assert first[0]["losses"] == first[1]["losses"]
     saved = torch.load(whole, weights_only=True)
-    assert saved["settings"]["processes"] == 2 and not torch.equal(*(dice["generator"] for dice in saved["dice"]))
+    assert saved["settings"]["processes"] == 2 and not torch.equal(*(state["generator"] for state in saved["random_state"]))
 
 
 @pytest.mark.slow

@@ -26,7 +26,7 @@ def rows() -> list[dict]:
     methods, records = registry.methods(), claims.load()
     joined = []
     for entry in entries():
-        mine = [method for method in methods if method.paper == entry["id"]]
+        mine = [method for method in methods if entry["id"] in method.papers]
         judged = [record for record in records if record["paper"] == entry["id"]]
         pages = dict.fromkeys([method.notebook for method in mine] + [record["notebook"] for record in judged])
         joined.append(

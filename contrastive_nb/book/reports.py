@@ -69,6 +69,8 @@ def outcome_text(outcome: Outcome) -> str:
             parts.append(f"\n{job.notebook} {job.status}: {job.message}{kept}")
     if rows := claim_table(outcome.jobs, outcome.claims):
         parts.append(f"\n{rows}")
+    if outcome.go_on:
+        parts.append(f"\ninterrupted; to go on: {outcome.go_on}")
     return "\n".join(parts)
 
 

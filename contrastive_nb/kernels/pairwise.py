@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from contrastive_nb.rows import list_pairs, present, to_float64
+from contrastive_nb.rows import columns_of, list_pairs, present, to_float64
 
 AT_ONCE = 2**16  # gaps in memory at one time on the CPU: the buffers stay in the cache
 
@@ -28,9 +28,9 @@ def row_losses(
     (vmap takes one after the other), forward mode does not. Second derivatives work too; they keep every pair.
     """
     positives, negatives = present(positives, weights), present(negatives, weights)
-    columns, count, many = *_columns(positives), negatives.sum(1, dtype=torch.int32)
-    count = torch.where(many > 0, count, 0)
-    there = torch.arange(columns.shape[1], device=scores.device) < count[:, None]
+    (columns, there), many = columns_of(positives), negatives.sum(1, dtype=torch.int32)
+    there = (many > 0)[:, None].expand_as(columns) if there is None else there & (many > 0)[:, None]
+    count = there.sum(1, dtype=torch.int32)
     if weights is None:
         pos_share, neg_share = there / to_float64((many * count).clamp(min=1)[:, None]), None
     else:
@@ -74,20 +74,6 @@ def pooled_losses(
         neg_share = _shares(weights[negatives][None])
     count = torch.full((len(pos),), min(1, len(neg)), device=pos.device)
     return _Pairwise.apply(pos[:, None], neg[None], pos_share, neg_share, temperature, None, count, None, False)[0]
-
-
-def _columns(mask: Tensor) -> tuple[Tensor, Tensor]:
-    "(Q, M) where each row's entries of the mask stand, filled up with any column, and (Q,) how many there are."
-    count = mask.sum(1, dtype=torch.int32)  # faster than int64
-    most = int(count.max()) if mask.numel() else 0
-    if most <= 1:
-        columns = mask.view(torch.uint8).argmax(1, keepdim=True) if most else count.new_zeros(len(mask), 0)
-        return columns, count
-    rows, columns = mask.nonzero(as_tuple=True)
-    if most * len(mask) == len(rows):  # as many in every row
-        return columns.reshape(len(mask), most), count
-    place = torch.arange(len(rows), device=mask.device) - (count.cumsum(0) - count)[rows]
-    return columns.new_zeros(len(mask), most).index_put((rows, place), columns), count
 
 
 def _shares(weights: Tensor) -> Tensor:

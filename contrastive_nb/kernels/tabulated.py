@@ -248,7 +248,7 @@ def meet(
 def slope_table(
     nodes: Tensor,  # (nodes, 3) of a function, as `meet` gives them
     grid: Grid,
-    factor: float = 1.0,  # multiplies every slope; 1 / (positives * temperature) gives the gradient of a mean by the scores
+    factor: float | Tensor = 1.0,  # multiplies every slope; 1 / (positives * temperature) gives the gradient of a mean by the scores
 ) -> Tensor:  # (2, bins + 1) float32: slope at each bin's middle, and its change a bin; 0 in the last bin
     "The function's slope (by temperatures, times `factor`) for `look_up`."
     return _slopes(nodes, grid, factor).float()

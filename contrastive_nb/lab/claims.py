@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from .. import files
-from ..checks import check_choice, check_number
+from ..checks import check_choice, check_is, check_number, check_path
 from . import profiles, records
 
 # %% ../../nbs/0_foundations/06_claims.ipynb #3e95ee62
@@ -154,6 +154,12 @@ class Verdict:
         return "".join(f"; {remark}" for remark in remarks)
 
 # %% ../../nbs/0_foundations/06_claims.ipynb #142c4152
+def _check_open(run, *parts: str) -> None:
+    "Raise unless `run` has what an open run has; it need not be a `Run`."
+    if not all(hasattr(run, part) for part in parts):
+        raise TypeError(f"run: got {type(run).__name__}, want an open run, as `open_run` gives it")
+
+
 def judge(
     claim: Claim,
     baseline: Sequence[float],  # one number a seed; a single one: the claim is deterministic
@@ -165,6 +171,9 @@ def judge(
 
     Raises `TypeError` or `ValueError` naming the argument: unequal lengths, numbers that are not finite.
     """
+    check_is("claim", claim, Claim, "a Claim")
+    if run is not None:
+        _check_open(run, "profile")
     baseline, treatment = _numbers("baseline", baseline), _numbers("treatment", treatment)
     if len(baseline) != len(treatment):
         raise ValueError(f"treatment: got {len(treatment)} numbers, want {len(baseline)}, as many as baseline: they are paired by seed")
@@ -195,10 +204,10 @@ def _check_run(claim: Claim, profile: str, run: dict) -> None:
         check_number("seconds", run["seconds"], 0)
     verdict = judge(claim, run["baseline"], run["treatment"])
     _check_seeds(claim, run["seeds"], len(verdict.baseline), profile)
-    told, found = [run["effect"], *_numbers("interval", run["interval"])], [verdict.effect, *verdict.interval]
-    same = len(told) == 3 and all(math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-12) for a, b in zip(told, found, strict=True))
+    written, found = [run["effect"], *_numbers("interval", run["interval"])], [verdict.effect, *verdict.interval]
+    same = len(written) == 3 and all(math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-12) for a, b in zip(written, found, strict=True))
     if run["verdict"] != verdict.verdict or not same:
-        raise ValueError(f"verdict: got {run['verdict']!r} with {told}, its own numbers give {verdict.verdict!r} with {found}")
+        raise ValueError(f"verdict: got {run['verdict']!r} with {written}, its own numbers give {verdict.verdict!r} with {found}")
 
 # %% ../../nbs/0_foundations/06_claims.ipynb #76fff75e
 def check_record(
@@ -245,7 +254,6 @@ def _commit() -> str | None:
         return None
     return said.stdout.strip() or None if said.returncode == 0 else None
 
-
 # %% ../../nbs/0_foundations/06_claims.ipynb #97f6be9b
 def write(record: dict, folder: Path) -> Path:
     "The record in its file, whole or not at all."
@@ -267,6 +275,9 @@ def record(
 
     Raises `TypeError` or `ValueError` naming the argument, and writes nothing then.
     """
+    check_is("claim", claim, Claim, "a Claim"), check_is("verdict", verdict, Verdict, "a Verdict, as `judge` gives it")
+    _check_open(run, "notebook", "profile", "parameters", "device", "code", "seeds")
+    check_is("seeds", () if seeds is None else seeds, Sequence, "a list of whole numbers")
     if verdict.claim not in (None, claim):
         raise ValueError(f"verdict: got one on {verdict.claim.id}, want one on {claim.id}, this claim")
     if claim.notebook != run.notebook:
@@ -281,14 +292,13 @@ def record(
     made |= dict(versions=_versions(), device=run.device, code=run.code, commit=_commit())
     made |= {} if seconds is None else {"seconds": seconds}
     definition = asdict(claim)
-    told = {key: definition[key] for key in records.CLAIM} | {"runs": {run.profile: numbers | made}}
-    whole = check_record(records.upgraded(told))
-    return write(whole, Path(folder) if folder else files.build() / "claims" / run.profile)
+    written = {key: definition[key] for key in records.CLAIM} | {"runs": {run.profile: numbers | made}}
+    whole = check_record(records.upgraded(written))
+    return write(whole, check_path("folder", folder) if folder else files.build() / "claims" / run.profile)
 
 # %% ../../nbs/0_foundations/06_claims.ipynb #fe1f1045
 def _ledger(folder) -> Path:
-    return Path(folder) if folder else files.shared("data") / "claims"
-
+    return check_path("folder", folder) if folder else files.shared("data") / "claims"
 
 # %% ../../nbs/0_foundations/06_claims.ipynb #9de0abaf
 def load(
@@ -298,7 +308,7 @@ def load(
     """The records of a folder, each one checked. Raises `ValueError` naming the file that is not a record, or an id that is not there."""
     found = records.read_all(_ledger(folder), check_record)
     if id is not None and id not in {record["id"] for record in found}:
-        raise ValueError(f"id: got {id!r}, the ledger has {', '.join(record['id'] for record in found) or 'no claim'}")
+        raise ValueError(f"id: got {id!r}, want one that the ledger has: {', '.join(record['id'] for record in found) or 'no claim'}")
     return [record for record in found if id in (None, record["id"])]
 
 # %% ../../nbs/0_foundations/06_claims.ipynb #b37c9235
@@ -310,7 +320,7 @@ def merge(
 
     A claim whose definition changed begins anew: runs of other profiles, made for another claim, are dropped. Raises `ValueError`.
     """
-    new = records.read(path, check_record)
+    new = records.read(check_path("path", path), check_record)
     old_path = _ledger(folder) / f"{new['id']}.json"
     old = records.read(old_path, check_record) if old_path.exists() else new
     same = all(old[key] == new[key] for key in records.CLAIM)

@@ -1,6 +1,7 @@
 """Which notebooks are to run, and with what: a `Job` each. Plain module."""
 
 import json
+import re
 import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -8,7 +9,8 @@ from pathlib import Path
 
 from filelock import BaseFileLock
 
-from contrastive_nb.lab import freshness, profiles
+from contrastive_nb import files
+from contrastive_nb.lab import freshness, profiles, records
 
 PARAMETERS = ("profile", "seed", "device")
 
@@ -49,6 +51,25 @@ def parse_overrides(pairs: Iterable[str], profile: str, notebooks: Iterable[str]
         values[key] = profiles.literal(value)
         profiles.check_value(f"--set {key}", key, values[key])
     return values
+
+
+def check_settings(chapter: Path) -> None:
+    "Raise `Refused` for what nobody reads: a section of no notebook, a key that its notebook never names, in the root file a key of none."
+    root, path = files.shared("settings.ini"), chapter / "settings.ini"
+    for section, keys in profiles.keys_of(root).items():
+        if section not in profiles.PROFILES:
+            raise Refused(f"{root} [{section}]: what is a notebook's alone stands in its chapter's settings.ini")
+        for key in set(keys) - set(profiles.KNOWN):
+            raise Refused(f"{root} [{section}]: got {key!r}, want one of {', '.join(profiles.KNOWN)}")
+    for section, keys in profiles.keys_of(path).items():
+        name = section.partition(":")[2]
+        source = chapter / f"{name}.ipynb"
+        if not source.is_file():
+            raise Refused(f"{path} [{section}]: no notebook here is called {name!r}; want a profile, a colon and a notebook's name")
+        code = " ".join(source_of(cell) for cell in freshness.read_book(source)["cells"] if cell["cell_type"] == "code")
+        read = {*profiles.KNOWN, *re.findall(r"\w+", code)}
+        for key in [key for key in keys if key not in read]:
+            raise Refused(f"{path} [{section}]: got {key!r}, which {name} never reads; want {', '.join(profiles.KNOWN)}, or its own")
 
 
 def source_of(cell) -> str:
@@ -122,14 +143,17 @@ class Job:
     def records(self) -> list[Path]:
         "The records that this notebook wrote in this profile."
         found = sorted((self.folder / "claims" / self.profile).glob("*.json"))
-        return [path for path in found if json.loads(path.read_text(encoding="utf-8")).get("notebook") == self.notebook]
+        return [path for path in found if records.read(path)["notebook"] == self.notebook]
 
     def finished(self) -> dict | None:
         "The note of an earlier run of the same code with the same parameters, if all that it made is still there."
         if not (self.note.is_file() and self.output.is_file()):
             return None
-        note = json.loads(self.note.read_text(encoding="utf-8"))
-        same = (note["code"], note["parameters"], note["overrides"]) == (self.code, self.parameters, self.overrides)
+        try:
+            note = json.loads(self.note.read_text(encoding="utf-8"))
+            same = (note["code"], note["parameters"], note["overrides"]) == (self.code, self.parameters, self.overrides)
+        except (OSError, ValueError, KeyError, TypeError):  # a damaged note speaks for nothing
+            return None
         return note if same and note["claims"] == [path.stem for path in self.records()] else None
 
 
@@ -143,8 +167,10 @@ def plan(
     overrides: dict | None = None,
     minutes: float | None = None,
 ) -> list[Job]:
-    "A job a notebook. Raises `ValueError` for an unknown profile or a value that cannot be."
-    jobs = []
+    "A job a notebook. Raises `ValueError` for an unknown profile, for a value that cannot be, and for settings that nobody reads."
+    names, jobs = list(names), []
+    for chapter in sorted({(notebooks / name).parent for name in names}):
+        check_settings(chapter)
     for name in names:
         source = notebooks / f"{name}.ipynb"
         limit = minutes or (overrides or {}).get("minutes") or profiles.settings(profile, name)["minutes"]

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -24,7 +25,7 @@ TAG = "CONTRASTIVE_NB_JOB"
 
 
 class Interrupted(BaseException):
-    "SIGTERM or Ctrl-C reached the runner."
+    "A name of 0.1, until 0.3: nothing raises it any more; `interruptible` gives an event."
 
 
 def kernel_home(build: Path) -> Path:
@@ -38,38 +39,66 @@ def kernel_home(build: Path) -> Path:
     return home
 
 
+def _nobody_to_ask() -> dict[str, str]:
+    "An environment in which whoever asks for a file beyond this machine hears at once that nobody answers."
+    proxies = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy"), "http://127.0.0.1:9") | {"no_proxy": "localhost,127.0.0.1,::1"}
+    return proxies | {name.upper(): value for name, value in proxies.items()} | {"HF_HUB_OFFLINE": "1"}
+
+
 def environment(job: Job, resume: bool) -> dict[str, str]:
-    "What a notebook's processes find: one thread, a fixed hash seed, this Python first, no export, the run's settings."
+    "What a notebook's processes find: one thread, a fixed hash seed, UTF-8, this Python first, no export, the run's settings."
     home = kernel_home(job.folder)
     env = dict(os.environ) | dict.fromkeys(THREADS, "1")
     env["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), env.get("PATH", "")])
-    env |= {"PYTHONHASHSEED": "0", "IN_TEST": "1", TAG: job.tag, "PYDEVD_DISABLE_FILE_VALIDATION": "1", "PYTHONUNBUFFERED": "1"}
+    env |= {
+        "PYTHONHASHSEED": "0",
+        "IN_TEST": "1",
+        TAG: job.tag,
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONIOENCODING": "utf-8",
+    }
     env |= {"IPYTHONDIR": str(home / "ipython"), "JUPYTER_CONFIG_DIR": str(home / "config"), "JUPYTER_DATA_DIR": str(home)}
     env |= {"JUPYTER_PATH": str(home), "JUPYTER_RUNTIME_DIR": str(home / "runtime"), "JUPYTER_PLATFORM_DIRS": "1"}
+    if job.profile == "ci":  # it stands on what is here: sets that would have to be fetched are left out
+        env |= _nobody_to_ask()
     notebooks = job.source.parents[job.notebook.count("/")]
     env |= {files.NOTEBOOKS: str(notebooks.resolve()), files.BUILD: str(job.folder.resolve())}
     env |= {profiles.OVERRIDES: json.dumps(job.overrides), profiles.RESUME: "1" if resume else "0"}
     return env
 
 
+def _processes(tag: str, process: subprocess.Popen | None) -> list:
+    "The processes of a job, without its first: all below that one, and all that carry the job's tag in their environment."
+    import psutil
+
+    found = set()
+    with contextlib.suppress(psutil.Error):
+        found |= set(psutil.Process(process.pid).children(recursive=True) if process else [])
+    for other in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if other.environ().get(TAG) == tag:
+                found.add(other)
+    return [other for other in found if other.pid not in (os.getpid(), process and process.pid)]
+
+
 def end_processes(tag: str, process: subprocess.Popen | None) -> None:
     """Kill a job's worker, its kernel, and whatever they started, wherever it now hangs.
 
-    A kernel leads a session of its own, and so may what a notebook starts, so a process group is not enough: every
-    process of a job is known by the tag in its environment, even when the process between has died.
+    A kernel leads a session of its own, and so may what a notebook starts, so a process group is not enough. The first
+    process ends last: on Linux it is the parent of all that lose theirs (`worker.keep_watch`). Elsewhere what the job
+    started is known by the tag in its environment, even when the process between has died.
     """
     import psutil
 
-    for _ in range(3):  # once more for what was born meanwhile
-        found = []
-        for other in psutil.process_iter():
+    for _ in range(20):  # again for what was born meanwhile
+        found = _processes(tag, process)
+        for other in found:
             with contextlib.suppress(psutil.Error, OSError):
-                if other.pid != os.getpid() and other.environ().get(TAG) == tag:
-                    other.kill()
-                    found.append(other)
+                other.kill()
         if not found:
             break
-        psutil.wait_procs([other for other in found if process is None or other.pid != process.pid], timeout=5)
+        psutil.wait_procs(found, timeout=5)
     if process is not None:
         if process.poll() is None:
             process.kill()
@@ -125,41 +154,43 @@ def start(job: Job, resume: bool, events: queue.Queue) -> None:
     threading.Thread(target=listen, daemon=True).start()
 
 
-def memory_now(tag: str) -> float | None:
+def memory_now(tag: str, process: subprocess.Popen | None) -> float | None:
     "MB that the largest process of a job holds: all that can still be said of one that must be killed."
     import psutil
 
     most = 0
-    for process in psutil.process_iter():
+    for other in _processes(tag, process):
         with contextlib.suppress(psutil.Error, OSError):
-            if process.environ().get(TAG) == tag:
-                most = max(most, process.memory_info().rss)
+            most = max(most, other.memory_info().rss)
     return most / 2**20 or None
 
 
-def signal_name(code: int) -> str:
-    "The name of the signal behind a negative exit code."
-    with contextlib.suppress(ValueError):
-        return signal.Signals(-code).name
-    return str(code)
+def ending(code: int | None) -> str:
+    "How a process ended, in words, from its exit code: below 0 it was a signal."
+    if code is None:
+        return "died"
+    if code >= 0:
+        return f"ended with exit code {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    return f"was killed by {name}"
 
 
 @contextlib.contextmanager
-def interruptible():
-    "SIGTERM and Ctrl-C become `Interrupted` inside; the handlers are put back after."
+def interruptible() -> Iterator[threading.Event]:
+    """SIGTERM and Ctrl-C, however often they come, do no more than set the event that is given, until the end of the block.
+
+    Whoever works inside looks at the event where stopping leaves nothing half done. Outside the main thread no signal arrives.
+    """
+    stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield stop
         return
-
-    def stop(number, frame):
-        for name in signals:  # a second one must not break the tidying up
-            signal.signal(name, signal.SIG_IGN)
-        raise Interrupted
-
-    signals = (signal.SIGINT, signal.SIGTERM)
-    before = {name: signal.signal(name, stop) for name in signals}
+    before = {name: signal.signal(name, lambda number, frame: stop.set()) for name in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield
+        yield stop
     finally:
         for name, handler in before.items():
             signal.signal(name, handler)

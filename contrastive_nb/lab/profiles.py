@@ -12,7 +12,8 @@ from contrastive_nb.devices import is_device
 PROFILES = ("ci", "laptop", "gpu")
 PRECISIONS = ("no", "bf16", "fp16")
 OVERRIDES, RESUME = "CONTRASTIVE_NB_OVERRIDES", "CONTRASTIVE_NB_RESUME"
-_NEEDED = ("seeds", "search_seeds", "steps", "batch_size", "train_size", "test_size", "device", "precision", "minutes")
+NEEDED = ("seeds", "search_seeds", "steps", "batch_size", "train_size", "test_size", "device", "precision", "minutes")
+KNOWN = (*NEEDED, "first_seed")  # what the package itself reads; a chapter's file has more, which its notebooks read
 
 
 def literal(text: str):
@@ -48,9 +49,9 @@ def check_value(label: str, key: str, value) -> None:
 def _parse(path: Path) -> configparser.ConfigParser:
     parser = configparser.ConfigParser(interpolation=None, inline_comment_prefixes=None)
     try:
-        parser.read(path, encoding="utf-8")
-    except configparser.Error as error:
-        raise ValueError(f"{path.name}: {' '.join(str(error).split())}") from None
+        parser.read_string(path.read_text(encoding="utf-8") if path.exists() else "", source=path.name)
+    except (configparser.Error, OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: {' '.join(str(error).split())}") from None
     for section in parser.sections():
         if section.partition(":")[0] not in PROFILES:
             raise ValueError(f"{path.name} [{section}]: want {', '.join(PROFILES)}, or one of them, a colon and a notebook's name")
@@ -64,6 +65,12 @@ def _values(path: Path, section: str) -> dict:
     for key, value in values.items():
         check_value(f"{path.name} [{section}] {key}", key, value)
     return values
+
+
+def keys_of(path: Path) -> dict[str, list[str]]:
+    "The keys that a settings file sets, by section. Raises `ValueError` for a file that cannot be read."
+    parser = _parse(path)
+    return {section: list(parser[section]) for section in parser.sections()}
 
 
 def chapter_settings(notebook: str) -> Path:
@@ -86,7 +93,7 @@ def settings(
     values = _values(root, profile)
     if notebook is not None and "/" in notebook:
         values |= _values(chapter_settings(notebook), f"{profile}:{notebook.rpartition('/')[2]}")
-    if missing := [key for key in _NEEDED if key not in values]:
+    if missing := [key for key in NEEDED if key not in values]:
         raise ValueError(f"settings.ini [{profile}]: lacks {', '.join(missing)}")
     return values
 

@@ -1,14 +1,13 @@
 """The form of a record: which fields a claim's file has, of which kinds, and the one reader of such files. Plain module."""
 
-#     check(record)                 the record unchanged, if every field of `CLAIM` and `RUN` is there and of its kind
-#     upgraded(record)              a record of an older schema in this one
-#     read(path, also)              a file as such a record; `also`, if given, is asked of the record too
-#     read_all(folder, also)        the files of a folder, sorted by the claim's id
+# check(record)             the record unchanged, if every field of `CLAIM` and `RUN` is there and of its kind
+# upgraded(record)          a record of an older schema in this one; what it did not keep is null
+# read(path, also)          a file as such a record; `also`, if given, is asked of the record too
+# read_all(folder, also)    the files of a folder, sorted by the claim's id
 #
 # `claims.load` is `read_all` with `claims.check_record`, which judges again from the record's numbers: what shows, lists or
 # compares records takes them from there. `read` raises `ValueError` alone, which names the file, the size of the run and the
-# field. A field that is not listed here is kept and not looked at, so that an older reader takes a newer record in. A record of
-# an older schema comes as one of this schema: what it did not keep is null.
+# field. A field that is not listed here is kept and not looked at, so that an older reader takes a newer record in.
 
 import json
 from collections.abc import Callable
@@ -50,7 +49,9 @@ _WORDS = {bool: "true or false", list: "a list", dict: "an object", str: "text",
 
 def _name(value) -> str:
     "What a value is called in JSON."
-    return "true or false" if isinstance(value, bool) else _WORDS[float if isinstance(value, int) else type(value)]
+    return (
+        "true or false" if isinstance(value, bool) else _WORDS.get(float if isinstance(value, int) else type(value), type(value).__name__)
+    )
 
 
 def _check_object(what: str, value, fields) -> None:

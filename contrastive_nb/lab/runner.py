@@ -8,7 +8,9 @@ import importlib.util
 import json
 import os
 import queue
+import shlex
 import sys
+import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +19,7 @@ from contrastive_nb import devices, files
 from contrastive_nb.lab import claims as ledger
 from contrastive_nb.lab import freshness, pictures, profiles
 from contrastive_nb.lab.jobs import Job, Refused, choose, clock, parse_overrides, plan, source_of
-from contrastive_nb.lab.processes import Interrupted, end_processes, interruptible, memory_now, release, signal_name, start
+from contrastive_nb.lab.processes import end_processes, ending, interruptible, memory_now, release, start
 
 SAVES = ("laptop", "gpu")
 
@@ -50,6 +52,15 @@ def _stamp(path: Path, job: Job) -> str:
 
 
 def _succeed(job: Job) -> None:
+    try:
+        _keep(job)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            job.note.unlink(missing_ok=True)
+        _fail(job, "failed", f"it ran, and what it made could not be kept: {error}")
+
+
+def _keep(job: Job) -> None:
     book = _tidy(json.loads(job.work.read_text(encoding="utf-8")))
     book["metadata"]["contrastive_nb"] = {"profile": job.profile, "code": job.code}
     _write(book, job.output)
@@ -61,8 +72,17 @@ def _succeed(job: Job) -> None:
     job.status = "ok"
 
 
-def _running_cell(book: dict) -> int | None:
-    return next((i for i, cell in enumerate(book["cells"]) if cell["metadata"].get("papermill", {}).get("status") == "running"), None)
+def _where(book: dict) -> tuple[dict, str]:
+    "The code cell at which a notebook stopped, and the words for it."
+    states = [(i, cell, cell["metadata"].get("papermill", {}).get("status")) for i, cell in enumerate(book["cells"])]
+    code = [(i, cell, state) for i, cell, state in states if cell["cell_type"] == "code"]
+    for wanted, words in (("running", "while cell {} ran"), ("pending", "before cell {} began"), (None, "before cell {} began")):
+        for i, cell, state in code:
+            if state == wanted:
+                line = _first_line(cell)
+                return cell, words.format(i) + (f": {line[:80]}" if line else "")
+    i, cell, _ = code[-1]
+    return cell, f"after cell {i} had run, its last"
 
 
 def _first_line(cell) -> str:
@@ -71,28 +91,26 @@ def _first_line(cell) -> str:
 
 
 def _fail(job: Job, status: str, message: str) -> None:
-    "Keep the notebook with its error inside where it can be opened."
+    "Keep the notebook with its error inside where it can be opened; a cell that said its own error keeps that."
     job.status, job.message, job.seconds = status, message, time.monotonic() - job.began
     book = None
     with contextlib.suppress(OSError, ValueError):
         book = json.loads(job.work.read_text(encoding="utf-8"))
     if book is None:  # it ended before its first cell
         book = json.loads(job.source.read_text(encoding="utf-8"))
-        book["cells"].insert(0, {"cell_type": "code", "id": "failed", "source": "", "metadata": {}, "outputs": [], "execution_count": None})
-        at = 0
-    else:
-        at = _running_cell(book)
-    has_error = any(out.get("output_type") == "error" for cell in book["cells"] for out in cell.get("outputs", []))
-    if at is not None and not has_error and book["cells"][at]["cell_type"] == "code":
-        cell = book["cells"][at]
-        if _first_line(cell):
-            job.message += f" while cell {at} ran: {_first_line(cell)[:80]}"
+    states = [cell["metadata"].get("papermill", {}).get("status") for cell in book["cells"] if cell["cell_type"] == "code"]
+    if states and "failed" not in states:
+        cell, where = _where(book)
+        job.message += f" {where}"
         name = "Timeout" if status == "timeout" else "Stopped"
         error = {"output_type": "error", "ename": name, "evalue": job.message, "traceback": [f"{name}: {job.message}"]}
         cell["outputs"] = [*cell["outputs"], error]
-    _write(_tidy(book), job.failed)
-    for left in (job.work, job.work.with_suffix(".part")):
-        left.unlink(missing_ok=True)
+    try:
+        for left in (job.work, job.work.with_suffix(".part")):
+            left.unlink(missing_ok=True)
+        _write(_tidy(book), job.failed)
+    except OSError as error:
+        job.message += f"; the notebook could not be kept ({error.strerror})"
 
 
 def _last_line(path: Path) -> str:
@@ -111,10 +129,8 @@ def _closed(job: Job) -> None:
     "A worker that ended without a word: it was killed, or could not begin."
     code = job.process.wait()
     end_processes(job.tag, job.process)
-    if code < 0:
-        _fail(job, "failed", f"its worker was killed by {signal_name(code)}")
-    else:
-        _fail(job, "failed", _last_line(job.log) or f"its worker ended with exit code {code}")
+    said = _last_line(job.log) if code >= 0 else ""
+    _fail(job, "failed", said or f"its worker {ending(code)}")
 
 
 class _Progress:
@@ -147,8 +163,8 @@ class _Progress:
             self.bar.close()
 
 
-def execute(jobs: list[Job], *, parallel: int = 2, resume: bool = False) -> bool:
-    """Run the jobs, some side by side, and fill in what came of each. Returns False when it was interrupted.
+def execute(jobs: list[Job], *, parallel: int = 2, resume: bool = False, stop: threading.Event | None = None) -> bool:
+    """Run the jobs, some side by side, and fill in what came of each. Returns False when the event stopped it.
 
     However it ends, no process that it started is left, and what is done is kept.
     """
@@ -159,37 +175,48 @@ def execute(jobs: list[Job], *, parallel: int = 2, resume: bool = False) -> bool
     waiting = [job for job in jobs if job.status == "waiting"]
     running: list[Job] = []
     events: queue.Queue = queue.Queue()
-    progress = _Progress(waiting)
+    progress, stop = _Progress(waiting), stop or threading.Event()
     try:
-        with interruptible():
-            while waiting or running:
-                while waiting and len(running) < parallel:
-                    job = waiting.pop(0)
-                    running.append(job)
-                    start(job, resume, events)
-                    progress.show(running)
-                with contextlib.suppress(queue.Empty):
-                    _hear(*events.get(timeout=0.2), progress)
-                for job in [job for job in running if job.status == "running" and time.monotonic() > job.deadline]:
-                    job.memory = memory_now(job.tag)
-                    end_processes(job.tag, job.process)
-                    _fail(job, "timeout", f"the limit of {job.minutes:g} minutes was reached")
-                for job in [job for job in running if job.status != "running"]:
-                    running.remove(job)
-                    release(job)
-                    progress.end(job)
-                    progress.show(running)
-    except Interrupted:
-        return False
+        while (waiting or running) and not stop.is_set():
+            while waiting and len(running) < parallel:
+                job = waiting.pop(0)
+                running.append(job)
+                _begin(job, resume, events)
+                progress.show(running)
+            with contextlib.suppress(queue.Empty):
+                _hear(*events.get(timeout=0.2), progress)
+            for job in [job for job in running if job.status == "running" and time.monotonic() > job.deadline]:
+                job.memory = memory_now(job.tag, job.process)
+                end_processes(job.tag, job.process)
+                _fail(job, "timeout", f"the limit of {job.minutes:g} minutes was reached")
+            for job in [job for job in running if job.status != "running"]:
+                running.remove(job)
+                release(job)
+                progress.end(job)
+                progress.show(running)
     finally:
         for job in running:
-            end_processes(job.tag, job.process)
-            job.status, job.message = "stopped", "interrupted; --resume goes on from here"
-            for left in (job.work, job.work.with_suffix(".part"), job.log):
-                left.unlink(missing_ok=True)
-            release(job)
+            if job.status in ("waiting", "running"):
+                _stop(job)
         progress.close()
-    return True
+    return not (waiting or running)
+
+
+def _begin(job: Job, resume: bool, events: queue.Queue) -> None:
+    try:
+        start(job, resume, events)
+    except OSError as error:  # a full disk, a folder that became read-only
+        job.status, job.message = "failed", f"it could not begin: {error}"
+
+
+def _stop(job: Job) -> None:
+    "End a job that runs; what it remembers stays, what it was writing goes."
+    end_processes(job.tag, job.process)
+    job.status, job.message = "stopped", "interrupted; --resume goes on from here"
+    for left in (job.work, job.work.with_suffix(".part"), job.log):
+        with contextlib.suppress(OSError):
+            left.unlink(missing_ok=True)
+    release(job)
 
 
 def _hear(job: Job, event: dict, progress: _Progress) -> None:
@@ -205,6 +232,8 @@ def _hear(job: Job, event: dict, progress: _Progress) -> None:
         end_processes(job.tag, job.process)  # what a notebook left behind in the background ends with it
         if event["error"] is None:
             _succeed(job)
+        elif event["kernel"]:
+            _fail(job, "failed", f"its kernel {ending(event['kernel'][0])}")
         else:
             _fail(job, "failed", _one_line(event["error"]))
     elif event["event"] == "closed":
@@ -307,6 +336,7 @@ class Outcome:
     whole: bool = True  # False: interrupted
     refused: list[str] = field(default_factory=list)  # runs that could not be kept, and why
     why_nothing: str = ""  # where there is no job
+    go_on: str = ""  # the command that goes on with what was interrupted
 
     @property
     def code(self) -> int:
@@ -316,12 +346,29 @@ class Outcome:
         return 1 if self.refused or any(job.status not in ("ok", "skipped") for job in self.jobs) else 0
 
 
+def _go_on(request: Request) -> str:
+    "The command line that goes on where this request stopped."
+    words = ["contrastive-nb", "run", *request.notebooks, "--profile", request.profile, "--device", request.device]
+    for option, value in (("jobs", request.jobs), ("minutes", request.minutes)):
+        words += [f"--{option}={value}"] if value is not None else []
+    words += [word for pair in request.set for word in ("--set", pair)]
+    words += [f"--{option}" for option, asked in (("save", request.save), ("stale", request.stale)) if asked]
+    return shlex.join([*words, "--resume"])
+
+
 def run(request: Request) -> Outcome:
-    "Do what is asked. Raises `ValueError` for what cannot be met."
+    "Do what is asked; SIGTERM or Ctrl-C stops it, and what is done is kept. Raises `ValueError` for what cannot be met."
+    with interruptible() as stop:
+        return _run(request, stop)
+
+
+def _run(request: Request, stop: threading.Event) -> Outcome:
     check(request)
     folder = Path(request.folder or files.notebooks())
     build = Path(request.build or files.build())
     claims = Path(request.claims or files.shared("data/claims"))
+    if not files.can_write(build):
+        raise Refused(f"run: {build}, where it writes, cannot be written; {files.BUILD} names another folder")
     names = choose(request.notebooks, folder)
     if request.save and folder.resolve() == (files.PACKAGE.parent / "nbs").resolve() and (changed := freshness.unclean(names)):
         raise Refused(f"--save: a record keeps the commit that made it, and these are not as committed: {changed}; commit them first")
@@ -335,7 +382,8 @@ def run(request: Request) -> Outcome:
     outcome.why_nothing = ": no notebook is stale" if request.stale else ""
     if outcome.jobs:
         parallel = request.jobs or (1 if request.profile == "gpu" else 2)
-        outcome.whole = execute(outcome.jobs, parallel=parallel, resume=request.resume)
+        outcome.whole = execute(outcome.jobs, parallel=parallel, resume=request.resume, stop=stop)
+        outcome.go_on = "" if outcome.whole else _go_on(request)
         outcome.refused = _save_all(outcome.jobs, claims) if request.save else []
     return outcome
 
@@ -348,4 +396,6 @@ def _save_all(jobs: list[Job], claims: Path) -> list[str]:
                 save(job, claims)
             except Refused as error:
                 refused.append(str(error))
+            except OSError as error:
+                refused.append(f"{job.notebook}: could not be saved: {error}")
     return refused

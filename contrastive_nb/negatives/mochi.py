@@ -67,8 +67,8 @@ _METHODS = [  # what the tests and the catalogue know of this page
     {
         "name": "mochi",
         "function": "contrastive_nb.negatives:mochi",
-        "shape": "mixer",
-        "paper": "S30",
+        "kind": "mixer",
+        "papers": ("S30",),
         "by_hand": "mochi_by_hand",
         "options": {"hardest": 3, "mixed": 5, "query_mixed": 4},
     },

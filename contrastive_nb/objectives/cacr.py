@@ -62,7 +62,7 @@ _METHODS = [  # what the tests and the catalogue know of this page
         "name": "cacr",
         "function": "contrastive_nb.objectives:cacr",
         "shape": "pairs",
-        "paper": "S01",
+        "papers": ("S01",),
         "by_hand": "cacr_by_hand",
         "promises": {"shift-free", "permutation"},  # through the weights a near positive is pushed off: not monotone
     },
@@ -70,7 +70,7 @@ _METHODS = [  # what the tests and the catalogue know of this page
         "name": "cacr_sharp",
         "function": "contrastive_nb.objectives:cacr",
         "shape": "pairs",
-        "paper": "S01",
+        "papers": ("S01",),
         "by_hand": "cacr_by_hand",
         "options": {"alpha": 0.5, "tau_pos": 4.0, "tau_neg": 10.0},
         "promises": {"permutation"},  # alpha and beta differ, so a shift counts

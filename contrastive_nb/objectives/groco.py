@@ -24,12 +24,12 @@ def _highest(scores, mask, most):
 
 def _lists(scores, positives, negatives, top_k):
     "Each row's list: its columns (Q, n), which of the n places are filled (Q, n) bool, and the place where the positives begin."
-    strangers, friends = negatives.sum(1).clamp(max=top_k)[:, None], positives.sum(1)[:, None]
-    line, wide = int(strangers.max()), int(friends.max())
+    many_negatives, many_positives = negatives.sum(1).clamp(max=top_k)[:, None], positives.sum(1)[:, None]
+    line, wide = int(many_negatives.max()), int(many_positives.max())
     place = torch.arange(line + wide, device=scores.device)
-    rising = (friends - 1 - place[:wide]).clamp(min=0)  # turns "highest first" round, row by row
+    rising = (many_positives - 1 - place[:wide]).clamp(min=0)  # turns "highest first" round, row by row
     columns = torch.cat([_highest(scores, negatives, line).flip(1), _highest(scores, positives, wide).gather(1, rising)], 1)
-    return columns, (place >= line - strangers) & (place < line + friends), line
+    return columns, (place >= line - many_negatives) & (place < line + many_positives), line
 
 # %% ../../nbs/1_objectives/08_groco.ipynb #05e38df5
 def _mix(x, stay, swap):
@@ -64,8 +64,8 @@ def _group_order(scores, positives, negatives, weights, temperature, top_k, stee
         mass = _mix(mass, *swap)
     losses = -torch.where(there, torch.where(upper, mass[1], mass[0]), 1.0).log()
     share = there.to(x) if weights is None else torch.where(there, to_float64(weights).gather(1, columns), 0.0)
-    friends = torch.where(counted, (share * upper).sum(1), 1.0)
-    share = torch.where(upper, share * (positives.sum(1) / friends)[:, None], share)
+    upper_share = torch.where(counted, (share * upper).sum(1), 1.0)
+    share = torch.where(upper, share * (positives.sum(1) / upper_share)[:, None], share)
     return (share * losses).sum(1) / torch.where(counted, share.sum(1), 1.0), counted
 
 # %% ../../nbs/1_objectives/08_groco.ipynb #ad6cb4e2
@@ -98,7 +98,7 @@ _METHODS = [  # what the tests and the catalogue know of this page
         "name": "groco",
         "function": "contrastive_nb.objectives:groco",
         "shape": "pairs",
-        "paper": "S04",
+        "papers": ("S04",),
         "by_hand": "groco_by_hand",
         "promises": {"shift-free", "permutation", "one-place"},  # soft swaps can turn a slope round: not monotone
     },
@@ -106,7 +106,7 @@ _METHODS = [  # what the tests and the catalogue know of this page
         "name": "groco_top_2",
         "function": "contrastive_nb.objectives:groco",
         "shape": "pairs",
-        "paper": "S04",
+        "papers": ("S04",),
         "by_hand": "groco_by_hand",
         "options": {"top_k": 2, "steepness": 5.0},
         "promises": {"shift-free", "permutation", "one-place"},

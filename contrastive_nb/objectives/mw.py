@@ -44,8 +44,8 @@ def mw(
     ROC curve (`1 - auc`). A row without partners takes part. Without any positive or any negative the loss is 0. Memory grows
     with the two lists, not with their product. Of a temperature tensor with several values each divides its own scores.
     More than 2^18 comparisons of float32 scores with one temperature come from a table (`kernels.tabulated`), at the cost of a
-    look-up a score, with relative errors: each loss within 2e-6 of itself, the gradient within 1e-5 of its norm. float64 is always
-    compared pair by pair; where float32 has to be too, a warning says why. `torch.func.grad` works on both ways; second derivatives
+    look-up a score. Its errors are relative, not absolute: each loss is within 2e-6 times itself, however small, and the gradient by the
+    scores within 1e-5 times its norm. float64 is always compared pair by pair; where float32 has to be too, a warning says why. `torch.func.grad` works on both ways; second derivatives
     pair by pair alone (a table raises), and `torch.func.vmap` compares pair by pair.
     Raises `TypeError` or `ValueError` naming the argument. (Sheikholeslami et al. 2025, eq. 2 and 3, as a mean; Mann & Whitney 1947.)
     """
@@ -57,7 +57,7 @@ _METHODS = [  # what the tests and the catalogue know of this page
         "name": "mw",
         "function": "contrastive_nb.objectives:mw",
         "shape": "pairs",
-        "paper": "S03",
+        "papers": ("S03",),
         "by_hand": "mw_by_hand",
         "temperature": True,
         "promises": {"monotone", "scale-free", "permutation", "pooled"},  # a constant a query moves it: that is what it is for

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..checks import REDUCTIONS, check_choice, check_flag, check_floating, check_like, check_number
+from ..checks import REDUCTIONS, check_choice, check_finite, check_flag, check_floating, check_like, check_number
 from ..rows import autocast_off, to_float64, widen
 
 # %% ../../nbs/1_objectives/03_noise_contrast.ipynb #4dcfd488
@@ -25,13 +25,9 @@ def _log_ratios(data_log_ratio, noise_log_ratio, check: bool) -> None:
             raise ValueError(f"{name}: got no sample, want at least one")
     check_like("noise_log_ratio", noise_log_ratio, "data_log_ratio", data_log_ratio)
     if check:
+        check_finite("data_log_ratio", data_log_ratio, "sample")
         impossible = noise_log_ratio == -math.inf  # noise where the model has no mass: an honest answer
-        for name, wrong in (
-            ("data_log_ratio", ~torch.isfinite(data_log_ratio)),
-            ("noise_log_ratio", ~torch.isfinite(noise_log_ratio) & ~impossible),
-        ):
-            if wrong.any():
-                raise ValueError(f"{name}: not finite, first at sample {wrong.nonzero()[0].item()}")
+        check_finite("noise_log_ratio", noise_log_ratio.masked_fill(impossible, 0.0), "sample")
 
 # %% ../../nbs/1_objectives/03_noise_contrast.ipynb #fe0a0ca7
 def nce_loss(
@@ -94,7 +90,9 @@ def meco_loss(
     Half precision is computed in float32. Raises `TypeError` or `ValueError` naming the argument. (Reconstructed from Jiang et al. 2023.)
     """
     _log_ratios(data_log_ratio, noise_log_ratio, check)
-    check_floating("log_u", log_u, (0,))
+    check_like("log_u", check_floating("log_u", log_u, (0,)), "data_log_ratio", data_log_ratio, dtype=False)
+    if check:
+        check_finite("log_u", log_u, "place")
     with autocast_off(data_log_ratio):
         data, noise, log_u = (widen(x) for x in (data_log_ratio, noise_log_ratio, log_u.detach()))
         push = _Push.apply(_log_mean(noise) - log_u)  # nothing, whose gradient is that of g / u

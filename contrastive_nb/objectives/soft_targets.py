@@ -9,7 +9,8 @@ __all__ = ['soft_nce']
 from torch import Tensor
 
 from .. import objective
-from ..rows import row_logsumexp, to_float64
+from ..kernels.softmax import row_logsumexp
+from ..rows import to_float64
 
 # %% ../../nbs/1_objectives/12_soft_targets.ipynb #83665cc1
 def _cross_entropy(scores, target, there, temperature):
@@ -41,7 +42,7 @@ _METHODS = [  # what the tests and the catalogue know of this page
         "name": "soft_nce",
         "function": "contrastive_nb.objectives:soft_nce",
         "shape": "lists",
-        "paper": "S93",
+        "papers": ("S93",),
         "by_hand": "soft_nce_by_hand",
         "temperature": True,
         "promises": {"shift-free", "scale-free", "permutation"},

@@ -12,30 +12,20 @@ from torch import Tensor
 
 from .. import objective
 from ..checks import check_choice
+from ..kernels.softmax import row_contrast
 from .infonce import info_nce
-from ..rows import list_pairs, present, row_logsumexp, sum_rows, target_shares
+from ..rows import present
 
 # %% ../../nbs/1_objectives/05_supcon.ipynb #20a7adc2
 def _mean_inside(scores, positives, negatives, weights, temperature):
     positives, negatives = present(positives, weights), present(negatives, weights)
-    counted = positives.any(1) & negatives.any(1)
-    strangers = row_logsumexp(scores, negatives, weights, temperature)
-    partners = row_logsumexp(scores, positives, None, temperature)
+    own, negative_lse, asked = row_contrast(scores, positives, negatives, weights, temperature)
+    together = own.logsumexp()
     if weights is None:  # a constant: no gradient, not even one that rounds to almost nothing
-        offset = positives.sum(1).clamp(min=1).to(partners.dtype).log()
+        offset = torch.as_tensor(own.at_least_one()).to(together).log()
     else:
-        offset = -_log_mean(scores, positives, weights, temperature)
-    return -F.logsigmoid(partners - strangers) + offset, counted
-
-
-def _log_mean(scores, positives, weights, temperature):
-    "(Q,) log of the mean, by target shares, of the positives' softmax among themselves; 0 where a query has none."
-    rows, columns, logits = list_pairs(scores, positives, temperature)
-    top = logits.new_full(scores.shape[:1], -torch.inf).scatter_reduce(0, rows, logits.detach(), "amax")
-    terms = torch.exp(logits - top[rows])
-    parts = (terms * target_shares(positives, weights, rows, columns), terms)
-    mean, total = (torch.where(positives.any(1), sum_rows(part, rows, scores), 1.0) for part in parts)
-    return mean.log() - total.log()
+        offset = together - own.logsumexp(by_share=True)
+    return -F.logsigmoid(together - negative_lse) + offset, (asked & (own.number > 0)) | (own.number > 1)
 
 # %% ../../nbs/1_objectives/05_supcon.ipynb #28851658
 def supcon(
@@ -52,7 +42,8 @@ def supcon(
     """Supervised contrastive loss: a softmax over all other keys, several of which are right.
 
     With shares pi of that softmax a query's loss is the mean over its positives of -log(pi_p) (out), or -log of the mean
-    of pi_p (in, never larger). "out" is `info_nce(denominator="all")`. A query without a positive or a negative is left out.
+    of pi_p (in, never larger). "out" is `info_nce(denominator="all")`. A query needs a positive and one more key, positive or
+    negative, else it is left out: in a batch of one class all keys compete, and weighted positives alone are CWCL.
     Raises `TypeError` or `ValueError` naming the argument. (Khosla et al. 2020, eqs. 2 and 3.)
     """
     check_choice("form", form, ("out", "in"))
@@ -67,10 +58,11 @@ _METHODS = [  # what the tests and the catalogue know of this page
         "name": "supcon",
         "function": "contrastive_nb.objectives:supcon",
         "shape": "pairs",
-        "paper": "S31",
+        "papers": ("S31",),
         "by_hand": "supcon_by_hand",
         "options": {"form": "out"},
         "temperature": True,
+        "needs": "key",
         "promises": {"shift-free", "scale-free", "permutation"},  # a positive nearer than its fellows is pushed away: not monotone
         "oracles": ("torch cross_entropy", "lightly NTXentLoss", "pytorch-metric-learning SupConLoss classes"),
     },
@@ -78,10 +70,11 @@ _METHODS = [  # what the tests and the catalogue know of this page
         "name": "supcon_in",
         "function": "contrastive_nb.objectives:supcon",
         "shape": "pairs",
-        "paper": "S31",
+        "papers": ("S31",),
         "by_hand": "supcon_by_hand",
         "options": {"form": "in"},
         "temperature": True,
+        "needs": "key",
         "promises": {"shift-free", "scale-free", "permutation"},  # monotone only while a query's positives weigh the same
         "oracles": ("torch cross_entropy", "lightly NTXentLoss", "torch logsumexp over the positives"),
     },

@@ -87,7 +87,7 @@ def _copy(x: Tensor | None) -> Tensor | None:
     return None if x is None else x.clone()
 
 
-class _Again:
+class _Recomputation:
     "Entered while a mini-batch is encoded again: all must be as it was, and running statistics are left alone."
 
     def __init__(self, modules: nn.ModuleList, inputs: tuple, norms: list[nn.Module]):
@@ -167,14 +167,14 @@ def cached(
     inputs = tuple(
         _rows(x, 0, count) for x in inputs
     )  # lists of its own: what becomes of the caller's until the backward pass does not matter
-    again = _Again(modules, inputs, _norms(modules, mini_batch_statistics))
+    recompute = _Recomputation(modules, inputs, _norms(modules, mini_batch_statistics))
     marks = _marks(modules, inputs)
 
     def one(marks, start, stop):
         return _embeddings(encoder(*(_rows(x, start, stop) for x in inputs)), stop - start)
 
     spans = [(start, min(start + mini_batch, count)) for start in range(0, max(count, 1), mini_batch)]
-    parts = [checkpoint(one, marks, *span, use_reentrant=False, context_fn=lambda: (nullcontext(), again)) for span in spans]
+    parts = [checkpoint(one, marks, *span, use_reentrant=False, context_fn=lambda: (nullcontext(), recompute)) for span in spans]
     if torch.is_grad_enabled():
-        again.check("while it encoded")
+        recompute.check("while it encoded")
     return torch.cat(parts)

@@ -10,7 +10,6 @@ from functools import partial
 
 import torch
 import torch.distributed as dist
-import torch.nn.functional as F
 from torch import Tensor
 
 from .. import objective
@@ -26,12 +25,17 @@ from contrastive_nb.checks import (
 )
 from ..kernels import tabulated
 from ..kernels.pairwise import pooled_losses
+from ..kernels.tile import RowSums, add_tile_, finite_top, logistic, no_sums, row_lead, row_shares, tile_slopes_
 from ..pairs import exclude, in_batch
 from ..rows import autocast_off, to_float64, unit, widen
+from .tiles import first_order, score_tiles, take_none, take_targets
 
 # %% ../../nbs/9_scaling/04_several_gpus.ipynb #781ff9f4
 def _place(group) -> tuple[int, int]:
-    "This process's rank in the group, and how many ranks there are; (0, 1) where no group was joined."
+    "This process's rank in the group, and how many ranks there are; (0, 1) where no group was joined. Raises `TypeError` for what is none."
+    outside = dist.is_available() and group == dist.GroupMember.NON_GROUP_MEMBER
+    if group is not None and not outside and not (dist.is_available() and isinstance(group, dist.ProcessGroup)):
+        raise TypeError(f"group: got {type(group).__name__}, want a process group of torch.distributed, or None")
     if not (dist.is_available() and dist.is_initialized()):
         return 0, 1
     if dist.get_rank(group) < 0:
@@ -45,6 +49,8 @@ def own_rows(
 ) -> Tensor:  # (n,) int64
     "Where this rank's rows stand in `gather_with_grad(x)`: the `target` of its queries among everyone's keys."
     rank = _place(group)[0]
+    if not isinstance(x, Tensor) or not x.dim():
+        raise TypeError(f"x: got {'one number' if isinstance(x, Tensor) else type(x).__name__}, want a tensor with rows")
     return torch.arange(rank * len(x), (rank + 1) * len(x), device=x.device)
 
 # %% ../../nbs/9_scaling/04_several_gpus.ipynb #7903eea6
@@ -122,8 +128,8 @@ def _check_alike(name: str, x: Tensor, group) -> None:
     mine = torch.tensor([numbers + [0] * (11 - len(numbers))], dtype=torch.int64, device=x.device)
     everyone = _stacked(mine, group)
     if (everyone != mine).any():
-        told = ", ".join(f"{_brought(*numbers)} on rank {rank}" for rank, numbers in enumerate(everyone.tolist()))
-        raise ValueError(f"{name}: got {told}, want the same on every rank")
+        found = ", ".join(f"{_brought(*numbers)} on rank {rank}" for rank, numbers in enumerate(everyone.tolist()))
+        raise ValueError(f"{name}: got {found}, want the same on every rank")
 
 # %% ../../nbs/9_scaling/04_several_gpus.ipynb #9b83132d
 def gather_with_grad(
@@ -184,28 +190,18 @@ ENTRIES_AT_ONCE = 2**18  # scores in memory at one time: 1 MB of float32
 
 def _tiles(query: Tensor, keys: Tensor, own: bool, target: Tensor, exclude_self: bool, chunk: int):
     "(rows, scores) of some queries at a time; among this rank's own keys a query's positive, and itself, are set to -inf."
-    for start in range(0, len(query), chunk):
-        rows = slice(start, start + chunk)
-        scores = query[rows] @ keys.T
-        if own:
-            scores.scatter_(1, target[rows, None], -torch.inf)
-        if own and exclude_self:
-            scores.diagonal(start).fill_(-torch.inf)
+    take, skip = (partial(take_targets, target), len(query) if exclude_self else 0) if own else (take_none, 0)
+    for rows, scores, _ in score_tiles(query, keys, chunk, take, skip=skip):
         yield rows, scores
 
 # %% ../../nbs/9_scaling/04_several_gpus.ipynb #64722494
-def _statistics(query, key, temperature, target, exclude_self, group, chunk) -> tuple[Tensor, Tensor]:
-    "(n,) the largest score of each query's negatives, and the sum of exp((s - largest) / t), in float64: the first turn."
-    top = query.new_full((len(query),), -torch.inf)
-    total = to_float64(torch.zeros_like(top))
+def _statistics(query, key, temperature, target, exclude_self, group, chunk) -> RowSums:
+    "The largest score of each query's negatives, and the sum of exp((s - largest) / t): the first turn."
+    top, total = no_sums(len(query), query)
     for hop, keys in _visitors(key, group):
         for rows, scores in _tiles(query, keys, hop == 0, target, exclude_self, chunk):
-            old, new = top[rows].clone(), torch.maximum(top[rows], scores.amax(1))
-            finite = torch.where(new == -torch.inf, 0.0, new)  # no negative so far
-            shrunk = total[rows] * torch.exp(to_float64(old - finite) / to_float64(temperature))
-            total[rows] = shrunk + to_float64(torch.exp((scores - finite[:, None]) / temperature).sum(1))
-            top[rows] = new
-    return torch.where(total != 0, top, 0.0), total
+            top[rows], total[rows] = add_tile_(RowSums(top[rows], total[rows]), scores, temperature)
+    return finite_top(RowSums(top, total))
 
 
 def _slopes(query, key, target, exclude_self, group, chunk, push, pull) -> tuple[Tensor, Tensor]:
@@ -224,33 +220,15 @@ def _slopes(query, key, target, exclude_self, group, chunk, push, pull) -> tuple
     return to_query, to_key
 
 # %% ../../nbs/9_scaling/04_several_gpus.ipynb #3a9433a0
-class _Once(torch.autograd.Function):
-    "Slopes as they are; to ask for *their* slopes is an error, where they would else pass for constants."
-
-    @staticmethod
-    def forward(slope, *sources):
-        return slope.clone()
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        pass
-
-    @staticmethod
-    def backward(ctx, *_):
-        raise RuntimeError("ring: has first derivatives alone; gather_with_grad and an objective of pairs have second ones")
-
-
-def _once(slopes, *sources) -> tuple:
-    return tuple(_Once.apply(x, *sources) if isinstance(x, Tensor) and torch.is_grad_enabled() else x for x in slopes)
+_first_order = partial(first_order, advice="ring: has first derivatives alone; gather_with_grad and an objective of pairs have second ones")
 
 # %% ../../nbs/9_scaling/04_several_gpus.ipynb #bcea934d
 class _Ring(torch.autograd.Function):
     @staticmethod
     def forward(query, key, temperature, target, *options):
-        top, total = _statistics(query, key, temperature, target, *options)
-        positive = (query * key[target]).sum(1)
-        lead = (to_float64(positive) - to_float64(top)) / to_float64(temperature) - torch.log(total)
-        return torch.where(total != 0, -F.logsigmoid(lead), 0.0).to(query.dtype), top, total, lead
+        sums = _statistics(query, key, temperature, target, *options)
+        lead = row_lead(sums, (query * key[target]).sum(1), temperature)
+        return torch.where(sums.total != 0, logistic(lead)[0], 0.0).to(query.dtype), *sums, lead
 
     @staticmethod
     def setup_context(ctx, inputs, output):
@@ -261,19 +239,16 @@ class _Ring(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, arriving, *_):
-        return *_once(_Ring.slopes(ctx, arriving), arriving, *ctx.saved_tensors[:2]), *[None] * (1 + len(ctx.options))
+        return *_first_order(_Ring.slopes(ctx, arriving), (arriving, *ctx.saved_tensors[:2])), *[None] * (1 + len(ctx.options))
 
     @staticmethod
     @torch.no_grad()
     def slopes(ctx, arriving):
-        query, key, target, top, total, lead, temperature = ctx.saved_tensors
-        temperature = temperature if ctx.number is None else ctx.number
-        pull = torch.where(total != 0, to_float64(arriving) * torch.sigmoid(-lead), 0.0) / to_float64(temperature)
-        share = (pull / torch.where(total != 0, total, 1.0)).to(query.dtype)
-
-        def push(rows, scores):
-            return torch.exp((scores - top[rows, None]) / temperature) * share[rows, None]
-
+        query, key, target, *sums, lead, temperature = ctx.saved_tensors
+        temperature, sums = temperature if ctx.number is None else ctx.number, RowSums(*sums)
+        pull = torch.where(sums.total != 0, to_float64(arriving) * logistic(lead)[1], 0.0) / to_float64(temperature)
+        shares = row_shares(sums, pull).to(query.dtype)
+        push = lambda rows, scores: tile_slopes_(scores, sums.top[rows], shares[rows], temperature)  # noqa: E731
         to_query, to_key = _slopes(query, key, target, *ctx.options, push, pull)
         to_temperature = None
         if ctx.needs_input_grad[2]:
@@ -368,7 +343,7 @@ class _RingMW(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, arriving, *_):
-        return *_once(_RingMW.slopes(ctx, arriving), arriving, *ctx.saved_tensors[:2]), *[None] * (2 + len(ctx.options))
+        return *_first_order(_RingMW.slopes(ctx, arriving), (arriving, *ctx.saved_tensors[:2])), *[None] * (2 + len(ctx.options))
 
     @staticmethod
     @torch.no_grad()

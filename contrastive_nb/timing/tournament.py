@@ -22,7 +22,7 @@ FIXED = 8 * 10**6  # bytes that a first step may take whatever its size
 
 @dataclass
 class Plan:
-    "What a comparison runs. Raises `ValueError` naming the option."
+    "What a comparison runs. Raises `TypeError` or `ValueError` naming the option."
 
     words: list[str] = field(default_factory=list)  # parts of contestants' names; none: everyone
     sizes: list[int] = field(default_factory=lambda: [256, 1024, 4096, 8192, 16384])
@@ -40,19 +40,23 @@ class Plan:
     also: list[str] = field(default_factory=list)  # files that enter contestants of their own
 
     def __post_init__(self):
+        from contrastive_nb import checks  # brings torch along
+
         for name in ("sizes", "dims", "threads"):
-            values = getattr(self, name)
-            if not values or not all(isinstance(x, int) and x > 0 for x in values):
+            values = checks.check_is(name, getattr(self, name), (list, tuple), "whole numbers above 0")
+            if not values or not all(isinstance(x, int) and not isinstance(x, bool) and x > 0 for x in values):
                 raise ValueError(f"{name}: got {values!r}, want whole numbers above 0")
         if min(self.sizes) < 2:
             raise ValueError(f"sizes: got {min(self.sizes)}, want 2 or more: one pair has nothing to compare with")
-        for name in ("repetitions", "memory_limit", "minutes", "cap"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name}: got {getattr(self, name)!r}, want a number above 0")
-        if self.device not in ("cpu", "cuda"):
-            raise ValueError(f"device: got {self.device!r}, want cpu or cuda")
-        if self.precision not in ("no", "bf16"):
-            raise ValueError(f"precision: got {self.precision!r}, want no or bf16")
+        checks.check_count("repetitions", self.repetitions), checks.check_count("first_seed", self.first_seed, 0)
+        for name in ("memory_limit", "minutes", "cap"):
+            checks.check_number(name, getattr(self, name), 0, open_low=True)
+        checks.check_number("least", self.least, 0)
+        checks.check_choice("device", self.device, ("cpu", "cuda"))
+        checks.check_choice("precision", self.precision, ("no", "bf16"))
+        for name in ("words", "also"):
+            for text in checks.check_is(name, getattr(self, name), (list, tuple), "a list of texts"):
+                checks.check_is(name, text, str, "a list of texts")
         for path in self.also:
             contestants.load(path)
         self.names = chosen(self.words)

@@ -1,0 +1,259 @@
+"""One good call of every public function: what `bad_calls` spoils, an argument at a time. A function that is not here fails its test."""
+
+import hashlib
+from pathlib import Path
+from types import SimpleNamespace
+
+import torch
+from torch import nn
+
+from contrastive_nb import data, registry
+from contrastive_nb.encoders import projector
+from contrastive_nb.lab import claims
+from contrastive_nb.objectives import info_nce
+from contrastive_nb.pairs import Pairs, two_views, with_queue
+from contrastive_nb.training import Queue, slow_copy
+
+HOME = Path("nowhere")  # the folder that a call may write to; the test sets it
+
+
+def draw(*shape, seed=0):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def seeded():
+    return torch.Generator().manual_seed(0)
+
+
+def masks():
+    positives = torch.eye(4, 6, dtype=torch.bool)
+    return positives, ~positives
+
+
+def pairs(**more):
+    positives, negatives = masks()
+    return dict(scores=draw(4, 6).tanh(), positives=positives, negatives=negatives, weights=torch.ones(4, 6)) | more
+
+
+def lists(**more):
+    return dict(scores=draw(4, 6), relevance=torch.arange(24).view(4, 6) % 3, mask=torch.ones(4, 6, dtype=torch.bool)) | more
+
+
+def built():
+    return Pairs(**pairs())
+
+
+def stream(**more):
+    ids = torch.arange(6)
+    return dict(query=draw(6, 5), key=draw(6, 5, seed=1), temperature=0.5, ids=ids, key_ids=ids.clone(), chunk=4, compiled=False) | more
+
+
+def ring(**more):
+    return dict(query=draw(6, 5), key=draw(6, 5, seed=1), temperature=0.5, target=torch.arange(6), chunk=4) | more
+
+
+def probe(**more):
+    y = torch.arange(12) % 3
+    return dict(train_z=draw(12, 4), train_y=y, test_z=draw(12, 4, seed=1), test_y=y.clone()) | more
+
+
+def images():
+    return data.Images(torch.rand(3, 1, 8, 8, generator=seeded()), torch.arange(3))
+
+
+def ratio(**more):
+    return dict(data_log_ratio=draw(6), noise_log_ratio=draw(8, seed=1)) | more
+
+
+def store():
+    "A mirror with one set of one small file."
+    inside = b"\x00\x00\x08\x01\x00\x00\x00\x02\x01\x02"
+    path = HOME / "mirror" / "tiny" / "a.idx"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(inside)
+    record = {"file": "a.idx", "key": "a", "bytes": 10, "unpacked": 10, "sha256": hashlib.sha256(inside).hexdigest()}
+    entry = {"kind": "x", "licence": "none", "reader": "idx", "sources": [], "files": [record]}
+    return data.Store(HOME / "mirror", HOME / "cache", {"tiny": entry})
+
+
+def nothing(*names):
+    "A store whose sets are nowhere: what is wrong with a call is found before they are looked for."
+    record = {"file": "a.idx", "key": "a", "bytes": 1, "unpacked": 1, "sha256": "0" * 64}
+    entry = {"kind": "x", "licence": "none", "reader": "idx", "sources": [], "files": [record]}
+    return data.Store(None, HOME / "nothing", dict.fromkeys(names, entry))
+
+
+def claim():
+    return claims.Claim("T01-x", "Nobody 2020", "1_a/01_page", "mechanism", "It is more.", "count", "one", "two", "higher", 0.1)
+
+
+def verdict():
+    return claims.judge(claim(), [1.0], [2.0])
+
+
+def run():
+    return SimpleNamespace(notebook="1_a/01_page", profile="ci", parameters={}, device="cpu", code="0" * 16, seeds=[0])
+
+
+def written():
+    return claims.record(claim(), verdict(), run(), folder=HOME / "made")
+
+
+def texts():
+    return ["one two three", "two four", "three five six", "six one"]
+
+
+def training(**more):
+    model = nn.Linear(4, 3)
+    return dict(
+        model=model, sample=lambda generator: (draw(6, 4), draw(6, 4, seed=1)), build=lambda m, a, b: two_views(m(a), m(b)),
+        objective=lambda *p: info_nce(*p, temperature=0.5), steps=1, clip=1.0,
+    ) | more  # fmt: skip
+
+
+def turns():
+    return dict(trainings={"one": training()}, rounds=1)
+
+
+def apart():
+    model = projector(4, 5, 3)
+    return dict(online=model, slow=slow_copy(model), momentum=0.9)
+
+
+GOOD = {
+    "data:answers": lambda: dict(url="http://127.0.0.1:9", seconds=0.2),
+    "data:available": lambda: dict(name="tiny", store=store()),
+    "data:bm25": lambda: dict(documents=texts(), queries=["one"]),
+    "data:digits": lambda: dict(train=5, valid=2, test=2),
+    "data:digits_halves": lambda: dict(train=5, valid=2, test=2),
+    "data:fetch": lambda: dict(name="tiny", store=store()),
+    "data:halves": lambda: dict(images=images()),
+    "data:inspect_file": lambda: dict(path=store().mirror / "tiny" / "a.idx", sha256="0" * 64, unpacked=10),
+    "data:listing": lambda: dict(store=store()),
+    "data:load": lambda: dict(name="tiny", store=store()),
+    "data:read_idx": lambda: dict(contents=b"\x00\x00\x08\x01\x00\x00\x00\x02\x01\x02"),
+    "data:read_jsonl": lambda: dict(contents=b"{}"),
+    "data:read_numbers": lambda: dict(contents=b"1 2"),
+    "data:read_qrels": lambda: dict(contents=b"head\nq\td\t1\n"),
+    "data:read_scored_pairs": lambda: dict(contents=b"a,b,1\n"),
+    "data:read_svmlight": lambda: dict(contents=b"1 1:2\n"),
+    "data:verify": lambda: dict(name="tiny", store=store()),
+    "debiasing.debiased:debiased_nce": lambda: pairs(temperature=0.5, prior=0.1),
+    "encoders:Encoder": lambda: dict(backbone=nn.Linear(4, 3), head=nn.Linear(3, 2)),
+    "encoders:TextTower": lambda: dict(features=4, dim=3, hidden=5),
+    "encoders:augment": lambda: dict(x=images().x, generator=seeded()),
+    "encoders:conv_encoder": lambda: dict(shape=(1, 8, 8), dim=4, width=2),
+    "encoders:embed": lambda: dict(model=nn.Linear(4, 3), x=draw(6, 4)),
+    "encoders:erased": lambda: dict(x=images().x, top=torch.rand(3), left=torch.rand(3), side=2),
+    "encoders:lexical_hard_negatives": lambda: dict(query_features=draw(3, 4), doc_features=draw(5, 4), relevance=torch.eye(3, 5) > 0, k=2),
+    "encoders:mlp_encoder": lambda: dict(features=4, dim=3, hidden=5),
+    "encoders:projector": lambda: dict(dim=4),
+    "encoders:seeded": lambda: dict(seed=0, build=lambda: nn.Linear(4, 3)),
+    "encoders:text_features": lambda: dict(texts_fit=texts(), dims=2),
+    "encoders:text_tower": lambda: dict(features=4, dim=3),
+    "encoders:warp": lambda: dict(x=images().x, degrees=draw(3), zoom=torch.ones(3), right=torch.zeros(3), down=torch.zeros(3)),
+    "kernels.tabulated:all_pairs_square": lambda: pairs(),
+    "lab.claims:Claim": lambda: vars(claim()) | dict(paper_figure="12"),
+    "lab.claims:check_record": lambda: dict(record=claims.load(folder=written().parent)[0]),
+    "lab.claims:decide": lambda: dict(effect=0.2, interval=(0.1, 0.3), smallest_effect=0.1),
+    "lab.claims:judge": lambda: dict(claim=claim(), baseline=[1.0, 2.0], treatment=[2.0, 3.0], run=run()),
+    "lab.claims:load": lambda: dict(folder=written().parent, id="T01-x"),
+    "lab.claims:merge": lambda: dict(path=written(), folder=HOME / "ledger"),
+    "lab.claims:record": lambda: dict(
+        claim=claim(), verdict=verdict(), run=run(), seeds=[0], search={}, seconds=1.0, folder=HOME / "made"
+    ),
+    "lab.claims:t_interval": lambda: dict(differences=[0.1, 0.2, 0.4]),
+    "lab.runs:open_run": lambda: dict(notebook="1_objectives/01_infonce", device="cpu"),
+    "metrics:alignment": lambda: dict(z1=draw(6, 4), z2=draw(6, 4, seed=1)),
+    "metrics:auc": pairs,
+    "metrics:average_precision": pairs,
+    "metrics:calibration_bins": lambda: dict(confidence=torch.rand(9), correct=torch.rand(9) > 0.5),
+    "metrics:calibration_error": lambda: dict(confidence=torch.rand(9), correct=torch.rand(9) > 0.5),
+    "metrics:cluster_accuracy": lambda: dict(clusters=torch.arange(6) % 2, labels=torch.arange(6) % 3),
+    "metrics:few_label_accuracy": lambda: probe(per_class=2, draws=2),
+    "metrics:kendall": lambda: dict(scores=draw(6), grades=torch.arange(6)),
+    "metrics:knn_accuracy": lambda: probe(k=3),
+    "metrics:linear_probe": probe,
+    "metrics:mask_quality": lambda: dict(zip(("dropped", "truth", "candidates"), (*masks(), torch.ones(4, 6) > 0), strict=True)),
+    "metrics:mrr_at": lambda: pairs(k=3),
+    "metrics:ndcg_at": lambda: lists(k=3),
+    "metrics:purity": lambda: dict(clusters=torch.arange(6) % 2, labels=torch.arange(6) % 3),
+    "metrics:rankme": lambda: dict(z=draw(6, 4)),
+    "metrics:recall_at": lambda: pairs(k=3),
+    "metrics:roc": pairs,
+    "metrics:spearman": lambda: dict(scores=draw(6), grades=torch.arange(6)),
+    "metrics:uniformity": lambda: dict(z=draw(6, 4)),
+    "negatives.hard:batch_hard": lambda: dict(pairs=built(), by=draw(4, 6)),
+    "negatives.mochi:mochi": lambda: dict(query=draw(4, 5), queue=draw(9, 5, seed=1), hardest=3, mixed=2, query_mixed=1, generator=seeded()),
+    "objectives.cacr:cacr": pairs,
+    "objectives.decoupled:npc_multiplier": lambda: pairs(temperature=0.5),
+    "objectives.decoupled:decoupled_nce": lambda: pairs(temperature=0.5),
+    "objectives.decoupled:pull_weights": pairs,
+    "objectives.groco:groco": pairs,
+    "objectives.infonce:info_nce": lambda: pairs(temperature=0.5),
+    "objectives.mw:mw": lambda: pairs(temperature=0.5),
+    "objectives.noise_contrast:Meco": dict,
+    "objectives.noise_contrast:meco_loss": lambda: ratio(log_u=torch.zeros(())),
+    "objectives.noise_contrast:nce_loss": lambda: ratio(noise_per_datum=1.0),
+    "objectives.ranking:list_mle": lists,
+    "objectives.ranking:ranklist": lambda: lists(skips=1),
+    "objectives.ranking:ranknet": lambda: pairs(temperature=0.5),
+    "objectives.ranking:ranknet_graded": lists,
+    "objectives.soft_targets:soft_nce": lambda: dict(scores=draw(4, 6), target=torch.rand(4, 6), mask=masks()[1], temperature=0.5),
+    "objectives.supcon:supcon": lambda: pairs(temperature=0.5),
+    "objectives.temperature:effective_negatives": lambda: pairs(temperature=0.5),
+    "objectives.temperature:relative_penalty": lambda: pairs(temperature=0.5),
+    "objectives.temperature:tolerance": lambda: dict(z=draw(6, 4), labels=torch.arange(6) % 2),
+    "objectives.triplet:triplet": lambda: pairs(margin=0.2),
+    "pairs:cross": lambda: dict(query=draw(4, 5), key=draw(6, 5), weights=torch.ones(4, 6), positives=masks()[0], negatives=masks()[1]),
+    "pairs:exclude": lambda: dict(pairs=built(), mask=masks()[0]),
+    "pairs:flip": lambda: dict(pairs=built()),
+    "pairs:from_labels": lambda: dict(z=draw(6, 4), labels=torch.arange(6) % 2, ignore=-1),
+    "pairs:from_relevance": lists,
+    "pairs:in_batch": lambda: dict(
+        query=draw(4, 5), key=draw(4, 5), hard=draw(3, 5), target=torch.arange(4), hard_mask=torch.ones(3, dtype=torch.bool)
+    ),
+    "pairs:join": lambda: dict(pairs=(built(), built())),
+    "pairs:similarity_matrix": lambda: dict(query=draw(4, 5), key=draw(6, 5)),
+    "pairs:stack": lambda: dict(pairs=(built(), built())),
+    "pairs:two_views": lambda: dict(z1=draw(4, 5), z2=draw(4, 5)),
+    "pairs:views": lambda: dict(zs=[draw(4, 5), draw(4, 5)]),
+    "pairs:with_queue": lambda: dict(
+        query=draw(4, 5), key=draw(4, 5), queue=draw(7, 5), extra=draw(4, 2, 5), extra_mask=torch.ones(4, 2, dtype=torch.bool)
+    ),
+    "registry:Method": lambda: dict(
+        name="none", function="contrastive_nb.objectives:info_nce", shape="pairs", paper="X01", notebook="1_a/01_page", by_hand="loop"
+    ),
+    "registry:collect": dict,
+    "registry:get": lambda: dict(name="mw"),
+    "registry:methods": lambda: dict(shape="pairs"),
+    "scaling.cached:cached": lambda: dict(encoder=nn.Linear(4, 3), inputs=(draw(6, 4),), mini_batch=2),
+    "scaling.gathered:gather_with_grad": lambda: dict(x=draw(6, 4)),
+    "scaling.gathered:own_rows": lambda: dict(x=draw(6, 4)),
+    "scaling.gathered:ring_info_nce": ring,
+    "scaling.gathered:ring_mw": ring,
+    "scaling.streaming:streaming_debiased_nce": lambda: stream(prior=0.1),
+    "scaling.streaming:streaming_decoupled_nce": stream,
+    "scaling.streaming:streaming_info_nce": stream,
+    "scaling.streaming:streaming_mw": lambda: {key: value for key, value in stream().items() if key != "compiled"},
+    "timing.tournament:Plan": dict,
+    "training:Momentum": lambda: dict(online=nn.Linear(4, 3), build=with_queue, queue=Queue(6, 3)),
+    "training:Queue": lambda: dict(size=4, dim=3),
+    "training:accelerating": lambda: dict(device="cpu"),
+    "training:alternate": turns,
+    "training:fit": training,
+    "training:learning_rate": lambda: dict(step=0, steps=4, lr=0.1),
+    "training:momentum_update": apart,
+    "training:parameter_groups": lambda: dict(module=nn.Linear(4, 3), weight_decay=0.1),
+    "training:slow_copy": lambda: dict(online=nn.Linear(4, 3)),
+    "worlds:latent_classes": lambda: dict(classes=3, prior=[1.0, 2.0, 3.0], dim=4),
+    "worlds:shifted_queries": lambda: dict(queries=4, documents=9, relevant=2, dim=4),
+}  # fmt: skip
+
+LOADED = {  # their good call brings something from elsewhere, or changes this process; a bad one is refused before that
+    "data:fashion_mnist": lambda: dict(store=nothing("fashion_mnist")),
+    "data:lists": lambda: dict(store=nothing("lightgbm_ltr")),
+    "data:retrieval": lambda: dict(store=nothing("scifact", "cranfield")),
+    "encoders:sentence_encoder": dict,
+    "registry:register": lambda: dict(method=registry.methods()[0]),
+}
