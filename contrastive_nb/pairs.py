@@ -165,16 +165,13 @@ def in_batch(
 ) -> Pairs:
     """Queries against the batch's keys and any hard negatives: (B, N [+ M or + K]), one positive a row, the rest negatives.
 
-    What `hard_mask` leaves out is in neither mask, whatever stands there, NaN included. Raises `TypeError` or `ValueError` naming the argument; an index of `target` outside the keys is found on the CPU
-    (elsewhere by the device).
+    What `hard_mask` leaves out is in neither mask, whatever stands there, NaN included. Raises `TypeError` or `ValueError` naming the
+    argument; an index of `target` outside the keys is found on the CPU (elsewhere by the device).
     """
     check_flag("detach_key", detach_key)
     check_columns(query, {"key": (key, (2,)), "hard": (hard, (2, 3))})
     hard, there = _only(hard, hard_mask, "hard")
-    if target is None:
-        check_rows("key", key, "query", query)
-    else:
-        check_target(target, query, len(key))
+    check_rows("key", key, "query", query) if target is None else check_target(target, query, len(key))
     key, hard = (x.detach() if detach_key and x is not None else x for x in (key, hard))
     scores = similarity_matrix(query, key, similarity)
     if hard is not None:

@@ -284,16 +284,13 @@ def record(
         raise ValueError(f"claim.notebook: got {claim.notebook!r}, want {run.notebook!r}, the notebook that runs")
     seeds = list(seeds) if seeds is not None else [0] if len(verdict.baseline) == 1 else list(run.seeds)
     _check_seeds(claim, seeds, len(verdict.baseline), run.profile)
-    if seconds is not None:
-        check_number("seconds", seconds, 0)
     numbers = dict(seeds=seeds, baseline=verdict.baseline, treatment=verdict.treatment, effect=verdict.effect)
     numbers |= dict(interval=list(verdict.interval), verdict=verdict.verdict, parameters=run.parameters, search=search or {})
     made = run.made() if hasattr(run, "made") else {"seconds": None}  # what a page's own run knows of itself
     made |= dict(versions=_versions(), device=run.device, code=run.code, commit=_commit())
-    made |= {} if seconds is None else {"seconds": seconds}
-    definition = asdict(claim)
-    written = {key: definition[key] for key in records.CLAIM} | {"runs": {run.profile: numbers | made}}
-    whole = check_record(records.upgraded(written))
+    made |= {} if seconds is None else {"seconds": check_number("seconds", seconds, 0)}
+    definition = {key: value for key, value in asdict(claim).items() if key in records.CLAIM}
+    whole = check_record(records.upgraded(definition | {"runs": {run.profile: numbers | made}}))
     return write(whole, check_path("folder", folder) if folder else files.build() / "claims" / run.profile)
 
 # %% ../../nbs/0_foundations/06_claims.ipynb #fe1f1045

@@ -108,9 +108,7 @@ def by_group(
     A group of fewer items never comes up. Raises `TypeError` or `ValueError` naming the argument. (Krishna et al. 2022.)
     """
     group = _numbers("group", group)
-    if check_count("size", size) > torch.bincount(group).max():
-        raise ValueError(f"size: got {size}, want at most {int(torch.bincount(group).max())}, the items of the largest group")
-    return _ByGroup(group, size)
+    return _ByGroup(group, check_count("size", size, 1, int(torch.bincount(group).max())))
 
 
 class _ByGroup(_ByClass):
