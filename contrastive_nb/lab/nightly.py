@@ -8,7 +8,7 @@ from pathlib import Path
 
 from contrastive_nb import files
 from contrastive_nb.lab import claims as ledger
-from contrastive_nb.lab import freshness, runner
+from contrastive_nb.lab import freshness, records, runner
 
 NIGHTS = 7
 SHARE = 0.5  # of the recorded half-width of the interval: by so much may an effect move
@@ -40,7 +40,7 @@ def compare(new: dict | None, old: dict | None) -> Change | None:
     if new is None:
         return Change(name, "is recorded, and this run did not measure it", True)
     now = new["runs"]["laptop"]
-    if any(new[key] != old[key] for key in ledger.DEFINITION):
+    if any(new[key] != old[key] for key in records.CLAIM):
         return Change(name, "is another claim than the recorded one: run it with --save", False)
     half, moved = (then["interval"][1] - then["interval"][0]) / 2, abs(now["effect"] - then["effect"])
     told = f"effect {then['effect']:.4g} recorded, {now['effect']:.4g} now"
