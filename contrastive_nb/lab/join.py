@@ -7,7 +7,7 @@ from pathlib import Path
 
 from contrastive_nb import files
 from contrastive_nb.lab import claims as ledger
-from contrastive_nb.lab import freshness, runner, scratch
+from contrastive_nb.lab import freshness, records, runner, scratch
 from contrastive_nb.lab.jobs import Job, Refused
 from contrastive_nb.lab.parts import PARTS
 
@@ -109,7 +109,7 @@ def _merge_records(folders: list[Path], claims: Path) -> None:
     for path in (path for folder in folders for path in sorted(folder.glob("*.json"))):
         if path.parent.resolve() == claims.resolve():
             continue
-        small = set(json.loads(path.read_text(encoding="utf-8")).get("runs", {})) - set(runner.SAVES)
+        small = set(records.read(path)["runs"]) - set(runner.SAVES)
         if small:
             raise Refused(f"merge: {path} is of a {', '.join(small)} run, which is too small to be kept")
         ledger.merge(path, claims)
