@@ -79,7 +79,7 @@ def test_whole_clusters_stay_together_where_they_fit():
     (lambda: by_class(labels(4, 4), 1, 5), ValueError, "classes: got 1, want at most 0"),
     (lambda: by_class(labels(4, 4).float(), 1, 1), TypeError, "y: got"), (lambda: by_class(labels(4)[None], 1, 1), TypeError, r"y: got \(1, 4\)"),
     (lambda: by_class(labels(4)[:0], 1, 1), TypeError, r"y: got \(0,\)"),
-    (lambda: by_group(labels(4, 3), 5), ValueError, "size: got 5, want at most 4, the items of the largest group"),
+    (lambda: by_group(labels(4, 3), 5), ValueError, "size: got 5, want a whole number from 1 to 4"),
     (lambda: by_cluster(labels(4, 3), 8), ValueError, "size: got 8, want at most 7"),
     (lambda: by_neighbour(torch.zeros(4), 2), ValueError, "z: got shape"), (lambda: by_neighbour(torch.zeros(4, 2), 5), ValueError, "size: got 5, want at most 4"),
     (lambda: by_neighbour(torch.zeros(4, 2), 2).update(torch.zeros(4, 3)), ValueError, r"z: got shape \(4, 3\), want \(4, 2\)"),

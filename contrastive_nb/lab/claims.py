@@ -289,7 +289,7 @@ def record(
     made = run.made() if hasattr(run, "made") else {"seconds": None}  # what a page's own run knows of itself
     made |= dict(versions=_versions(), device=run.device, code=run.code, commit=_commit())
     made |= {} if seconds is None else {"seconds": check_number("seconds", seconds, 0)}
-    definition = {key: value for key, value in asdict(claim).items() if key in records.CLAIM}
+    definition = {key: getattr(claim, key) for key in records.CLAIM}
     whole = check_record(records.upgraded(definition | {"runs": {run.profile: numbers | made}}))
     return write(whole, check_path("folder", folder) if folder else files.build() / "claims" / run.profile)
 

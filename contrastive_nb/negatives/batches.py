@@ -94,8 +94,7 @@ def by_class(
     """PK batches: `classes` different classes with `each` items; as many batches an epoch as the sizes allow.
 
     No item comes up twice in an epoch; all do where `each` divides every class, `classes` divides the packs, and no class has more
-    packs than there are batches. Raises `TypeError` or `ValueError` naming the argument. (Hermans et al. 2017.)
-    """
+    packs than there are batches. Raises `TypeError` or `ValueError` naming the argument. (Hermans et al. 2017.)"""
     return _ByClass(_numbers("y", y), check_count("classes", classes), check_count("each", each))
 
 

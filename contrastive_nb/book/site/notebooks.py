@@ -88,8 +88,11 @@ def directives(cell: dict) -> str:
     "A code cell's text with the lines that Quarto and the drafts read in place of its metadata: what is folded, the alt text."
     text, more = cell["source"], []
     if cell["metadata"].get("jupyter", {}).get("source_hidden") and not re.search(r"^#\|\s*(?:code-fold|echo):", text, re.M):
-        name, rest = re.match(r"(?:# ([^\n]+)\n)?(.*)", text, re.S).groups()
-        text, more = rest, ["#| code-fold: true", f"#| code-summary: {json.dumps(name or 'Set-up', ensure_ascii=False)}"]
+        name = (re.match(r"# ([^\n]+)\n", text) or [None, ""])[1]
+        text, more = (
+            text.removeprefix(f"# {name}\n"),
+            ["#| code-fold: true", f"#| code-summary: {json.dumps(name or 'Set-up', ensure_ascii=False)}"],
+        )
     if alt := cell["metadata"].get("alt"):
         more.append(f"#| fig-alt: {json.dumps(alt, ensure_ascii=False)}")
     return "\n".join([*more, text])
