@@ -1,15 +1,19 @@
 """One good call of every public function: what `bad_calls` spoils, an argument at a time. A function that is not here fails its test."""
 
 import hashlib
+import io
+import wave
+import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
 import torch
 from torch import nn
 
-from contrastive_nb import data, registry
+from contrastive_nb import data, registry, words, worlds
 from contrastive_nb.encoders import projector
 from contrastive_nb.lab import claims
+from contrastive_nb.negatives.mining import simans
 from contrastive_nb.objectives import info_nce
 from contrastive_nb.pairs import Pairs, two_views, with_queue
 from contrastive_nb.training import Queue, slow_copy
@@ -41,6 +45,10 @@ def lists(**more):
 
 def built():
     return Pairs(**pairs())
+
+
+def mining(**more):
+    return dict(pairs=built(), by=draw(4, 6)) | more
 
 
 def stream(**more):
@@ -120,6 +128,43 @@ def apart():
     return dict(online=model, slow=slow_copy(model), momentum=0.9)
 
 
+def recordings():
+    "A zip of one recording of four samples."
+    sound, packed = io.BytesIO(), io.BytesIO()
+    with wave.open(sound, "wb") as file:
+        file.setparams((1, 2, 8000, 4, "NONE", "NONE"))
+        file.writeframes(bytes(8))
+    with zipfile.ZipFile(packed, "w") as file:
+        file.writestr("a.wav", sound.getvalue())
+    return packed.getvalue()
+
+
+def page():
+    "What the protocols ask of a page's run."
+    once = lambda key, function: function()  # noqa: E731
+    return SimpleNamespace(steps=1, batch_size=4, device="cpu", precision="no", seeds=[0], search_seeds=[0], once=once)
+
+
+def learning(**more):
+    return dict(objective=lambda *p: info_nce(*p, temperature=0.5), run=page(), seed=0, checkpoint=HOME / "training.pt") | more
+
+
+def corpus():
+    return data.Retrieval(texts(), ["one", "two", "six"], [{0}, {1}, {2, 3}], torch.tensor([0, 1]), torch.tensor([2]), torch.tensor([1, 2]))
+
+
+def sentences(seed=0):
+    return words.grammar(seed, number=3, types=2, nouns=2, synonyms=2)
+
+
+def world():
+    return dict(topics=2, families=2, documents=6, queries=4, vocabulary=60, document_words=5, query_words=2, styles=2)
+
+
+def boxes():
+    return torch.tensor([[[0, 0, 3, 3]], [[1, 2, 4, 5]]])
+
+
 GOOD = {
     "data:answers": lambda: dict(url="http://127.0.0.1:9", seconds=0.2),
     "data:available": lambda: dict(name="tiny", store=store()),
@@ -131,15 +176,27 @@ GOOD = {
     "data:inspect_file": lambda: dict(path=store().mirror / "tiny" / "a.idx", sha256="0" * 64, unpacked=10),
     "data:listing": lambda: dict(store=store()),
     "data:load": lambda: dict(name="tiny", store=store()),
+    "data:log_mel": lambda: dict(x=draw(2, 400), bands=4, frames=3),
+    "data:read_csv": lambda: dict(contents=b"a,b\n"),
     "data:read_idx": lambda: dict(contents=b"\x00\x00\x08\x01\x00\x00\x00\x02\x01\x02"),
+    "data:read_json": lambda: dict(contents=b"{}"),
     "data:read_jsonl": lambda: dict(contents=b"{}"),
     "data:read_numbers": lambda: dict(contents=b"1 2"),
     "data:read_qrels": lambda: dict(contents=b"head\nq\td\t1\n"),
     "data:read_scored_pairs": lambda: dict(contents=b"a,b,1\n"),
     "data:read_svmlight": lambda: dict(contents=b"1 1:2\n"),
+    "data:read_tsv": lambda: dict(contents=b"a\tb\n"),
+    "data:read_wavs": lambda: dict(contents=recordings()),
+    "data:texts": lambda: dict(train=1, valid=1, test=1),
     "data:verify": lambda: dict(name="tiny", store=store()),
     "debiasing.debiased:debiased_nce": lambda: pairs(temperature=0.5, prior=0.1),
     "encoders:Encoder": lambda: dict(backbone=nn.Linear(4, 3), head=nn.Linear(3, 2)),
+    "encoders:heads": lambda: dict(n=2, build=lambda: nn.Linear(4, 3)),
+    "encoders:LogitScale": dict,
+    "encoders:pair_scorer": lambda: dict(dim=3, hidden=4),
+    "encoders:PairScorer": lambda: dict(dim=3, hidden=4),
+    "encoders:predictor": lambda: dict(dim=3, hidden=4),
+    "encoders:Prototypes": lambda: dict(count=4, dim=3),
     "encoders:TextTower": lambda: dict(features=4, dim=3, hidden=5),
     "encoders:augment": lambda: dict(x=images().x, generator=seeded()),
     "encoders:conv_encoder": lambda: dict(shape=(1, 8, 8), dim=4, width=2),
@@ -163,6 +220,7 @@ GOOD = {
         claim=claim(), verdict=verdict(), run=run(), seeds=[0], search={}, seconds=1.0, folder=HOME / "made"
     ),
     "lab.claims:t_interval": lambda: dict(differences=[0.1, 0.2, 0.4]),
+    "lab.claims:write": lambda: dict(record={"id": "T01-x"}, folder=HOME / "ledger"),
     "lab.runs:open_run": lambda: dict(notebook="1_objectives/01_infonce", device="cpu"),
     "metrics:alignment": lambda: dict(z1=draw(6, 4), z2=draw(6, 4, seed=1)),
     "metrics:auc": pairs,
@@ -183,8 +241,24 @@ GOOD = {
     "metrics:roc": pairs,
     "metrics:spearman": lambda: dict(scores=draw(6), grades=torch.arange(6)),
     "metrics:uniformity": lambda: dict(z=draw(6, 4)),
-    "negatives.hard:batch_hard": lambda: dict(pairs=built(), by=draw(4, 6)),
+    "negatives.batches:by_class": lambda: dict(y=torch.arange(12) % 3, classes=2, each=2),
+    "negatives.batches:by_cluster": lambda: dict(cluster=torch.arange(12) % 3, size=4),
+    "negatives.batches:by_group": lambda: dict(group=torch.arange(12) % 3, size=2),
+    "negatives.batches:by_neighbour": lambda: dict(z=draw(6, 4), size=3),
+    "negatives.batches:Composer": lambda: dict(batches=2, size=3),
+    "negatives.mining:batch_hard": mining,
+    "negatives.mining:margin_pos": lambda: mining(margin=0.1, k=2),
+    "negatives.mining:mine": lambda: dict(
+        query=draw(4, 5), corpus=draw(9, 5, seed=1), rule=lambda found, **more: simans(found, 2, 1.0, 0.1, candidates=4, **more), k=2,
+        chunk=2, positives=torch.arange(4), ignore=torch.arange(4)[:, None] + 1,
+        teacher=(draw(4, 3), draw(9, 3, seed=1)), generator=seeded(), checkpoint=HOME / "mined.pt",
+    ),
+    "negatives.mining:perc_pos": lambda: mining(ratio=0.9, k=2),
+    "negatives.mining:simans": lambda: mining(k=2, a=1.0, b=0.1, candidates=4, generator=seeded()),
+    "negatives.mining:top_k_abs": lambda: mining(k=2, threshold=0.9),
+    "negatives.mining:top_k_shifted": lambda: mining(k=2, shift=1),
     "negatives.mochi:mochi": lambda: dict(query=draw(4, 5), queue=draw(9, 5, seed=1), hardest=3, mixed=2, query_mixed=1, generator=seeded()),
+    "objective:weigh": lambda: dict(losses=draw(4), weights=torch.ones(4)),
     "objectives.cacr:cacr": pairs,
     "objectives.decoupled:npc_multiplier": lambda: pairs(temperature=0.5),
     "objectives.decoupled:decoupled_nce": lambda: pairs(temperature=0.5),
@@ -221,8 +295,20 @@ GOOD = {
     "pairs:with_queue": lambda: dict(
         query=draw(4, 5), key=draw(4, 5), queue=draw(7, 5), extra=draw(4, 2, 5), extra_mask=torch.ones(4, 2, dtype=torch.bool)
     ),
+    "protocols:by_seed": lambda: dict(run=page(), key="x", trial=lambda seed: seed),
+    "protocols:pretrain": lambda: learning(images=torch.rand(6, 1, 8, 8), width=2, build=lambda a, b: two_views(a, b), views={}),
+    "protocols:search_quality": lambda: dict(encode=lambda found: draw(len(found), 3), retrieval=corpus(), rows=torch.tensor([0, 2])),
+    "protocols:sentence_quality": lambda: dict(
+        encode=lambda found: draw(len(found), 3), first=texts(), second=texts()[::-1], grades=torch.rand(4, generator=seeded())
+    ),
+    "protocols:small_search": lambda: dict(run=page(), key="x", trial=lambda seed, lr: lr, grid={"lr": [1.0, 2.0]}),
+    "protocols:train_retriever": lambda: learning(
+        tower=lambda: nn.Linear(4, 3), queries=draw(3, 4), documents=draw(4, 4, seed=1), retrieval=corpus(), hard=1
+    ),
+    "protocols:train_sentences": lambda: learning(encoder=lambda: nn.Linear(4, 3), inputs=draw(6, 4), build=lambda a, b: two_views(a, b)),
     "registry:Method": lambda: dict(
-        name="none", function="contrastive_nb.objectives:info_nce", shape="pairs", paper="X01", notebook="1_a/01_page", by_hand="loop"
+        name="none", function="contrastive_nb.objectives:info_nce", shape="pairs", papers=("X01",), notebook="1_a/01_page",
+        by_hand="loop", kind="objective",
     ),
     "registry:collect": dict,
     "registry:get": lambda: dict(name="mw"),
@@ -236,6 +322,15 @@ GOOD = {
     "scaling.streaming:streaming_decoupled_nce": stream,
     "scaling.streaming:streaming_info_nce": stream,
     "scaling.streaming:streaming_mw": lambda: {key: value for key, value in stream().items() if key != "compiled"},
+    "scenes:canvases": lambda: dict(number=2, pictures=images(), objects=(1, 2)),
+    "scenes:crops": lambda: dict(x=torch.rand(2, 1, 8, 8), generator=seeded(), side=3),
+    "scenes:cut": lambda: dict(x=torch.rand(2, 1, 8, 8), boxes=boxes()),
+    "scenes:overlap": lambda: dict(one=boxes()[:, 0], other=boxes()[:, 0]),
+    "scenes:paste": lambda: dict(
+        background=torch.rand(2, 8, 8), pictures=torch.rand(2, 1, 3, 3), top=torch.zeros(2, 1).long(), left=torch.ones(2, 1).long(),
+        there=torch.ones(2, 1, dtype=torch.bool),
+    ),
+    "scenes:textures": lambda: dict(number=2, side=6, generator=seeded()),
     "timing.tournament:Plan": dict,
     "training:Momentum": lambda: dict(online=nn.Linear(4, 3), build=with_queue, queue=Queue(6, 3)),
     "training:Queue": lambda: dict(size=4, dim=3),
@@ -246,14 +341,30 @@ GOOD = {
     "training:momentum_update": apart,
     "training:parameter_groups": lambda: dict(module=nn.Linear(4, 3), weight_decay=0.1),
     "training:slow_copy": lambda: dict(online=nn.Linear(4, 3)),
+    "words:delete_words": lambda: dict(ids=torch.tensor([[2, 3, 4], [5, 6, words.PAD]]), rate=0.5, generator=seeded()),
+    "words:grammar": lambda: dict(number=3, types=2, nouns=2, synonyms=2),
+    "words:meaning_similarity": lambda: dict(one=sentences(), other=sentences(1)),
+    "words:token_encoder": lambda: dict(vocabulary=9, dim=4, width=4),
+    "words:TokenEncoder": lambda: dict(
+        vocabulary=9, dim=4, kind="bag", width=4, layers=1, heads=2, length=6, dropout=0.1, pooling="mean"
+    ),
+    "words:word_overlap": lambda: dict(one=texts(), other=texts()[::-1]),
+    "worlds:batch_classes": lambda: dict(size=4, rate=0.5, generator=seeded(), classes=3),
+    "worlds:fresh_topics": lambda: dict(world=worlds.topics(**world()), seed=1),
+    "worlds:friends": lambda: dict(y=torch.arange(4), number=2, rate=0.5, generator=seeded(), classes=4),
     "worlds:latent_classes": lambda: dict(classes=3, prior=[1.0, 2.0, 3.0], dim=4),
+    "worlds:many_classes": lambda: dict(classes=3, dim=3, beside=2, width=4),
     "worlds:shifted_queries": lambda: dict(queries=4, documents=9, relevant=2, dim=4),
+    "worlds:topics": world,
 }  # fmt: skip
 
 LOADED = {  # their good call brings something from elsewhere, or changes this process; a bad one is refused before that
     "data:fashion_mnist": lambda: dict(store=nothing("fashion_mnist")),
+    "data:intents": lambda: dict(store=nothing("banking77")),
     "data:lists": lambda: dict(store=nothing("lightgbm_ltr")),
     "data:retrieval": lambda: dict(store=nothing("scifact", "cranfield")),
+    "data:sentences": lambda: dict(store=nothing("stsb")),
+    "data:spoken_digits": lambda: dict(store=nothing("fsdd_subset")),
     "encoders:sentence_encoder": dict,
     "registry:register": lambda: dict(method=registry.methods()[0]),
 }
