@@ -31,6 +31,7 @@ class Positives(NamedTuple):
         return values.sum(1) / self.at_least_one() if self.shares is None else (values * self.shares).sum(1)
 
     def at_least_one(self) -> Tensor | int:
+        "(Q,) how many a row has, 1 where it has none: what a sum is divided by."
         return self.number.clamp(min=1) if isinstance(self.number, Tensor) else max(1, self.number)
 
     def logsumexp(self, by_share: bool = False) -> Tensor:
