@@ -36,6 +36,11 @@ def check_module(name: str, value) -> nn.Module:
     return check_is(name, value, nn.Module, "a torch.nn.Module")
 
 
+def check_generator(name: str, value) -> torch.Generator:
+    "Raise unless `value` is a generator of random numbers; return it."
+    return check_is(name, value, torch.Generator, "a torch.Generator")
+
+
 def check_path(name: str, value) -> Path:
     "Raise unless `value` is a path, as text or not; return it as a path."
     return Path(check_is(name, value, (str, os.PathLike), "a path"))

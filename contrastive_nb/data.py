@@ -637,19 +637,20 @@ def _reader(read: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
 @_reader
 def read_csv(contents: bytes) -> list[list[str]]:
     "The rows of a table with commas between fields, its head included."
-    return list(csv.reader(io.StringIO(contents.decode("utf-8-sig"), newline="")))
+    return list(csv.reader(io.StringIO(check_bytes("contents", contents).decode("utf-8-sig"), newline="")))
 
 
 @_reader
 def read_tsv(contents: bytes) -> list[list[str]]:
     "The rows of a table with tabs between fields, its head included; a quotation mark is a letter like any other."
-    return [line.rstrip("\r").split("\t") for line in contents.decode("utf-8-sig").split("\n") if line.strip()]
+    lines = check_bytes("contents", contents).decode("utf-8-sig").split("\n")
+    return [line.rstrip("\r").split("\t") for line in lines if line.strip()]
 
 
 @_reader
 def read_json(contents: bytes):
     "What a JSON file holds."
-    return json.loads(contents)
+    return json.loads(check_bytes("contents", contents))
 
 
 @_reader
@@ -658,7 +659,7 @@ def read_wavs(contents: bytes) -> dict[str, tuple[int, Any]]:  # name -> samples
     import numpy as np
 
     found = {}
-    with zipfile.ZipFile(io.BytesIO(contents)) as packed:
+    with zipfile.ZipFile(io.BytesIO(check_bytes("contents", contents))) as packed:
         for name in sorted(packed.namelist()):
             with wave.open(io.BytesIO(packed.read(name))) as sound:
                 if (sound.getnchannels(), sound.getsampwidth()) != (1, 2):
@@ -837,11 +838,11 @@ def log_mel(
     frames: int | None = 48,  # stretches; what is missing is silence, what is more is cut off; None: as many as there are
 ) -> Tensor:  # (N, bands, frames) float32
     "The logarithm of power by pitch and time, plus 1e-6. Raises `ValueError` or `TypeError` naming the argument."
-    check_floating("x", x, (2,))
+    check_floating("x", x, (2,)), check_count("hop", hop)
     if frames is not None:
         x = F.pad(x, (0, max(0, check_count("frames", frames) * hop - x.shape[1])))
     taper = torch.hann_window(check_count("window", window, 2), device=x.device)
-    power = torch.stft(x.float(), window, check_count("hop", hop), window=taper, return_complex=True, pad_mode="constant").abs() ** 2
+    power = torch.stft(x.float(), window, hop, window=taper, return_complex=True, pad_mode="constant").abs() ** 2
     top = 2595 * math.log10(1 + check_count("rate", rate) / 2 / 700)
     corners = 700 * (10 ** (torch.linspace(0, top, check_count("bands", bands) + 2, device=x.device) / 2595) - 1)
     place = torch.linspace(0, rate / 2, window // 2 + 1, device=x.device)
@@ -862,6 +863,7 @@ def spoken_digits(
 
     Raises `TypeError` or `ValueError` naming a size that does not fit, `DataUnavailable` as `load` does. (Jackson et al. 2018.)
     """
+    _check_sizes(train=train, valid=valid, test=test)
     generator, raw = _generator(seed), load("fsdd_subset", store=store)["recordings"]
     named = [Path(name).stem.split("_") for name in raw]  # digit, speaker, number
     people = sorted({speaker for _, speaker, _ in named})

@@ -187,7 +187,8 @@ class PairScorer(nn.Module):
 
     def __init__(self, dim: int, hidden: int):
         super().__init__()
-        self.dim = dim
+        self.dim = check_count("dim", dim)
+        check_count("hidden", hidden)
         self.net = nn.Sequential(nn.Linear(3 * dim, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, 1))
 
     def forward(self, query: Tensor, key: Tensor) -> Tensor:
@@ -209,7 +210,7 @@ def pair_scorer(
     hidden: int = 128,  # units of the hidden layer
 ) -> PairScorer:  # (Q, dim), (K, dim) or (Q, K, dim) -> (Q, K)
     "A learned score of a query and a document. Raises `ValueError` or `TypeError` naming the argument."
-    return PairScorer(check_count("dim", dim), check_count("hidden", hidden))
+    return PairScorer(dim, hidden)
 
 # %% ../nbs/0_foundations/03_encoders.ipynb #92e063b3
 class LogitScale(nn.Module):

@@ -8,11 +8,12 @@ __all__ = ['small_search', 'by_seed', 'pretrain', 'train_retriever', 'search_qua
 # %% ../nbs/0_foundations/10_protocols.ipynb #bfe4c04c
 import itertools
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from .checks import check_count, check_floating
+from .checks import check_count, check_floating, check_function, check_is, check_width
 from .data import Retrieval
 from .encoders import Encoder, augment, conv_encoder, embed, projector, seeded
 from .metrics import mrr_at, ndcg_at, recall_at, spearman
@@ -20,6 +21,11 @@ from .pairs import cross, in_batch, join, similarity_matrix, two_views
 from .training import fit
 
 # %% ../nbs/0_foundations/10_protocols.ipynb #ce6c25c1
+def _check_run(run, *needs: str) -> None:
+    if missing := [need for need in needs if not hasattr(run, need)]:
+        raise TypeError(f"run: got {type(run).__name__} without {', '.join(missing)}, want the page's run")
+
+
 def small_search(
     run,  # the page's run: its search seeds are used, its memory keeps every trial
     key: str,  # names this search in the run's memory
@@ -30,6 +36,8 @@ def small_search(
 
     Baseline and treatment get grids of the same number of combinations. The search seeds are never those of the judged runs.
     """
+    _check_run(run, "once", "search_seeds"), check_is("key", key, str, "a name"), check_function("trial", trial)
+    check_is("grid", grid, dict, "lists of values by setting")
     rows = []
     for values in itertools.product(*grid.values()):
         setting = dict(zip(grid, values, strict=True))
@@ -48,12 +56,19 @@ def by_seed(
     trial: Callable,  # (seed) -> a number
 ) -> list[float]:
     "One result a seed, in the order of `run.seeds`; a run that resumes finds the finished ones."
+    _check_run(run, "once", "seeds"), check_is("key", key, str, "a name"), check_function("trial", trial)
     return [run.once(f"{key}/{seed}", lambda seed=seed: float(trial(seed))) for seed in run.seeds]
 
 # %% ../nbs/0_foundations/10_protocols.ipynb #4cf7ece3
+def _size(run, batch_size: int | None, rows: int) -> int:
+    "Rows a batch: those that are asked for, or the run's; no more than there are."
+    _check_run(run, "device", "precision")
+    return min(run.batch_size if batch_size is None else check_count("batch_size", batch_size), rows)
+
+
 def _fit(run, model, sample, build, objective, *, steps: int | None, **options) -> None:
     "`fit` with the steps, the device and the precision of the run."
-    fit(model, sample, build, objective, steps=steps or run.steps, device=run.device, precision=run.precision, **options)
+    fit(model, sample, build, objective, steps=run.steps if steps is None else steps, device=run.device, precision=run.precision, **options)
 
 # %% ../nbs/0_foundations/10_protocols.ipynb #8bbe46e9
 def pretrain(
@@ -68,14 +83,15 @@ def pretrain(
     build: Callable | None = None,  # (z1, z2) -> Pairs; None: two_views
     views: dict | None = None,  # strengths for `augment`; None: its defaults
     width: int = 16,  # channels of the first layer of the encoder
-    checkpoint=None,  # where a long training saves itself
+    checkpoint: str | Path | None = None,  # where a long training saves itself
 ):  # the trained `Encoder`
     """Train a convolutional encoder and its projector so that two views of an image agree, under any objective of `Pairs`.
 
     Returns the trained `Encoder`; `embed(encoder, x)` gives the features in front of the projector.
     """
-    build = build or two_views
-    batch_size = min(batch_size or run.batch_size, len(images))
+    check_floating("images", images, (4,)), check_is("views", views or {}, dict, "strengths by name")
+    build = check_function("build", two_views if build is None else build)
+    batch_size = _size(run, batch_size, len(images))
     images = images.to(run.device)
     model = seeded(seed, lambda: Encoder(conv_encoder(tuple(images.shape[1:]), width=width), projector(64)))
 
@@ -100,7 +116,7 @@ class _Meetings(nn.Module):
         super().__init__()
         self.queries, self.documents, self.miner, self.hard = queries, documents, miner, hard
         self.pairs = retrieval.pairs(retrieval.train)
-        self.size = min(batch_size, len(self.pairs))
+        self.size = batch_size
         most = max(len(found) for found in retrieval.relevance)
         self.known = torch.tensor([sorted(found) + [-1] * (most - len(found)) for found in retrieval.relevance])
         self.rows = retrieval.train
@@ -144,18 +160,23 @@ def train_retriever(
     miner: Callable | None = None,  # `mine` with its rule, such as partial(mine, rule=partial(perc_pos, ratio=0.95)); None: no hard ones
     hard: int = 4,  # mined documents a query
     refresh_every: int = 100,  # steps between two searches
-    checkpoint=None,  # where a long training saves itself
+    checkpoint: str | Path | None = None,  # where a long training saves itself
 ) -> nn.Module:
     """Train a retriever on pairs of a query and a relevant document, with the batch's other documents and mined ones as negatives.
 
     Raises `TypeError` or `ValueError` naming the argument.
     """
+    check_is("retrieval", retrieval, Retrieval, "a Retrieval"), check_function("tower", tower)
+    if miner is not None:
+        check_function("miner", miner)
     for name, x, texts in (("queries", queries, retrieval.queries), ("documents", documents, retrieval.documents)):
         if len(check_floating(name, x, (2,))) != len(texts):
             raise ValueError(f"{name}: got {len(x)} rows, want {len(texts)}, as retrieval has")
-    sample = _Meetings(queries, documents, retrieval, batch_size or run.batch_size, miner, check_count("hard", hard))
+    check_width("documents", documents, "queries", queries), check_count("refresh_every", refresh_every)
+    size = _size(run, batch_size, len(retrieval.pairs(retrieval.train)))
+    sample = _Meetings(queries, documents, retrieval, size, miner, check_count("hard", hard))
     model = seeded(seed, tower)
-    again = {"refresh": sample.refresh, "refresh_every": check_count("refresh_every", refresh_every)} if miner else {}
+    again = {"refresh": sample.refresh, "refresh_every": refresh_every} if miner else {}
     _fit(run, model, sample, _meet, objective, steps=steps, lr=lr, seed=seed, checkpoint=checkpoint, **again)
     return model
 
@@ -174,8 +195,12 @@ def search_quality(
     A query without a relevant document is left out. Raises `TypeError` or `ValueError` naming the argument.
     """
     check_count("k", k), check_count("chunk", chunk)
-    ask, store = encode if isinstance(encode, (tuple, list)) else (encode, encode)
+    ask, store = encode if isinstance(encode, (tuple, list)) and len(encode) == 2 else (encode, encode)
+    check_function("encode", ask), check_function("encode", store), check_is("retrieval", retrieval, Retrieval, "a Retrieval")
     rows = retrieval.test if rows is None else rows
+    if not isinstance(rows, Tensor) or rows.dtype != torch.long or rows.dim() != 1:
+        got = f"{rows.dtype} {tuple(rows.shape)}" if isinstance(rows, Tensor) else type(rows).__name__
+        raise TypeError(f"rows: got {got}, want int64 numbers of queries")
     rows = rows[retrieval.labels(rows).any(1)]
     totals = dict.fromkeys(("ndcg", "recall", "mrr"), 0.0 if len(rows) else float("nan"))
     if not len(rows):
@@ -204,10 +229,13 @@ def train_sentences(
     batch_size: int | None = None,  # None: the run's
     steps: int | None = None,  # None: the run's
     build: Callable | None = None,  # (z1, z2) -> Pairs; None: in_batch
-    checkpoint=None,  # where a long training saves itself
+    checkpoint: str | Path | None = None,  # where a long training saves itself
 ) -> nn.Module:
     "Train an encoder so that an input agrees with its twin, which other dropout has read. (Gao et al. 2021, section 3.)"
-    size, build = min(batch_size or run.batch_size, len(inputs)), build or in_batch
+    if not check_is("inputs", inputs, Tensor, "a tensor (N, ...)").dim():
+        raise ValueError("inputs: got one number, want a tensor (N, ...)")
+    check_function("encoder", encoder)
+    size, build = _size(run, batch_size, len(inputs)), check_function("build", in_batch if build is None else build)
 
     def sample(generator):
         return (inputs[torch.randperm(len(inputs), generator=generator)[:size]],)
@@ -228,6 +256,10 @@ def sentence_quality(
     grades: Tensor,  # (P,) how alike people found them
 ) -> float:
     "Spearman correlation of the pairs' cosines with the grades, as on STS-B. Raises `TypeError` or `ValueError` naming the argument."
+    check_function("encode", encode)
+    for name, x in (("first", first), ("second", second), ("grades", grades)):
+        if isinstance(x, str) or not hasattr(x, "__len__"):
+            raise TypeError(f"{name}: got {type(x).__name__}, want {'numbers' if name == 'grades' else 'texts'}")
     if not len(first) == len(second) == len(grades):
         raise ValueError(f"second: got {len(first)}, {len(second)} and {len(grades)}, want as many first and second texts as grades")
     a, b = (check_floating("encode", encode(texts), (2,)) for texts in (first, second))

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from . import data
-from .checks import check_choice, check_count, check_floating
+from .checks import check_choice, check_count, check_floating, check_generator, check_like, check_mask, check_rows
 
 # %% ../nbs/0_foundations/09_scenes.ipynb #c7c70cb7
 def textures(
@@ -27,12 +27,19 @@ def textures(
     "Smooth noise, each picture from 0 to 0.8. Raises `ValueError` or `TypeError` naming the argument."
     check_count("grid", grid, 2, check_count("side", side, 2))
     shape = check_count("number", number, 0), 1, grid, grid
+    check_generator("generator", generator)
     noise = torch.randn(shape, generator=generator, device=generator.device)
     smooth = F.interpolate(noise, (side, side), mode="bilinear", align_corners=False)[:, 0]
     low, high = (edge((1, 2), keepdim=True) for edge in (smooth.amin, smooth.amax))
     return 0.8 * (smooth - low) / (high - low)
 
 # %% ../nbs/0_foundations/09_scenes.ipynb #41d49807
+def _check_places(name: str, x, other: str, y) -> None:
+    if not isinstance(x, Tensor) or x.dtype != torch.long:
+        raise TypeError(f"{name}: got {x.dtype if isinstance(x, Tensor) else type(x).__name__}, want an int64 tensor")
+    check_like(name, x, other, y, dtype=False)
+
+
 def paste(
     background: Tensor,  # (N, S, S) in [0, 1]
     pictures: Tensor,  # (N, M, h, w) in [0, 1]
@@ -42,7 +49,11 @@ def paste(
 ) -> tuple[Tensor, Tensor]:  # canvases (N, S, S), and (N, M, S, S) bool: the pixels of each picture that are not 0
     "Put pictures on backgrounds, half mixed in. Raises `ValueError` naming `top` or `left` where a picture would stick out."
     check_floating("background", background, (3,)), check_floating("pictures", pictures, (4,))
+    check_like("pictures", pictures, "background", background), check_rows("pictures", pictures, "background", background)
     for name, first, size, room in zip(("top", "left"), (top, left), pictures.shape[2:], background.shape[1:], strict=True):
+        _check_places(name, first, "pictures", pictures)
+        if first.shape != pictures.shape[:2]:
+            raise ValueError(f"{name}: got shape {tuple(first.shape)}, want {tuple(pictures.shape[:2])}, a place a picture")
         if first.numel() and not 0 <= first.min() <= first.max() <= room - size:
             raise ValueError(f"{name}: got {first.min()} to {first.max()}, want 0 to {room - size}")
     layers = background.new_full((*pictures.shape[:2], *background.shape[1:]), -1.0)  # -1: outside of the picture
@@ -51,6 +62,7 @@ def paste(
     rows, columns = (top[..., None] + down)[..., None], (left[..., None] + right)[..., None, :]
     layers[n[..., None, None], m[..., None, None], rows, columns] = pictures
     if there is not None:
+        check_mask("there", there, pictures[:, :, 0, 0], "pictures", "first two dimensions")
         layers = layers.masked_fill(~there[..., None, None], -1.0)
     x = layers.amax(1)
     return torch.where(x < 0, background, (torch.maximum(background, x) + x) / 2), layers > 0
@@ -131,6 +143,7 @@ _CLOTHES = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt"
 
 def _pictures(source, part: str, seed: int) -> tuple[data.Images, tuple[str, ...]]:
     "The pictures that are pasted, and the names of their classes."
+    check_choice("part", part, data.Splits._fields)
     if isinstance(source, data.Images):
         if source.x.dim() != 4 or source.x.shape[1] != 1 or source.x.shape[2] != source.x.shape[3] or not len(source.x):
             raise ValueError(f"pictures: got shape {tuple(source.x.shape)}, want (P, 1, h, h) with a picture at least")
@@ -138,7 +151,6 @@ def _pictures(source, part: str, seed: int) -> tuple[data.Images, tuple[str, ...
     if not isinstance(source, str):
         raise TypeError(f"pictures: got {type(source).__name__}, want 'digits', 'clothes' or data.Images")
     check_choice("pictures", source, ("digits", "clothes"))
-    check_choice("part", part, data.Splits._fields)
     if source == "digits":
         return getattr(data.digits(seed), part), _DIGITS
     x, y = getattr(data.fashion_mnist(seed), part)
@@ -186,6 +198,7 @@ def overlap(
     for name, box in (("one", one), ("other", other)):
         if not isinstance(box, Tensor) or box.dim() < 1 or box.shape[-1] != 4:
             raise ValueError(f"{name}: got {tuple(box.shape) if isinstance(box, Tensor) else type(box).__name__}, want boxes (..., 4)")
+    check_like("other", other, "one", one, dtype=False)
     both = torch.minimum(one[..., 2:], other[..., 2:]) - torch.maximum(one[..., :2], other[..., :2])
     shared = both.clamp(min=0).prod(-1).float()
     either = sum((box[..., 2:] - box[..., :2]).prod(-1) for box in (one, other)) - shared
@@ -193,10 +206,13 @@ def overlap(
 
 
 def cut(
-    x: Tensor,  # (N, C, S, S) pictures, masks, anything with places
+    x: Tensor,  # (N, C, S, S) of any dtype: pictures, masks, anything with places
     boxes: Tensor,  # (N, V, 4) int64 squares of one size
 ) -> Tensor:  # (N, V, C, s, s)
     "The pieces in these boxes. Raises `ValueError` naming `boxes` where they are not squares of one size inside the pictures."
+    if not isinstance(x, Tensor) or x.dim() != 4:
+        raise TypeError(f"x: got {tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__}, want a tensor (N, C, S, S)")
+    _check_places("boxes", boxes, "x", x)
     if boxes.dim() != 3 or len(boxes) != len(x) or boxes.shape[2] != 4:
         raise ValueError(f"boxes: got shape {tuple(boxes.shape)}, want ({len(x)}, V, 4)")
     sides = (boxes[..., 2:] - boxes[..., :2]).unique()
@@ -218,7 +234,7 @@ def crops(
     "Squares from random places, all places alike. Raises `ValueError` or `TypeError` naming the argument."
     height, width = check_floating("x", x, (4,)).shape[2:]
     check_count("side", side, 1, min(height, width))
-    shape, device = (len(x), check_count("number", number)), generator.device
+    shape, device = (len(x), check_count("number", number)), check_generator("generator", generator).device
     top, left = (torch.randint(room - side + 1, shape, generator=generator, device=device) for room in (height, width))
     boxes = torch.stack([top, left, top + side, left + side], -1).to(x.device)
     return cut(x, boxes), boxes

@@ -18,16 +18,16 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .checks import check_choice, check_count, check_mask, check_number
+from .checks import check_choice, check_count, check_generator, check_is, check_mask, check_number
 
 # %% ../nbs/0_foundations/08_words.ipynb #d6eb934e
 PAD, UNKNOWN = 0, 1  # numbers that stand for no word of the vocabulary
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 
 
-def _split(texts) -> list[list[str]]:
+def _split(texts, name: str = "texts") -> list[list[str]]:
     if isinstance(texts, str) or not isinstance(texts, Sequence) or not all(isinstance(text, str) for text in texts):
-        raise TypeError(f"texts: got {type(texts).__name__}, want a list of texts")
+        raise TypeError(f"{name}: got {type(texts).__name__}, want a list of texts")
     return [_TOKEN.findall(text.lower()) for text in texts]
 
 
@@ -223,6 +223,8 @@ def meaning_similarity(
     other: Sentences,  # N sentences of the same lexicon
 ) -> Tensor:  # (N,) float32 in [0, 1]
     "Share of the seven parts of the meaning that two sentences have in common, row by row; another noun of the same type counts half."
+    for name, x in (("one", one), ("other", other)):
+        check_is(name, x, Sentences, "sentences, such as `grammar` makes")
     if one.meaning.shape != other.meaning.shape:
         raise ValueError(f"other: got {len(other.meaning)} sentences, want {len(one.meaning)}, as one has")
     same = (one.meaning == other.meaning).float()
@@ -237,7 +239,7 @@ def word_overlap(
     other: Sequence[str],  # N texts
 ) -> Tensor:  # (N,) float32 in [0, 1]
     "Different words that two texts share, over all their different words, row by row; 0 for two texts without words."
-    pairs = zip(map(set, _split(one)), map(set, _split(other)), strict=True)
+    pairs = zip(map(set, _split(one, "one")), map(set, _split(other, "other")), strict=True)
     return torch.tensor([len(a & b) / max(len(a | b), 1) for a, b in pairs])
 
 # %% ../nbs/0_foundations/08_words.ipynb #43dd732b
@@ -248,6 +250,12 @@ class TokenEncoder(nn.Module):
         self, vocabulary: int, dim: int, kind: str, width: int, layers: int, heads: int, length: int, dropout: float, pooling: str
     ):
         super().__init__()
+        check_count("vocabulary", vocabulary, 2), check_count("dim", dim), check_count("width", width), check_count("layers", layers)
+        check_choice("kind", kind, ("bag", "gru", "transformer"))
+        check_choice("pooling", pooling, ("mean", "max", "last"))
+        check_count("heads", heads), check_count("length", length), check_number("dropout", dropout, 0, 1, open_high=True)
+        if kind == "transformer" and width % heads:
+            raise ValueError(f"heads: got {heads}, want a number that divides the width of {width}")
         self.kind, self.pooling, self.length = kind, pooling, length
         self.embedding, self.dropout = nn.Embedding(vocabulary, width, padding_idx=PAD), nn.Dropout(dropout)
         self.body: nn.Module | None = None
@@ -283,10 +291,14 @@ def _never_empty(mask: Tensor) -> Tensor:
     return mask | (first & ~mask.any(1, keepdim=True))
 
 
-def _check_tokens(model: TokenEncoder, ids, mask) -> Tensor:
+def _check_ids(ids) -> None:
     if not isinstance(ids, Tensor) or ids.dtype != torch.long or ids.dim() != 2 or not ids.shape[1]:
         got = f"{ids.dtype} {tuple(ids.shape)}" if isinstance(ids, Tensor) else type(ids).__name__
         raise TypeError(f"ids: got {got}, want int64 token numbers (N, L), as Tokens gives")
+
+
+def _check_tokens(model: TokenEncoder, ids, mask) -> Tensor:
+    _check_ids(ids)
     if model.kind == "transformer" and ids.shape[1] > model.length:
         raise ValueError(f"ids: got texts of {ids.shape[1]} tokens, want at most {model.length}, the length of the encoder")
     if mask is None:
@@ -322,12 +334,6 @@ def token_encoder(
 ) -> TokenEncoder:
     "An encoder of token numbers; build it under `encoders.seeded` for weights of a seed. Raises `ValueError` or `TypeError` naming the argument."
     size, length = (len(vocabulary), vocabulary.length) if isinstance(vocabulary, Tokens) else (vocabulary, length)
-    check_count("vocabulary", size, 2), check_count("dim", dim), check_count("width", width), check_count("layers", layers)
-    check_choice("kind", kind, ("bag", "gru", "transformer"))
-    check_choice("pooling", pooling, ("mean", "max", "last"))
-    check_count("length", length), check_number("dropout", dropout, 0, 1, open_high=True)
-    if kind == "transformer" and width % check_count("heads", heads):
-        raise ValueError(f"heads: got {heads}, want a number that divides the width of {width}")
     return TokenEncoder(size, dim, kind, width, layers, heads, length, dropout, pooling)
 
 # %% ../nbs/0_foundations/08_words.ipynb #846ef224
@@ -337,7 +343,7 @@ def delete_words(
     generator: torch.Generator,
 ) -> Tensor:  # (N, L) int64
     "Take tokens away at random and close the gaps; one is left of every text that has any. Raises `ValueError` naming `rate`."
-    check_number("rate", rate, 0, 1, open_high=True)
+    _check_ids(ids), check_number("rate", rate, 0, 1, open_high=True), check_generator("generator", generator)
     chance = torch.rand(ids.shape, generator=generator, device=generator.device).to(ids.device).masked_fill(ids == PAD, -1.0)
     kept = (chance >= rate) & (ids != PAD) | (chance == chance.amax(1, keepdim=True)) & (ids != PAD)
     order = (~kept).to(torch.uint8).argsort(dim=1, stable=True)

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from . import data
-from .checks import check_choice, check_count, check_number
+from .checks import check_choice, check_count, check_generator, check_is, check_number
 
 # %% ../nbs/0_foundations/07_worlds.ipynb #47fb7514
 class LatentSample(NamedTuple):
@@ -68,7 +68,10 @@ def latent_classes(
     Raises `TypeError` or `ValueError` naming the argument. (The setting of Chuang et al. 2020, section 3.)
     """
     check_count("classes", classes, 2)
-    share = torch.ones(classes) if prior is None else torch.as_tensor(prior, dtype=torch.float32)
+    try:
+        share = torch.ones(classes) if prior is None else torch.as_tensor(prior, dtype=torch.float32)
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(f"prior: got {prior!r}, want {classes} numbers above 0, one a class") from None
     if share.shape != (classes,) or not (torch.isfinite(share) & (share > 0)).all():
         raise ValueError(f"prior: got {prior}, want {classes} numbers above 0, one a class")
     check_number("spread", spread, 0)
@@ -186,7 +189,10 @@ def friends(
     classes: int = 100,  # C
 ) -> Tensor:  # (B, N) int64 classes
     "Classes of candidates, each of the anchor's own with chance `rate`, else any other. Raises `ValueError` or `TypeError` naming the argument."
-    shape, device = (len(y), check_count("number", number)), generator.device
+    if not isinstance(y, Tensor) or y.dtype != torch.long or y.dim() != 1:
+        got = f"{y.dtype} {tuple(y.shape)}" if isinstance(y, Tensor) else type(y).__name__
+        raise TypeError(f"y: got {got}, want int64 classes (B,)")
+    shape, device = (len(y), check_count("number", number)), check_generator("generator", generator).device
     check_number("rate", rate, 0, 1)
     step = torch.randint(1, check_count("classes", classes, 2), shape, generator=generator, device=device)
     own = torch.rand(shape, generator=generator, device=device) < rate
@@ -201,13 +207,13 @@ def batch_classes(
     classes: int = 100,  # C
 ) -> Tensor:  # (B,) int64 classes
     "Classes of a batch in which two items are of one class with a given chance. Raises `ValueError` or `TypeError` naming the argument."
-    check_number("rate", rate, 1 / check_count("classes", classes, 2), 1)
+    check_count("size", size), check_number("rate", rate, 1 / check_count("classes", classes, 2), 1)
     few = min(int(1 / rate + 1e-9), classes - 1)  # the sum of a float's error is no reason to take one class more
     share = (rate - 1 / (few + 1)) * few * (few + 1)
-    device = generator.device
+    device = check_generator("generator", generator).device
     chosen = few + (torch.rand((), generator=generator, device=device) >= share).long()
     order = torch.randperm(classes, generator=generator, device=device)
-    place = torch.rand(check_count("size", size), generator=generator, device=device) * chosen
+    place = torch.rand(size, generator=generator, device=device) * chosen
     return order[place.long().clamp(max=classes - 1)]
 
 # %% ../nbs/0_foundations/07_worlds.ipynb #d12c5c0f
@@ -366,6 +372,7 @@ def fresh_topics(
     queries: int | None = None,  # Q; None: as many as the world has
 ) -> Topics:
     "Other texts about the same topics: what a method that learned from one is judged on. Raises as `topics` does."
+    check_is("world", world, Topics, "a world that `topics` made")
     documents = len(world.documents) if documents is None else documents
     queries = len(world.queries) if queries is None else queries
     return _write(seed, world.laws, world.family, documents, queries, (world.documents.shape[1], world.queries.shape[1]))

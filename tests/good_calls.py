@@ -146,7 +146,7 @@ def page():
 
 
 def learning(**more):
-    return dict(objective=lambda *p: info_nce(*p, temperature=0.5), run=page(), seed=0, checkpoint=HOME / "training.pt") | more
+    return dict(objective=lambda *p: info_nce(*p, temperature=0.5), run=page(), seed=0) | more
 
 
 def corpus():
@@ -322,7 +322,7 @@ GOOD = {
     "scaling.streaming:streaming_decoupled_nce": stream,
     "scaling.streaming:streaming_info_nce": stream,
     "scaling.streaming:streaming_mw": lambda: {key: value for key, value in stream().items() if key != "compiled"},
-    "scenes:canvases": lambda: dict(number=2, pictures=images(), objects=(1, 2)),
+    "scenes:canvases": lambda: dict(number=2, pictures=images(), objects=2),
     "scenes:crops": lambda: dict(x=torch.rand(2, 1, 8, 8), generator=seeded(), side=3),
     "scenes:cut": lambda: dict(x=torch.rand(2, 1, 8, 8), boxes=boxes()),
     "scenes:overlap": lambda: dict(one=boxes()[:, 0], other=boxes()[:, 0]),

@@ -101,7 +101,7 @@ def test_wrong_settings_name_their_key(ini, old, new, message):
 
 
 def test_wrong_arguments_are_named(ini, monkeypatch):
-    with pytest.raises(ValueError, match="profile: got 'big', settings.ini has ci"):
+    with pytest.raises(ValueError, match="profile: got 'big', want one of ci"):
         open_run("x", "big")
     with pytest.raises(ValueError, match="device: got 'tpu'"):
         open_run("x", "ci", device="tpu")

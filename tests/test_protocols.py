@@ -58,8 +58,8 @@ def test_the_search_tries_everything_on_the_search_seeds_and_remembers():
     assert best == {"lr": 2, "t": 0} and sorted(asked) == sorted((s, lr, t) for s in (7, 8) for lr in (1, 2, 3) for t in (0, 1))
     assert [row["score"] for row in rows] == sorted((row["score"] for row in rows), reverse=True)
     assert rows[0]["score"] == pytest.approx(0.075)
-    assert small_search(run, "x", None, {"lr": [1, 2, 3], "t": [0, 1]}) == (best, rows)
-    assert by_seed(run, "y", lambda seed: 2 * seed) == [0.0, 2.0, 4.0] == by_seed(run, "y", None)
+    assert small_search(run, "x", pytest.fail, {"lr": [1, 2, 3], "t": [0, 1]}) == (best, rows)
+    assert by_seed(run, "y", lambda seed: 2 * seed) == [0.0, 2.0, 4.0] == by_seed(run, "y", pytest.fail)
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 100])

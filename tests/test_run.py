@@ -395,7 +395,7 @@ def said(*arguments: str) -> tuple[int, str]:
         (["run", "--save", "--profile", "laptop", "--set", "steps=3"], "--save: a run changed with --set"),
         (["run", "no_such_page"], "no_such_page: no notebook"),
         (["run", "0"], "0: could be 1_a/01_one, 1_a/02_two; say more"),
-        (["run", "--profile", "big"], "profile: got 'big', settings.ini has ci, laptop, gpu"),
+        (["run", "--profile", "big"], "profile: got 'big', want one of ci, laptop, gpu"),
         (["run", "--set", "stepps=3"], "--set: 'stepps' is no setting of profile ci"),
         (["run", "--set", "steps"], "--set: got 'steps', want key=value"),
         (["run", "--set", "batch_size=-1"], "--set batch_size: got -1, want a whole number above 0"),

@@ -257,8 +257,8 @@ def _commit() -> str | None:
 # %% ../../nbs/0_foundations/06_claims.ipynb #97f6be9b
 def write(record: dict, folder: Path) -> Path:
     "The record in its file, whole or not at all."
-    text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    return files.write_whole(folder / f"{record['id']}.json", text)
+    text = json.dumps(check_is("record", record, dict, "a record"), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return files.write_whole(check_path("folder", folder) / f"{record['id']}.json", text)
 
 # %% ../../nbs/0_foundations/06_claims.ipynb #8c038de1
 def record(

@@ -89,7 +89,7 @@ def settings(
     """
     root = files.shared("settings.ini")
     if profile not in (known := _parse(root).sections()):
-        raise ValueError(f"profile: got {profile!r}, settings.ini has {', '.join(known)}")
+        raise ValueError(f"profile: got {profile!r}, want one of {', '.join(known)}, which settings.ini has")
     values = _values(root, profile)
     if notebook is not None and "/" in notebook:
         values |= _values(chapter_settings(notebook), f"{profile}:{notebook.rpartition('/')[2]}")

@@ -9,7 +9,7 @@ __all__ = ['Composer', 'by_class', 'by_group', 'by_neighbour', 'by_cluster']
 import torch
 from torch import Tensor, nn
 
-from ..checks import check_count, check_floating, check_labels
+from ..checks import check_count, check_floating, check_generator, check_labels
 from ..rows import unit, widen
 
 # %% ../../nbs/2_hard_negatives/03_batches.ipynb #3dcea70e
@@ -21,7 +21,7 @@ class Composer(nn.Module):
 
     def __init__(self, batches: int, size: int):
         super().__init__()
-        self.register_buffer("deal", torch.zeros(batches, size, dtype=torch.long))
+        self.register_buffer("deal", torch.zeros(check_count("batches", batches), check_count("size", size), dtype=torch.long))
         self.register_buffer("place", torch.tensor(batches))
 
     def __len__(self) -> int:
@@ -34,8 +34,7 @@ class Composer(nn.Module):
 
     def forward(self, generator: torch.Generator) -> Tensor:
         "(size,) int64 numbers of the items of the next batch; a new epoch is dealt where the last one ends."
-        if not isinstance(generator, torch.Generator):
-            raise TypeError(f"generator: got {type(generator).__name__}, want a torch.Generator")
+        check_generator("generator", generator)
         if self.place >= len(self.deal):
             self.deal.copy_(self.deals(generator))
             self.place.zero_()

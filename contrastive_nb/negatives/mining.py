@@ -15,7 +15,18 @@ import torch
 from torch import Tensor
 
 from .. import checkpoints
-from ..checks import check_choice, check_columns, check_count, check_floating, check_like, check_number, check_pairs
+from contrastive_nb.checks import (
+    check_choice,
+    check_columns,
+    check_count,
+    check_floating,
+    check_function,
+    check_generator,
+    check_is,
+    check_like,
+    check_number,
+    check_pairs,
+)
 from ..pairs import SIMILARITIES, Pairs, similarity_matrix
 from ..rows import present, unit, widen
 
@@ -41,7 +52,7 @@ def _hardest(mask: Tensor, by: Tensor, count: int | None, skip: int = 0) -> Tens
 
 def _decide(pairs: Pairs, by: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     "The scores that decide, without gradient, and the positives and negatives that there are."
-    check_pairs(*pairs)
+    check_pairs(*check_is("pairs", pairs, Pairs, "Pairs"))
     by = widen(pairs.scores if by is None else check_floating("by", by, (2,))).detach()
     if by.shape != pairs.scores.shape:
         raise ValueError(f"by: got shape {tuple(by.shape)}, want {tuple(pairs.scores.shape)}, the shape of scores")
@@ -171,8 +182,8 @@ def simans(
     a, b = check_number("a", a, 0), check_number("b", b, -torch.inf)
     if check_count("candidates", candidates) < check_count("k", k):
         raise ValueError(f"candidates: got {candidates}, want {k} or more, the negatives that are drawn")
-    if not isinstance(generator, (torch.Generator, type(None))):
-        raise TypeError(f"generator: got {type(generator).__name__}, want a torch.Generator")
+    if generator is not None:
+        check_generator("generator", generator)
     lowest, known = _lowest(by, positives), negatives & ~by.isnan()
     peak = lowest + (b if form == "paper" else -b)
     chances = lambda s: torch.where(lowest.isfinite(), -a * (s - peak).double() ** 2, 0.0)  # noqa: E731
@@ -267,7 +278,7 @@ def _sides(query: Tensor, corpus: Tensor, teacher, similarity: str) -> list:
             raise TypeError(f"teacher: got {type(teacher).__name__}, want two tensors, of the queries and of the corpus")
         sides.append((_ready("teacher[0]", teacher[0], similarity), _ready("teacher[1]", teacher[1], similarity)))
         if [len(x) for x in sides[1]] != [len(query), len(corpus)]:
-            raise ValueError(f"teacher: got {len(teacher[0])} and {len(teacher[1])} rows, want {len(query)} and {len(corpus)}")
+            raise ValueError(f"teacher: got {len(teacher[0])} and {len(teacher[1])} rows, want {len(query)} and {len(corpus)}, as query and corpus have")
     return sides
 
 # %% ../../nbs/2_hard_negatives/02_mining.ipynb #fe339f6e
@@ -299,7 +310,7 @@ def _search(sides, similarity, known, ignored, *, rule, k, chunk, generator, pat
     return found
 
 # %% ../../nbs/2_hard_negatives/02_mining.ipynb #8df2431c
-def _whole(pairs: Pairs, *, by: Tensor | None = None) -> Pairs:
+def _whole(pairs: Pairs, *, by: Tensor | None = None, generator: torch.Generator | None = None) -> Pairs:
     return pairs
 
 
@@ -323,6 +334,9 @@ def mine(
 
     Raises `TypeError` or `ValueError` naming the argument, also for embeddings that are not finite and a checkpoint of another search.
     """
+    for check, name, x in ((check_function, "rule", rule), (check_generator, "generator", generator)):
+        if x is not None:
+            check(name, x)
     sides = _sides(query, corpus, teacher, similarity)
     own = torch.arange(len(query), device=query.device) if positives is None else positives
     rows = [_rows(name, x, query, corpus) for name, x in (("positives", own), ("ignore", ignore))]
