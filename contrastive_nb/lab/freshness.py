@@ -520,7 +520,7 @@ def _own(statement: ast.stmt) -> set[str]:
 def all_notebooks(folder: Path | None = None) -> list[str]:
     "The names of all notebooks, in reading order; names and folders that begin with '_' or '.' are left out."
     root = Path(folder or files.notebooks())
-    found = (path.relative_to(root).with_suffix("") for path in root.rglob("*.ipynb"))
+    found = (path.relative_to(root).with_suffix("") for path in root.rglob("*.ipynb") if path.is_file())
     return sorted(path.as_posix() for path in found if not any(part.startswith(("_", ".")) for part in path.parts))
 
 
