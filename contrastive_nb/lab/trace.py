@@ -55,6 +55,7 @@ class Lines:
         return self.listens
 
     def stop(self) -> None:
+        "Hear no more lines."
         if self.listens and MONITORING:
             MONITORING.set_events(self.tool, 0)
             MONITORING.free_tool_id(self.tool)
@@ -113,6 +114,7 @@ class Steps:
         self.loss, self.fresh = math.nan, False
 
     def listen(self) -> None:
+        "Hang on torch's hooks: optimizers, backward passes, the first batch."
         import torch
         from torch.nn.modules.module import register_module_forward_pre_hook
         from torch.optim.optimizer import register_optimizer_step_pre_hook
@@ -187,6 +189,7 @@ def trace(order: dict, mode: str) -> None:
 
 
 def main() -> int:
+    "What a process of its own does: read an order, trace, print."
     order = json.loads(sys.stdin.readline())
     if len(order["modes"]) == 1:
         trace(order, order["modes"][0])
