@@ -36,7 +36,8 @@ def small_search(
 
     Baseline and treatment get grids of the same number of combinations. The search seeds are never those of the judged runs.
     """
-    _check_run(run, "once", "search_seeds"), check_is("key", key, str, "a name"), check_function("trial", trial)
+    _check_run(run, "once", "search_seeds")
+    check_is("key", key, str, "a name"), check_function("trial", trial)
     check_is("grid", grid, dict, "lists of values by setting")
     rows = []
     for values in itertools.product(*grid.values()):
@@ -56,7 +57,8 @@ def by_seed(
     trial: Callable,  # (seed) -> a number
 ) -> list[float]:
     "One result a seed, in the order of `run.seeds`; a run that resumes finds the finished ones."
-    _check_run(run, "once", "seeds"), check_is("key", key, str, "a name"), check_function("trial", trial)
+    _check_run(run, "once", "seeds")
+    check_is("key", key, str, "a name"), check_function("trial", trial)
     return [run.once(f"{key}/{seed}", lambda seed=seed: float(trial(seed))) for seed in run.seeds]
 
 # %% ../nbs/0_foundations/10_protocols.ipynb #4cf7ece3
@@ -172,7 +174,8 @@ def train_retriever(
     for name, x, texts in (("queries", queries, retrieval.queries), ("documents", documents, retrieval.documents)):
         if len(check_floating(name, x, (2,))) != len(texts):
             raise ValueError(f"{name}: got {len(x)} rows, want {len(texts)}, as retrieval has")
-    check_width("documents", documents, "queries", queries), check_count("refresh_every", refresh_every)
+    check_width("documents", documents, "queries", queries)
+    check_count("refresh_every", refresh_every)
     size = _size(run, batch_size, len(retrieval.pairs(retrieval.train)))
     sample = _Meetings(queries, documents, retrieval, size, miner, check_count("hard", hard))
     model = seeded(seed, tower)

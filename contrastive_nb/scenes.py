@@ -49,7 +49,8 @@ def paste(
 ) -> tuple[Tensor, Tensor]:  # canvases (N, S, S), and (N, M, S, S) bool: the pixels of each picture that are not 0
     "Put pictures on backgrounds, half mixed in. Raises `ValueError` naming `top` or `left` where a picture would stick out."
     check_floating("background", background, (3,)), check_floating("pictures", pictures, (4,))
-    check_like("pictures", pictures, "background", background), check_rows("pictures", pictures, "background", background)
+    check_like("pictures", pictures, "background", background)
+    check_rows("pictures", pictures, "background", background)
     for name, first, size, room in zip(("top", "left"), (top, left), pictures.shape[2:], background.shape[1:], strict=True):
         _check_places(name, first, "pictures", pictures)
         if first.shape != pictures.shape[:2]:

@@ -343,7 +343,8 @@ def delete_words(
     generator: torch.Generator,
 ) -> Tensor:  # (N, L) int64
     "Take tokens away at random and close the gaps; one is left of every text that has any. Raises `ValueError` naming `rate`."
-    _check_ids(ids), check_number("rate", rate, 0, 1, open_high=True), check_generator("generator", generator)
+    _check_ids(ids)
+    check_number("rate", rate, 0, 1, open_high=True), check_generator("generator", generator)
     chance = torch.rand(ids.shape, generator=generator, device=generator.device).to(ids.device).masked_fill(ids == PAD, -1.0)
     kept = (chance >= rate) & (ids != PAD) | (chance == chance.amax(1, keepdim=True)) & (ids != PAD)
     order = (~kept).to(torch.uint8).argsort(dim=1, stable=True)

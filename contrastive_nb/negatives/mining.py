@@ -278,7 +278,9 @@ def _sides(query: Tensor, corpus: Tensor, teacher, similarity: str) -> list:
             raise TypeError(f"teacher: got {type(teacher).__name__}, want two tensors, of the queries and of the corpus")
         sides.append((_ready("teacher[0]", teacher[0], similarity), _ready("teacher[1]", teacher[1], similarity)))
         if [len(x) for x in sides[1]] != [len(query), len(corpus)]:
-            raise ValueError(f"teacher: got {len(teacher[0])} and {len(teacher[1])} rows, want {len(query)} and {len(corpus)}, as query and corpus have")
+            raise ValueError(
+                f"teacher: got {len(teacher[0])} and {len(teacher[1])} rows, want {len(query)} and {len(corpus)}, as query and corpus have"
+            )
     return sides
 
 # %% ../../nbs/2_hard_negatives/02_mining.ipynb #fe339f6e
