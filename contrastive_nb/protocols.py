@@ -91,10 +91,10 @@ def pretrain(
 
     Returns the trained `Encoder`; `embed(encoder, x)` gives the features in front of the projector.
     """
-    check_floating("images", images, (4,)), check_is("views", views or {}, dict, "strengths by name")
+    check_is("views", views or {}, dict, "strengths by name")
     build = check_function("build", two_views if build is None else build)
+    images = check_floating("images", images, (4,)).to(run.device)
     batch_size = _size(run, batch_size, len(images))
-    images = images.to(run.device)
     model = seeded(seed, lambda: Encoder(conv_encoder(tuple(images.shape[1:]), width=width), projector(64)))
 
     def sample(generator):
@@ -146,6 +146,14 @@ def _meet(model: nn.Module, query: Tensor, document: Tensor, hard: Tensor, right
     more = in_batch(asked, stored, model(hard.flatten(0, 1)).unflatten(0, hard.shape[:2]), hard_mask=there)
     return join(pairs, type(pairs)(*(x[:, len(stored) :] for x in more[:3])))
 
+# %% ../nbs/0_foundations/10_protocols.ipynb #b85e3028
+def _check_features(queries: Tensor, documents: Tensor, retrieval: Retrieval) -> None:
+    check_is("retrieval", retrieval, Retrieval, "a Retrieval")
+    for name, x, texts in (("queries", queries, retrieval.queries), ("documents", documents, retrieval.documents)):
+        if len(check_floating(name, x, (2,))) != len(texts):
+            raise ValueError(f"{name}: got {len(x)} rows, want {len(texts)}, as retrieval has")
+    check_width("documents", documents, "queries", queries)
+
 # %% ../nbs/0_foundations/10_protocols.ipynb #aa8a7370
 def train_retriever(
     tower: Callable[[], nn.Module],  # makes the encoder of queries and documents, such as lambda: text_tower(256)
@@ -168,13 +176,9 @@ def train_retriever(
 
     Raises `TypeError` or `ValueError` naming the argument.
     """
-    check_is("retrieval", retrieval, Retrieval, "a Retrieval"), check_function("tower", tower)
-    if miner is not None:
-        check_function("miner", miner)
-    for name, x, texts in (("queries", queries, retrieval.queries), ("documents", documents, retrieval.documents)):
-        if len(check_floating(name, x, (2,))) != len(texts):
-            raise ValueError(f"{name}: got {len(x)} rows, want {len(texts)}, as retrieval has")
-    check_width("documents", documents, "queries", queries)
+    _check_features(queries, documents, retrieval)
+    check_function("tower", tower)
+    miner = miner and check_function("miner", miner)
     check_count("refresh_every", refresh_every)
     size = _size(run, batch_size, len(retrieval.pairs(retrieval.train)))
     sample = _Meetings(queries, documents, retrieval, size, miner, check_count("hard", hard))
@@ -182,6 +186,14 @@ def train_retriever(
     again = {"refresh": sample.refresh, "refresh_every": refresh_every} if miner else {}
     _fit(run, model, sample, _meet, objective, steps=steps, lr=lr, seed=seed, checkpoint=checkpoint, **again)
     return model
+
+# %% ../nbs/0_foundations/10_protocols.ipynb #962a1858
+def _answerable(retrieval: Retrieval, rows: Tensor) -> Tensor:
+    "Those of the queries that have a relevant document."
+    if not isinstance(rows, Tensor) or rows.dtype != torch.long or rows.dim() != 1:
+        got = f"{rows.dtype} {tuple(rows.shape)}" if isinstance(rows, Tensor) else type(rows).__name__
+        raise TypeError(f"rows: got {got}, want int64 numbers of queries")
+    return rows[retrieval.labels(rows).any(1)]
 
 # %% ../nbs/0_foundations/10_protocols.ipynb #3b26254f
 @torch.no_grad()
@@ -200,11 +212,7 @@ def search_quality(
     check_count("k", k), check_count("chunk", chunk)
     ask, store = encode if isinstance(encode, (tuple, list)) and len(encode) == 2 else (encode, encode)
     check_function("encode", ask), check_function("encode", store), check_is("retrieval", retrieval, Retrieval, "a Retrieval")
-    rows = retrieval.test if rows is None else rows
-    if not isinstance(rows, Tensor) or rows.dtype != torch.long or rows.dim() != 1:
-        got = f"{rows.dtype} {tuple(rows.shape)}" if isinstance(rows, Tensor) else type(rows).__name__
-        raise TypeError(f"rows: got {got}, want int64 numbers of queries")
-    rows = rows[retrieval.labels(rows).any(1)]
+    rows = _answerable(retrieval, retrieval.test if rows is None else rows)
     totals = dict.fromkeys(("ndcg", "recall", "mrr"), 0.0 if len(rows) else float("nan"))
     if not len(rows):
         return totals

@@ -33,13 +33,13 @@ def textures(
     low, high = (edge((1, 2), keepdim=True) for edge in (smooth.amin, smooth.amax))
     return 0.8 * (smooth - low) / (high - low)
 
-# %% ../nbs/0_foundations/09_scenes.ipynb #41d49807
+# %% ../nbs/0_foundations/09_scenes.ipynb #7dde7103
 def _check_places(name: str, x, other: str, y) -> None:
     if not isinstance(x, Tensor) or x.dtype != torch.long:
         raise TypeError(f"{name}: got {x.dtype if isinstance(x, Tensor) else type(x).__name__}, want an int64 tensor")
     check_like(name, x, other, y, dtype=False)
 
-
+# %% ../nbs/0_foundations/09_scenes.ipynb #41d49807
 def paste(
     background: Tensor,  # (N, S, S) in [0, 1]
     pictures: Tensor,  # (N, M, h, w) in [0, 1]
@@ -205,7 +205,7 @@ def overlap(
     either = sum((box[..., 2:] - box[..., :2]).prod(-1) for box in (one, other)) - shared
     return shared / either.clamp(min=1)
 
-
+# %% ../nbs/0_foundations/09_scenes.ipynb #56316bb7
 def cut(
     x: Tensor,  # (N, C, S, S) of any dtype: pictures, masks, anything with places
     boxes: Tensor,  # (N, V, 4) int64 squares of one size

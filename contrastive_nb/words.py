@@ -242,6 +242,16 @@ def word_overlap(
     pairs = zip(map(set, _split(one, "one")), map(set, _split(other, "other")), strict=True)
     return torch.tensor([len(a & b) / max(len(a | b), 1) for a, b in pairs])
 
+# %% ../nbs/0_foundations/08_words.ipynb #e5a6533b
+def _check_choices(given: dict) -> None:
+    for name in ("vocabulary", "dim", "width", "layers", "heads", "length"):
+        check_count(name, given[name], 2 if name == "vocabulary" else 1)
+    check_choice("kind", given["kind"], ("bag", "gru", "transformer"))
+    check_choice("pooling", given["pooling"], ("mean", "max", "last"))
+    check_number("dropout", given["dropout"], 0, 1, open_high=True)
+    if given["kind"] == "transformer" and given["width"] % given["heads"]:
+        raise ValueError(f"heads: got {given['heads']}, want a number that divides the width of {given['width']}")
+
 # %% ../nbs/0_foundations/08_words.ipynb #43dd732b
 class TokenEncoder(nn.Module):
     "Token numbers (N, L) to points (N, dim); `token_encoder` makes one."
@@ -250,12 +260,7 @@ class TokenEncoder(nn.Module):
         self, vocabulary: int, dim: int, kind: str, width: int, layers: int, heads: int, length: int, dropout: float, pooling: str
     ):
         super().__init__()
-        check_count("vocabulary", vocabulary, 2), check_count("dim", dim), check_count("width", width), check_count("layers", layers)
-        check_choice("kind", kind, ("bag", "gru", "transformer"))
-        check_choice("pooling", pooling, ("mean", "max", "last"))
-        check_count("heads", heads), check_count("length", length), check_number("dropout", dropout, 0, 1, open_high=True)
-        if kind == "transformer" and width % heads:
-            raise ValueError(f"heads: got {heads}, want a number that divides the width of {width}")
+        _check_choices(locals())
         self.kind, self.pooling, self.length = kind, pooling, length
         self.embedding, self.dropout = nn.Embedding(vocabulary, width, padding_idx=PAD), nn.Dropout(dropout)
         self.body: nn.Module | None = None
@@ -273,8 +278,7 @@ class TokenEncoder(nn.Module):
         if self.kind == "transformer":
             return self.body(self.dropout(x + self.position[: ids.shape[1]]), src_key_padding_mask=~_never_empty(mask))  # type: ignore[misc]
         if self.kind == "gru":
-            lengths = mask.sum(1).clamp(min=1).cpu()
-            packed = nn.utils.rnn.pack_padded_sequence(self.dropout(x), lengths, True, False)
+            packed = nn.utils.rnn.pack_padded_sequence(self.dropout(x), mask.sum(1).clamp(min=1).cpu(), True, False)
             return nn.utils.rnn.pad_packed_sequence(self.body(packed)[0], True, total_length=ids.shape[1])[0]  # type: ignore[misc]
         return self.dropout(x)
 
