@@ -65,6 +65,8 @@ def ledger_texts() -> list[str]:
 def test_the_same_records_with_and_without_jupyter(lab):
     write_claim(lab.nbs, "1_a/01_one", "A-one")
     shows = 'from IPython.display import Markdown\nprint("said")\ndisplay(3)\nMarkdown(f"*{run.steps}*")'
+    words = {"cells": [{"cell_type": "markdown", "id": "a", "source": "# Words", "metadata": {}}], "metadata": {}, "nbformat": 4}
+    (lab.nbs / "index.ipynb").write_text(json.dumps(words | {"nbformat_minor": 5}))  # a page without code
     write_notebook(lab.nbs, "1_a/02_shows", shows, "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.get_backend().lower();", "x = 1")
     made = []
     for plain in (False, True):

@@ -1,6 +1,7 @@
 """What a step costs: the two instruments, the contestants, and a comparison that survives contestants which do not."""
 
 import json
+import math
 import os
 import platform
 import re
@@ -501,3 +502,11 @@ def test_signals_of_the_terminal_do_not_reach_the_children():
         os.kill(template.process.pid, signal.SIGCONT)  # is there
     finally:
         template.close()
+
+
+def test_a_limit_may_be_left_out_but_not_be_zero():
+    for name in ("memory_limit", "minutes", "cap"):
+        assert getattr(tournament.Plan([], **{name: math.inf}), name) == math.inf
+        for bad in (0, -1, math.nan, -math.inf):
+            with pytest.raises(ValueError, match=f"^{name}: "):
+                tournament.Plan([], **{name: bad})

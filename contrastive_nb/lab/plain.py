@@ -119,6 +119,7 @@ class Page:
         "Execute the cells; raises what a cell raises, and `KeyboardInterrupt` when the time is up."
         sys.modules["__main__"] = self.module
         stand_in(self.show)
+        self.keep()
         for place, cell in enumerate(self.book["cells"]):
             code = cell["cell_type"] == "code"
             tell(event="start", cell=place)

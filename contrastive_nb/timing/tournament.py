@@ -2,6 +2,7 @@
 
 import hashlib
 import inspect
+import math
 import os
 import platform
 import statistics
@@ -50,7 +51,8 @@ class Plan:
             raise ValueError(f"sizes: got {min(self.sizes)}, want 2 or more: one pair has nothing to compare with")
         checks.check_count("repetitions", self.repetitions), checks.check_count("first_seed", self.first_seed, 0)
         for name in ("memory_limit", "minutes", "cap"):
-            checks.check_number(name, getattr(self, name), 0, open_low=True)
+            if getattr(self, name) != math.inf:  # no limit
+                checks.check_number(name, getattr(self, name), 0, open_low=True)
         checks.check_number("least", self.least, 0)
         checks.check_choice("device", self.device, ("cpu", "cuda"))
         checks.check_choice("precision", self.precision, ("no", "bf16"))
