@@ -16,6 +16,7 @@ from contrastive_nb.lab import claims
 PAGES = ["cp1252", "ascii", "cp437"]
 TELLS = ["claims", "claims --json", "stale", "data list", "data verify fashion_mnist", "data fetch nö_θ", "timing --list", "run nö_θ"]
 HELPS = [f"{name} --help".strip() for name in ("", "run", "claims", "timing", "stale", "data", "data list", "data fetch", "data verify")]
+HELPS += [f"{name} --help" for name in ("carry", "restore", "lab", "merge", "nightly")]
 
 
 def names(command, above: str = "") -> list[str]:
@@ -36,7 +37,8 @@ def greek(monkeypatch, tmp_path):
     rows = data.listing()
     monkeypatch.setattr(data, "listing", lambda: [row | {"licence": "Δ θ é ∞ 𝜏"} for row in rows])
     monkeypatch.setattr(data, "verify", lambda name: [(name, True, "in the mirror: Δ/θ/é/∞/𝜏")])
-    monkeypatch.setattr("contrastive_nb.lab.freshness.stale", lambda: [("Δ θ é ∞ 𝜏", "its code changed")])
+    monkeypatch.setattr("contrastive_nb.lab.freshness.readable", lambda: ([record], []))
+    monkeypatch.setattr("contrastive_nb.lab.freshness.states", lambda records: [(record | {"id": "Δθé∞𝜏"}, "gpu", "stale", "code")])
     return record
 
 

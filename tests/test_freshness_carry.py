@@ -198,8 +198,12 @@ def test_a_record_says_what_made_it(copy):
     assert record["schema"] == 2 and run["clean"] is True and run["threads"] >= 1 and run["processor"] and run["carried"] == []
     assert run["seconds"] > 0.1 and run["memory"] > 100 and list(run["data"]) == ["tiny"] and run["settings"]["steps"] == 3
     assert run["versions"]["scikit-learn"] and len(run["page"]) == 16
-    assert {"rows.py:row_logsumexp", "objective.py:of_pairs", "training.py:fit", "kernels/tabulated.py:FROM_PAIRS"} <= set(run["depends"])
-    assert run["depends"]["rows.py:row_logsumexp"]["lines"] and not any(key.startswith(("book", "lab", "timing")) for key in run["depends"])
+    assert {"kernels/softmax.py:row_contrast", "objective.py:of_pairs", "training.py:fit", "kernels/tabulated.py:FROM_PAIRS"} <= set(
+        run["depends"]
+    )
+    assert run["depends"]["kernels/softmax.py:row_contrast"]["lines"] and not any(
+        key.startswith(("book", "lab", "timing")) for key in run["depends"]
+    )
     assert copy.stale() == {}
     everything = copy.say("stale", "--all")
     assert everything.exit_code == 0 and everything.stdout.splitlines() == [f"{MINI} laptop current", f"{BY_HAND} laptop current"]
@@ -270,14 +274,18 @@ def keep_traces_of_commits(monkeypatch):
 
 def test_a_guard_and_another_rounding_are_carried_a_wrong_temperature_is_not(copy, monkeypatch):
     keep_traces_of_commits(monkeypatch)
-    copy.insert("contrastive_nb/rows.py", "row_logsumexp", "scores = torch.where(scores.isnan(), scores, scores * 3 / 3)")
-    assert list(copy.stale()) == [MINI] and "rows.py:row_logsumexp" in copy.stale()[MINI]
+    copy.insert("contrastive_nb/kernels/softmax.py", "row_contrast", "scores = torch.where(scores.isnan(), scores, scores * 3 / 3)")
+    assert list(copy.stale()) == [MINI] and "kernels/softmax.py:row_contrast" in copy.stale()[MINI]
     said = copy.say("carry", MINI)
     assert said.exit_code == 0 and said.stdout.startswith(f"{MINI} laptop carried: 8 steps, "), said.output
     assert copy.stale() == {} and "carried: to" in copy.say("stale", "--all").stdout
     entry = json.loads((copy.root / f"data/claims/{MINI}.json").read_text())["runs"]["laptop"]["carried"][0]
-    assert set(entry["definitions"]) == {"rows.py:row_logsumexp"} and entry["evidence"]["widest"] <= 1 and entry["evidence"]["one ulp"] > 0
-    copy.insert("contrastive_nb/rows.py", "row_logsumexp", "temperature = temperature * 1.01")
+    assert (
+        set(entry["definitions"]) == {"kernels/softmax.py:row_contrast"}
+        and entry["evidence"]["widest"] <= 1
+        and entry["evidence"]["one ulp"] > 0
+    )
+    copy.insert("contrastive_nb/kernels/softmax.py", "row_contrast", "temperature = temperature * 1.01")
     assert list(copy.stale()) == [MINI]
     said = copy.say("carry", "1_a/01_mini")
     assert said.exit_code == 1 and re.search(r"stale: at step 4 of 8 it is [\d.e+]+ times farther off than one ulp allows", said.stdout)
@@ -296,7 +304,7 @@ def test_a_guard_and_another_rounding_are_carried_a_wrong_temperature_is_not(cop
 def test_a_record_of_no_known_origin_is_never_carried(copy, monkeypatch, change, why):
     monkeypatch.setattr(carry.Trees, "trace", None)
     copy.edit_record(MINI, change)
-    copy.insert("contrastive_nb/rows.py", "row_logsumexp", "scores = scores + 0")
+    copy.insert("contrastive_nb/kernels/softmax.py", "row_contrast", "scores = scores + 0")
     said = copy.say("carry")
     assert said.exit_code == 1 and why in said.stdout
 
@@ -305,9 +313,9 @@ def test_lines_that_ci_does_not_reach_are_never_carried(copy, monkeypatch):
     run = json.loads((copy.root / f"data/claims/{MINI}.json").read_text())["runs"]["laptop"]
     seen = {name: [] for name in copy.root.joinpath("contrastive_nb").rglob("*.py")}
     monkeypatch.setattr(carry.Trees, "trace", lambda *ignored: {"plain": {"lines": seen}})
-    copy.insert("contrastive_nb/rows.py", "row_logsumexp", "scores = scores + 0")
+    copy.insert("contrastive_nb/kernels/softmax.py", "row_contrast", "scores = scores + 0")
     said = copy.say("carry")
-    assert run["depends"]["rows.py:row_logsumexp"]["lines"] in said.stdout and "ci does not reach lines" in said.stdout
+    assert run["depends"]["kernels/softmax.py:row_contrast"]["lines"] in said.stdout and "ci does not reach lines" in said.stdout
 
 
 def test_a_record_about_seconds_is_never_carried():
@@ -336,8 +344,8 @@ def test_a_record_without_executed_lines_is_judged_by_what_its_page_imports(copy
     assert copy.stale() == {}
     copy.change("contrastive_nb/book/plots.py", '"font.size": normal', '"font.size": normal + 1')
     assert copy.stale() == {}
-    copy.insert("contrastive_nb/rows.py", "row_logsumexp", "scores = scores + 0")
-    assert "it kept no executed lines, and since" in copy.stale()[MINI] and "contrastive_nb/rows.py" in copy.stale()[MINI]
+    copy.insert("contrastive_nb/kernels/softmax.py", "row_contrast", "scores = scores + 0")
+    assert "it kept no executed lines, and since" in copy.stale()[MINI] and "contrastive_nb/kernels/softmax.py" in copy.stale()[MINI]
 
 
 def test_the_names_that_are_never_carried_are_there():
@@ -379,7 +387,7 @@ def test_three_rows_on_a_page_of_the_book(tmp_path, monkeypatch):
     copy.edit_cell(REAL, 'color="0.4"', 'color="0.2"')
     copy.rename("contrastive_nb/objective.py", "of_pairs", "losses", "per_query")
     assert copy.stale() == {}
-    copy.insert("contrastive_nb/rows.py", "row_logsumexp", "scores = torch.where(scores.isnan(), scores, scores * 3 / 3)")
+    copy.insert("contrastive_nb/kernels/softmax.py", "row_contrast", "scores = torch.where(scores.isnan(), scores, scores * 3 / 3)")
     assert len(copy.stale()) == 7
     said = copy.say("carry")
     assert said.exit_code == 0 and said.stdout.count(" laptop carried: ") == 7, said.stdout

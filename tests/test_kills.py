@@ -83,7 +83,7 @@ class Pages:
             record = claims.check_record(json.loads(path.read_text(encoding="utf-8")))
             assert path.stem == record["id"] and list(record["runs"]) == ["ci"]
             kept[path.stem] = record | {
-                "runs": {key: value for key, value in record["runs"]["ci"].items() if key not in ("seconds", "commit")}
+                "runs": {key: value for key, value in record["runs"]["ci"].items() if key not in ("seconds", "memory", "commit")}
             }
         return kept
 
