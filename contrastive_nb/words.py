@@ -243,14 +243,14 @@ def word_overlap(
     return torch.tensor([len(a & b) / max(len(a | b), 1) for a, b in pairs])
 
 # %% ../nbs/0_foundations/08_words.ipynb #e5a6533b
-def _check_choices(given: dict) -> None:
-    for name in ("vocabulary", "dim", "width", "layers", "heads", "length"):
-        check_count(name, given[name], 2 if name == "vocabulary" else 1)
-    check_choice("kind", given["kind"], ("bag", "gru", "transformer"))
-    check_choice("pooling", given["pooling"], ("mean", "max", "last"))
-    check_number("dropout", given["dropout"], 0, 1, open_high=True)
-    if given["kind"] == "transformer" and given["width"] % given["heads"]:
-        raise ValueError(f"heads: got {given['heads']}, want a number that divides the width of {given['width']}")
+def _check_choices(counts: dict[str, int], kind: str, pooling: str, dropout: float) -> None:
+    for name, value in counts.items():
+        check_count(name, value, 2 if name == "vocabulary" else 1)
+    check_choice("kind", kind, ("bag", "gru", "transformer"))
+    check_choice("pooling", pooling, ("mean", "max", "last"))
+    check_number("dropout", dropout, 0, 1, open_high=True)
+    if kind == "transformer" and counts["width"] % counts["heads"]:
+        raise ValueError(f"heads: got {counts['heads']}, want a number that divides the width of {counts['width']}")
 
 # %% ../nbs/0_foundations/08_words.ipynb #43dd732b
 class TokenEncoder(nn.Module):
@@ -260,7 +260,7 @@ class TokenEncoder(nn.Module):
         self, vocabulary: int, dim: int, kind: str, width: int, layers: int, heads: int, length: int, dropout: float, pooling: str
     ):
         super().__init__()
-        _check_choices(locals())
+        _check_choices(dict(vocabulary=vocabulary, dim=dim, width=width, layers=layers, heads=heads, length=length), kind, pooling, dropout)
         self.kind, self.pooling, self.length = kind, pooling, length
         self.embedding, self.dropout = nn.Embedding(vocabulary, width, padding_idx=PAD), nn.Dropout(dropout)
         self.body: nn.Module | None = None

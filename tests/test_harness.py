@@ -964,9 +964,9 @@ PLANTED = {  # check: the right entry, the wrong function, and how the check mus
     "every option": (RIGHT, divided_by_the_queries_left, "nothing left .* denominator all: got|denominator all: not finite"),
     "mixer edges": (registry.get("mochi"), mixed_without_a_direction, "^zeros: not finite"),
     "mixer bad input": (registry.get("mochi"), mixed_by_anything, "^mixed: 2.0 was accepted"),
-    "narrower generator": (registry.get("simans"), with_dice_of_its_own, ""),
-    "every input": (OF_EMBEDDINGS["views"], detached_views, ""),
-    "embedding precision": (OF_EMBEDDINGS["views"], coarse_views, ""),
+    "narrower generator": (registry.get("simans"), with_dice_of_its_own, "^generator: was given, and torch's own was used"),
+    "every input": (OF_EMBEDDINGS["views"], detached_views, "^gradient by argument 1 against the double loop .*: got 0,"),
+    "embedding precision": (OF_EMBEDDINGS["views"], coarse_views, "^torch.float32 against float64, .*: got"),
 }
 
 
