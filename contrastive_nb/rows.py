@@ -96,6 +96,45 @@ def target_shares(positives: Tensor, weights: Tensor | None, rows: Tensor, colum
 
 
 def unit(x: Tensor) -> Tensor:
-    "Vectors of length 1 along the last dimension; one that is shorter than 1e-12 has no direction: it becomes 0, and so does its gradient."
+    """Vectors of length 1 along the last dimension; one that is shorter than 1e-12 has no direction: it becomes 0, and so does its gradient.
+
+    `torch.func` works, and so do second derivatives.
+    """
+    return _unit(x)[0] if torch.compiler.is_compiling() else _Unit.apply(x)[0]
+
+
+def _unit(x: Tensor) -> tuple[Tensor, Tensor]:
     length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-    return x / torch.where(length > 1e-12, length, torch.inf)
+    over = torch.where(length > 1e-12, length, torch.inf).reciprocal()
+    return x * over, over
+
+
+class _Unit(torch.autograd.Function):
+    "(..., D) directions and (..., 1) one over the lengths: of a gradient, what is along the direction is taken off; half of torch's own steps."
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x):
+        return _unit(x)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.mark_non_differentiable(output[1])
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*inputs, *output)
+        ctx.save_for_forward(*output)
+
+    @staticmethod
+    def backward(ctx, slope, _):
+        x, direction, over = ctx.saved_tensors
+        if slope is None:
+            return None
+        if torch.is_grad_enabled():  # second derivatives, torch.func
+            return torch.func.vjp(lambda x: _unit(x)[0], x)[1](slope)[0]
+        return torch.addcmul(slope, direction, (slope * direction).sum(-1, keepdim=True), value=-1).mul_(over)
+
+    @staticmethod
+    def jvp(ctx, change):
+        direction, over = ctx.saved_tensors
+        return (change - direction * (change * direction).sum(-1, keepdim=True)) * over, None

@@ -65,12 +65,8 @@ def row_contrast(
         columns, there = columns_of(positives)
     number = columns.shape[1] if there is None else there.sum(1)
     rest = there is None and columns.shape[1] == 1 and bool(all_in(positives ^ negatives))
-    picked, contrast = _pick_and_sum(scores, columns, negatives, weights, temperature, rest)
-    if there is not None:
-        picked = torch.where(there, picked, 0.0)
-    if isinstance(temperature, Tensor) and temperature.numel() > 1:
-        temperature = temperature.expand_as(scores).gather(1, columns)
-    logits, shares = to_float64(picked) / to_float64(temperature), None
+    logits, contrast = _pick_and_sum(scores, columns, there, negatives, weights, temperature, rest)
+    shares = None
     if weights is not None:
         shares = to_float64(weights.gather(1, columns))
         shares = shares if there is None else torch.where(there, shares, 0.0)
@@ -90,20 +86,30 @@ def row_logsumexp(
     exponential a pair serves both passes; else, in second derivatives and inside `torch.compile`, the plain formula runs.
     `torch.func.grad`, `vmap`, `jvp` and what is made of them work.
     """
-    return _pick_and_sum(scores, None, mask, weights, temperature)[1]
+    return _pick_and_sum(scores, None, None, mask, weights, temperature)[1]
 
 
-def _pick_and_sum(scores, columns, mask, weights, temperature, rest=False) -> tuple[Tensor, Tensor]:
-    """(Q, M) the scores of those columns, and (Q,) the log-sum-exp of the mask: what they send back is added in one matrix.
+def _pick_and_sum(scores, columns, there, mask, weights, temperature, rest=False) -> tuple[Tensor, Tensor]:
+    """(Q, M) the logits of those columns, 0 where none is there, and (Q,) the log-sum-exp of the mask, both in float64.
 
-    `rest` says that the mask is all but one column a row.
+    What they send back is added in one matrix. `rest` says that the mask is all but one column a row.
     """
     if scores.shape[1] == 0:
-        return scores, to_float64(scores).sum(1) - math.inf
+        return to_float64(scores), to_float64(scores).sum(1) - math.inf
     learned = isinstance(temperature, Tensor) or (weights is not None and weights.requires_grad)
     if learned or torch.compiler.is_compiling():
-        return scores if columns is None else scores.gather(1, columns), _plain(scores, mask, weights, temperature)
-    return _PickAndSum.apply(scores, columns, mask, weights, temperature, rest)[:2]
+        return _logits(scores, columns, there, temperature), _plain(scores, mask, weights, temperature)
+    logits, contrast = _PickAndSum.apply(scores, columns, mask, weights, temperature, rest)[:2]
+    return logits if there is None else torch.where(there, logits, 0.0), contrast
+
+
+def _logits(scores, columns, there, temperature) -> Tensor:
+    if columns is None:
+        return to_float64(scores)
+    if isinstance(temperature, Tensor) and temperature.numel() > 1:
+        temperature = temperature.expand_as(scores).gather(1, columns)
+    picked = scores.gather(1, columns)
+    return to_float64(picked if there is None else torch.where(there, picked, 0.0)) / to_float64(temperature)
 
 
 def _plain(scores, mask, weights, temperature) -> Tensor:
@@ -120,7 +126,7 @@ def _plain(scores, mask, weights, temperature) -> Tensor:
 
 
 class _PickAndSum(torch.autograd.Function):
-    "(Q, M) scores of the columns, (Q,) log-sum-exp of the mask and, for the backward pass, its terms (Q, K) and their sums (Q,)."
+    "(Q, M) logits of the columns, (Q,) log-sum-exp of the mask and, for the backward pass, its terms (Q, K) and their sums (Q,)."
 
     generate_vmap_rule = True
 
@@ -134,8 +140,8 @@ class _PickAndSum(torch.autograd.Function):
         top = terms.amax(1, keepdim=True).clamp(min=torch.finfo(terms.dtype).min)  # a row of -inf stays one
         exp_terms_(terms, top[:, 0], temperature, None if weights is None else torch.where(mask, weights, 0.0))
         total = to_float64(terms.sum(1))
-        picked = scores.new_empty(0) if columns is None else scores.gather(1, columns)
-        return picked, to_float64(top)[:, 0] / temperature + total.log(), terms, total
+        logits = scores.new_empty(0) if columns is None else to_float64(scores.gather(1, columns)).div_(temperature)
+        return logits, to_float64(top)[:, 0] / temperature + total.log(), terms, total
 
     @staticmethod
     def setup_context(ctx, inputs, output):
@@ -146,19 +152,19 @@ class _PickAndSum(torch.autograd.Function):
         ctx.save_for_forward(columns, *output[2:])
 
     @staticmethod
-    def backward(ctx, to_picked, to_sum, *_):
+    def backward(ctx, to_logits, to_sum, *_):
         scores, columns, mask, weights, terms, total = ctx.saved_tensors
         to_sum = torch.zeros_like(total) if to_sum is None else to_sum
-        columns = None if to_picked is None else columns
+        columns, to_scores = (None, None) if to_logits is None else (columns, (to_logits / ctx.temperature).to(scores.dtype))
         if torch.is_grad_enabled():  # second derivatives, torch.func
             (found,) = torch.func.vjp(lambda s: _plain(s, mask, weights, ctx.temperature), scores)[1](to_sum)
-            return found if columns is None else found.scatter_add(1, columns, to_picked), None, None, None, None, None
+            return found if columns is None else found.scatter_add(1, columns, to_scores), None, None, None, None, None
         slope = torch.where(total != 0, to_sum / (total * ctx.temperature), 0.0)
         found = terms * slope.to(terms.dtype)[:, None]
-        return found if columns is None else found.scatter_add_(1, columns, to_picked), None, None, None, None, None
+        return found if columns is None else found.scatter_add_(1, columns, to_scores), None, None, None, None, None
 
     @staticmethod
     def jvp(ctx, direction, *_):
         columns, terms, total = ctx.saved_tensors
-        picked = direction.new_empty(0) if columns is None else direction.gather(1, columns)
-        return picked, torch.where(total != 0, (terms * direction).sum(1) / (total * ctx.temperature), 0.0), None, None
+        logits = direction.new_empty(0) if columns is None else to_float64(direction.gather(1, columns)) / ctx.temperature
+        return logits, torch.where(total != 0, (terms * direction).sum(1) / (total * ctx.temperature), 0.0), None, None
