@@ -112,7 +112,9 @@ def test_every_amendment_points_to_its_old_words():
 
 
 @needs_history
-@pytest.mark.parametrize("field, value, said", [("from", "never said", "has no"), ("commit", "HEAD", "has no"), ("to", "never said", "is ")])
+@pytest.mark.parametrize(
+    "field, value, said", [("from", "never said", "has no"), ("commit", "HEAD", "has no"), ("to", "never said", "is ")]
+)
 def test_an_amendment_without_its_old_words_is_found(field, value, said):
     claim = stated("2_hard_negatives/01_mochi")["S30-mechanism-task"]
     first, *rest = [dict(change) for change in claim.amended]

@@ -431,7 +431,7 @@ def write(record: dict, folder: Path) -> Path:
 
 # %% ../../nbs/0_foundations/06_claims.ipynb #4814ed12
 def _definition(claim: Claim) -> dict:
-    return {key: getattr(claim, key) for key in records.CLAIM} | {"amended": list(claim.amended)}
+    return {key: getattr(claim, key) for key in records.CLAIM} | {"amended": list(claim.amended), "schema": records.SCHEMA}
 
 # %% ../../nbs/0_foundations/06_claims.ipynb #8c038de1
 def record(
@@ -458,7 +458,8 @@ def record(
     seeds = list(seeds) if seeds is not None else [0] if len(verdict.baseline) == 1 else list(run.seeds)
     _check_seeds(claim, seeds, len(verdict.baseline), run.profile)
     numbers = dict(seeds=seeds, baseline=verdict.baseline, treatment=verdict.treatment, effect=verdict.effect)
-    numbers |= dict(interval=list(verdict.interval), verdict=verdict.verdict, parameters=run.parameters, search=search or {})
+    numbers |= dict(interval=list(verdict.interval), parameters=run.parameters, search=search or {})
+    numbers["verdict"] = None if run.profile == "ci" else verdict.verdict
     made = run.made() if hasattr(run, "made") else {"seconds": None}  # what a page's own run knows of itself
     made |= dict(versions=_versions(), device=run.device, code=run.code, commit=_commit())
     made |= {} if seconds is None else {"seconds": check_number("seconds", seconds, 0)}

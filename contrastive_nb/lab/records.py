@@ -97,7 +97,7 @@ def upgraded(record):
         runs = {profile: run | {"verdict": None} if isinstance(run, dict) and "verdict" in run else run for profile, run in runs.items()}
     schema = max(SCHEMA, record["schema"]) if isinstance(record.get("schema"), int) else SCHEMA
     whole = SINCE_3 | record | {"runs": runs, "schema": schema}
-    return {field: whole[field] for field in (*CLAIM, *whole) if field in whole}  # the claim first, as it is told
+    return {field: whole[field] for field in (*CLAIM, "runs", "schema", *whole) if field in whole}  # the claim first, as it is told
 
 
 def _no_constant(text: str):
