@@ -98,6 +98,16 @@ def test_forest_draws_effects_in_order_with_their_intervals():
     assert len(set(markers)) == 3  # verdicts are told apart without colour
 
 
+def test_every_verdict_has_a_look_of_its_own_without_colour():
+    from contrastive_nb.lab.claims import VERDICTS
+
+    assert list(plots.VERDICTS)[:-1] == list(VERDICTS)
+    looks = [(marker, filled) for _, marker, filled in plots.VERDICTS.values()]
+    assert len(set(looks)) == len(looks)
+    ax = plots.forest([(name, 0.1, 0.0, 0.2, name) for name in VERDICTS] + [("at ci size", 0.1, 0.0, 0.2, None)])
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == [*VERDICTS, "no verdict"]
+
+
 def test_band_is_the_mean_and_its_t_interval():
     from scipy import stats
 
