@@ -723,6 +723,9 @@ SETTING = {"set": "cifar10", "steps": 1000, "batch": 256}
     ({"cifar10": "x"}, SETTING | {"steps": None}, 1000, 256, "paper's set"), ({"cifar10": "x"}, SETTING, None, 256, "paper's set"),
     ({"cifar10": "x"}, SETTING, 1000, 256, "paper's setting"), ({"digits": "x", "cifar10": "x"}, SETTING, 2000, 512, "paper's setting"),
 ])  # fmt: skip
-def test_scale_is_read_off_the_run(data, setting, steps, batch, expected):
-    run = {"data": data, "parameters": {"steps": steps, "batch_size": batch}}
-    assert scale({"paper_setting": setting, "runs": {"gpu": run}}, "gpu") == expected
+def test_scale_is_read_off_the_run(data, setting, steps, batch, expected, tmp_path):
+    saved = json.loads(written(tmp_path).read_text())
+    run = saved["runs"]["laptop"] | {"data": data, "parameters": {"steps": steps, "batch_size": batch}}
+    assert scale(saved | {"paper_setting": setting, "runs": {"gpu": run}}, "gpu") == expected
+    with pytest.raises(ValueError, match="profile: got 'laptop'"):
+        scale(saved | {"runs": {"gpu": run}}, "laptop")

@@ -329,11 +329,8 @@ def test_beside_an_effect_stands_the_verdict_that_is_recorded(lab, capsys):
     capsys.readouterr()
     lab.run(profile="ci")
     shown = capsys.readouterr().out
-    assert (
-        "recorded laptop verdict" in shown
-        and "verdict now" not in shown
-        and shown.rstrip().endswith("1 [1, 1]                   confirmed")
-    )
+    assert "recorded laptop verdict" in shown and "verdict now" not in shown
+    assert shown.split()[-5:] == ["T01-mechanism-two", "1", "[1,", "1]", "confirmed"]
     (lab.claims / "T01-mechanism-two.json").write_text("{")
     lab.run(profile="ci")
     assert "a record that cannot be read" in capsys.readouterr().out

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .. import files
-from ..checks import check_choice, check_count, check_is, check_number, check_path
+from ..checks import check_choice, check_count, check_flag, check_is, check_number, check_path
 from . import profiles, records
 
 # %% ../../nbs/0_foundations/06_claims.ipynb #3e95ee62
@@ -149,7 +149,7 @@ def decide(
     testable: bool = True,  # whether the instrument could have shown an effect of that size
 ) -> str:  # one of VERDICTS
     """The verdict's rule: the first line that fits. Raises `TypeError` or `ValueError` naming the argument."""
-    check_number("smallest_effect", smallest_effect, 0, open_low=True)
+    check_number("smallest_effect", smallest_effect, 0, open_low=True), check_flag("testable", testable)
     bounds = _numbers("interval", interval)
     if len(bounds) != 2 or bounds[0] > bounds[1]:
         raise ValueError(f"interval: got {bounds}, want two numbers, the lower one first")
@@ -320,7 +320,8 @@ def holm(
 
 
 def p_value(verdict: Verdict) -> float | None:
-    "Two-sided, of the paired t test against no effect; None for a single number, and where all differences are the same."
+    "Two-sided, of the paired t test; None for a single number, and where all differences are the same. Raises `TypeError` naming it."
+    check_is("verdict", verdict, Verdict, "a Verdict, as `judge` gives it")
     if verdict.spread == 0:
         return None
     from scipy.stats import ttest_rel
@@ -488,7 +489,11 @@ def scale(
     record: dict,  # a claim's file, read
     profile: str,  # one of its runs
 ) -> str:  # one of SCALES
-    "How near a run is to the paper's own: by its data, then by steps and batch. Worlds, embedded and unknown data are a toy."
+    """How near a run is to the paper's own: by its data, then by steps and batch. Worlds, embedded and unknown data are a toy.
+
+    Raises `TypeError` or `ValueError` naming the argument.
+    """
+    records.check(record), check_choice("profile", profile, tuple(record["runs"]))
     run, setting = record["runs"][profile], record["paper_setting"] or {}
     sets = [name for name in run["data"] or () if name not in _EMBEDDED]
     if not sets:
