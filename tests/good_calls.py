@@ -4,6 +4,7 @@ import hashlib
 import io
 import wave
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -211,8 +212,16 @@ GOOD = {
     "encoders:warp": lambda: dict(x=images().x, degrees=draw(3), zoom=torch.ones(3), right=torch.zeros(3), down=torch.zeros(3)),
     "kernels.tabulated:all_pairs_square": lambda: pairs(),
     "lab.claims:Claim": lambda: vars(claim()) | dict(paper_figure="12"),
+    "lab.claims:chances": lambda: dict(effect=0.1, spread=0.2, seeds=8, smallest_effect=0.1),
     "lab.claims:check_record": lambda: dict(record=claims.load(folder=written().parent)[0]),
-    "lab.claims:decide": lambda: dict(effect=0.2, interval=(0.1, 0.3), smallest_effect=0.1),
+    "lab.claims:decide": lambda: dict(interval=(0.1, 0.3), smallest_effect=0.1, testable=True),
+    "lab.claims:holm": lambda: dict(p=[0.01, 0.2]),
+    "lab.claims:judged_again": lambda: dict(record=claims.load(folder=written().parent)[0]),
+    "lab.claims:p_value": lambda: dict(verdict=claims.judge(claim(), [1.0, 2.0], [2.0, 4.0])),
+    "lab.claims:scale": lambda: dict(record=claims.load(folder=written().parent)[0], profile="ci"),
+    "lab.claims:set_aside": lambda: dict(
+        claim=replace(claim(), kind="outcome"), why="no bench sees it", run=run(), folder=HOME / "aside"
+    ),
     "lab.claims:judge": lambda: dict(claim=claim(), baseline=[1.0, 2.0], treatment=[2.0, 3.0], run=run()),
     "lab.claims:load": lambda: dict(folder=written().parent, id="T01-x"),
     "lab.claims:merge": lambda: dict(path=written(), folder=HOME / "ledger"),

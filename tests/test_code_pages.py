@@ -32,7 +32,7 @@ def test_every_command_is_tried_here():
 def greek(monkeypatch, tmp_path):
     "A ledger and a registry with letters that no code page has all of."
     record = {"id": "T01-x", "kind": "outcome", "metric": "Δ θ é ∞ 𝜏", "formula": "reconstructed",
-              "runs": {"gpu": {"effect": 0.1, "interval": [0.0, 0.2], "verdict": "reproduced"}}}  # fmt: skip
+              "runs": {"gpu": {"effect": 0.1, "interval": [0.0, 0.2], "verdict": "confirmed"}}}  # fmt: skip
     monkeypatch.setattr(claims, "load", lambda: [record])
     rows = data.listing()
     monkeypatch.setattr(data, "listing", lambda: [row | {"licence": "Δ θ é ∞ 𝜏"} for row in rows])

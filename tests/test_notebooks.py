@@ -1,5 +1,6 @@
 """Every page of the book against the rules of anatomy.py, ruff, the references, and the code that made its outputs."""
 
+import ast
 import json
 import re
 import subprocess
@@ -69,7 +70,43 @@ def test_the_template_runs_as_it_stands(kind, monkeypatch, tmp_path):
         if cell["cell_type"] == "code":
             exec(compile("".join(cell["source"]), "template", "exec"), names)
     plt.close("all")
-    assert kind == "neighbour" or names["verdict"].verdict != "reproduced"  # nothing was done, so nothing may be claimed
+    assert kind == "neighbour" or names["verdict"].verdict != "confirmed"  # nothing was done, so nothing may be claimed
+
+
+# --- verdicts ---------------------------------------------------------------------------------------------------------------------
+
+
+def judged_without_size(nb) -> list[str]:
+    "Calls of `judge` that do not say `run=`: at ci size they would print a verdict."
+    cells = [cell for cell in nb["cells"] if cell["cell_type"] == "code"]
+    trees = [ast.parse("".join(cell["source"])) for cell in cells if not "".join(cell["source"]).startswith(("%", "!"))]
+    calls = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "judge"]
+    return [ast.unparse(call) for call in calls if "run" not in {word.arg for word in call.keywords}]
+
+
+@pytest.mark.parametrize("name", sorted(set(PAGES) - {"0_foundations/06_claims"}))  # there the judge is made
+def test_a_page_judges_at_the_size_of_its_run(name):
+    assert judged_without_size(read(PAGES[name])) == []
+
+
+def test_a_judgement_without_a_size_is_found():
+    planted = {"cells": [{"cell_type": "code", "source": ["verdict = judge(claim, before, after)\njudge(claim, before, after, run=run)"]}]}
+    assert judged_without_size(planted) == ["judge(claim, before, after)"]
+
+
+OLDER = ("not reproduced", "inconclusive")  # words of an older rule
+
+
+def older_words(nb) -> list[str]:
+    text = "".join("".join(cell["source"]) for cell in nb["cells"]).lower()
+    return [word for word in OLDER if word in text]
+
+
+def test_no_chapter_speaks_of_verdicts_that_the_rule_has_not():
+    "In the sources; a page's outputs are bound to the run that made them."
+    pages = [path for path in sorted((ROOT / "nbs").rglob("*.ipynb")) if path.parent != ROOT / "nbs"]
+    assert len(pages) > 30 and {path.name: words for path in pages if (words := older_words(read(path)))} == {}
+    assert older_words({"cells": [{"source": ["The claim was *not reproduced*."]}]}) == ["not reproduced"]
 
 
 # --- ruff and references ------------------------------------------------------------------------------------------------------------

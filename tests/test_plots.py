@@ -82,9 +82,9 @@ def test_masks_in_given_axes_have_no_legend_unless_asked():
 
 
 ROWS = [
-    ("a", 0.2, 0.1, 0.3, "reproduced"),
-    ("b", -0.1, -0.2, 0.0, "not reproduced"),
-    ("c", 0.5, None, None, "inconclusive at this scale"),
+    ("a", 0.2, 0.1, 0.3, "confirmed"),
+    ("b", -0.1, -0.2, 0.0, "reversed"),
+    ("c", 0.5, None, None, "not resolved"),
     ("d", None, None, None, None),
 ]
 
@@ -96,6 +96,16 @@ def test_forest_draws_effects_in_order_with_their_intervals():
     assert [list(span) for span in spans] == [[0.1, 0.3], [-0.2, 0.0], [0.5, 0.5]]
     markers = [line.get_marker() for line in ax.lines if len(line.get_xdata()) == 1]
     assert len(set(markers)) == 3  # verdicts are told apart without colour
+
+
+def test_every_verdict_has_a_look_of_its_own_without_colour():
+    from contrastive_nb.lab.claims import VERDICTS
+
+    assert list(plots.VERDICTS)[:-1] == list(VERDICTS)
+    looks = [(marker, filled) for _, marker, filled in plots.VERDICTS.values()]
+    assert len(set(looks)) == len(looks)
+    ax = plots.forest([(name, 0.1, 0.0, 0.2, name) for name in VERDICTS] + [("at ci size", 0.1, 0.0, 0.2, None)])
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == [*VERDICTS, "no verdict"]
 
 
 def test_band_is_the_mean_and_its_t_interval():

@@ -302,6 +302,53 @@ _ = claims.record(claim, claims.judge(claim, [1.0], [2.0]), run)
 """
 
 
+def said_by(lab, capsys, profile: str) -> str:
+    "What a run of a page with a claim leaves: the terminal's text, the page's outputs, the record."
+    assert lab.run(profile=profile) == 0
+    page = lab.read(f"runs/{profile}/1_a/01_claim.ipynb")
+    outputs = json.dumps([cell.get("outputs") for cell in page["cells"]])
+    return "\n".join([capsys.readouterr().out, outputs, json.dumps(lab.read(f"claims/{profile}/T01-mechanism-two.json")["runs"])])
+
+
+def test_a_run_at_ci_prints_effects_and_no_verdict(lab, capsys):
+    write_notebook(lab.nbs, "1_a/01_claim", CLAIM, "verdict = claims.judge(claim, [1.0], [2.0], run=run)\nverdict", "print(verdict)")
+    words = ("confirmed", "in the claimed direction", "no effect of that size", "reversed", "not resolved", "not testable here")
+    at_ci = said_by(lab, capsys, "ci")
+    assert not [word for word in words if word in at_ci.lower()]
+    assert "1 [1, 1]" in at_ci and "effect 1" in at_ci and "not recorded" in at_ci and '"verdict": null' in at_ci
+    assert "confirmed" in said_by(lab, capsys, "laptop").lower()  # the same page and another size
+
+
+def test_beside_an_effect_stands_the_verdict_that_is_recorded(lab, capsys):
+    write_notebook(lab.nbs, "1_a/01_claim", CLAIM)
+    lab.run(profile="laptop")
+    kept = lab.read("claims/laptop/T01-mechanism-two.json")
+    kept["runs"]["laptop"]["verdict"] = "reproduced"
+    del kept["schema"]  # of an older rule: judged again
+    (lab.claims / "T01-mechanism-two.json").write_text(json.dumps(kept))
+    capsys.readouterr()
+    lab.run(profile="ci")
+    shown = capsys.readouterr().out
+    assert "recorded laptop verdict" in shown and "verdict now" not in shown
+    assert shown.split()[-5:] == ["T01-mechanism-two", "1", "[1,", "1]", "confirmed"]
+    (lab.claims / "T01-mechanism-two.json").write_text("{")
+    lab.run(profile="ci")
+    assert "a record that cannot be read" in capsys.readouterr().out
+
+
+def test_a_claim_that_is_set_aside_is_reported_and_kept(lab, capsys):
+    outcome = CLAIM.replace("mechanism", "outcome").replace("_ = claims.record(claim, claims.judge(claim, [1.0], [2.0]), run)", "")
+    write_notebook(lab.nbs, "1_a/01_claim", outcome, "_ = claims.set_aside(claim, 'no bench sees it', run)")
+    assert lab.run(profile="ci") == 0
+    shown = capsys.readouterr().out
+    assert "T01-outcome-two set aside" in shown and "not recorded" in shown
+    assert lab.run(profile="laptop", save=True) == 0
+    record = json.loads((lab.claims / "T01-outcome-two.json").read_text())
+    assert (record["runs"], record["verdict"]) == ({}, "not testable here")
+    lab.run(profile="ci")
+    assert capsys.readouterr().out.rstrip().endswith("not testable here")
+
+
 def test_saving_puts_back_outputs_and_records(lab, capsys):
     drawing = 'from IPython.display import SVG\nSVG(\'<svg xmlns="http://www.w3.org/2000/svg"><path d="M 1.23456 2"/></svg>\')'
     path = write_notebook(lab.nbs, "1_a/01_claim", CLAIM, drawing, "run.steps")
@@ -309,7 +356,7 @@ def test_saving_puts_back_outputs_and_records(lab, capsys):
     assert freshness.stale_notebooks("laptop", lab.nbs, lab.claims) == ["1_a/01_claim"]
     assert lab.run(profile="laptop", save=True, stale=True) == 0
     shown = capsys.readouterr().out
-    assert "T01-mechanism-two  1 [1, 1]" in shown and shown.rstrip().endswith("reproduced")
+    assert "T01-mechanism-two  1 [1, 1]" in shown and shown.rstrip().endswith("confirmed")
     after = json.loads(path.read_text())
     kept = [[(c["id"], c["source"], c["metadata"]) for c in book["cells"]] for book in (before, after)]
     assert kept[0] == kept[1]
@@ -320,7 +367,7 @@ def test_saving_puts_back_outputs_and_records(lab, capsys):
     assert 'd="M 1.23 2"' in "".join(after["cells"][-2]["outputs"][0]["data"]["image/svg+xml"])
 
     record = json.loads((lab.claims / "T01-mechanism-two.json").read_text())
-    assert record["runs"]["laptop"]["verdict"] == "reproduced" and list(record["runs"]) == ["laptop"]
+    assert record["runs"]["laptop"]["verdict"] == "confirmed" and list(record["runs"]) == ["laptop"]
     assert record["runs"]["laptop"]["code"] == code
     assert freshness.stale_runs(lab.nbs, lab.claims) == set()
     assert lab.run(profile="laptop", save=True, stale=True) == 0 and "no notebook is stale" in capsys.readouterr().out
@@ -574,10 +621,10 @@ def test_the_ledger_and_the_version_are_printed(monkeypatch, lab):
     from contrastive_nb.lab import claims
 
     record = {"id": "T01-x", "kind": "outcome", "metric": "auc", "formula": "reconstructed",
-              "runs": {"gpu": {"effect": 0.01234567, "interval": [0.001, 0.02], "verdict": "reproduced"}}}  # fmt: skip
+              "runs": {"gpu": {"effect": 0.01234567, "interval": [0.001, 0.02], "verdict": "confirmed"}}}  # fmt: skip
     monkeypatch.setattr(claims, "load", lambda: [record])
     code, output = said("claims")
-    assert code == 0 and "T01-x*" in output and "0.01235 [0.001, 0.02]" in output and "not attempted  reproduced" in output
+    assert code == 0 and "T01-x*" in output and "0.01235 [0.001, 0.02]" in output and "not attempted  confirmed" in output
     assert json.loads(said("claims", "--json")[1]) == [record]
     assert said("--version") == (0, f"contrastive_nb {__version__}\n")
 

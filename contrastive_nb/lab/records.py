@@ -2,7 +2,7 @@
 
 # check(record)             the record unchanged, if every field of `CLAIM` and `RUN` is there and of its kind
 # upgraded(record)          a record of an older schema in this one; what it did not keep is null
-# read(path, also)          a file as such a record; `also`, if given, is asked of the record too
+# read(path, also)          a file as such a record, as `also` gives it back, if it is given
 # read_all(folder, also)    the files of a folder, sorted by the claim's id
 #
 # `claims.load` is `read_all` with `claims.check_record`, which judges again from the record's numbers: what shows, lists or
@@ -15,14 +15,18 @@ from pathlib import Path
 
 from contrastive_nb.lab.profiles import PROFILES
 
-CLAIM = tuple("id paper notebook kind formula statement metric baseline treatment direction smallest_effect paper_figure".split())
+MEANING = tuple(
+    "id paper notebook statement metric baseline treatment direction smallest_effect bench".split()
+)  # another one: another claim
+NOTES = tuple("kind formula paper_figure says paper_effect paper_setting seeds estimand amended".split())
+CLAIM = MEANING + NOTES
 RUN: dict[str, tuple[type, ...]] = {  # field of a run -> its kinds in JSON
     "seeds": (list,),
     "baseline": (list,),
     "treatment": (list,),
     "effect": (int, float),
     "interval": (list,),
-    "verdict": (str,),
+    "verdict": (str, type(None)),  # null at ci size
     "parameters": (dict,),
     "search": (dict,),
     "versions": (dict,),
@@ -31,7 +35,7 @@ RUN: dict[str, tuple[type, ...]] = {  # field of a run -> its kinds in JSON
     "code": (str, type(None)),
     "commit": (str, type(None)),
 }
-SCHEMA = 2
+SCHEMA = 3
 _NULL = type(None)
 SINCE_2: dict[str, tuple[type, ...]] = {  # what schema 1 had not, `seconds` being of the processor since; null: not known
     "memory": (int, float, _NULL),  # MB, the peak
@@ -44,6 +48,7 @@ SINCE_2: dict[str, tuple[type, ...]] = {  # what schema 1 had not, `seconds` bei
     "depends": (dict, _NULL),  # "module:name" -> digest, and for a function the lines that were executed
     "carried": (list,),  # the times that it was found to hold past a change: commit, definitions, evidence
 }
+SINCE_3 = {"says": "ours", "paper_effect": None, "paper_setting": None, "bench": None, "seeds": None, "estimand": None, "amended": []}
 _WORDS = {bool: "true or false", list: "a list", dict: "an object", str: "text", float: "a number", _NULL: "null"}
 
 
@@ -67,8 +72,10 @@ def check(record) -> dict:
     What a claim's own fields say is left to `Claim`, whether a verdict follows from its numbers to `claims.check_record`.
     """
     _check_object("record", record, [*CLAIM, "runs"])
-    if not isinstance(record["runs"], dict) or not record["runs"]:
-        raise ValueError(f"runs: got {record['runs']!r}, want a run a profile")
+    if not isinstance(record["runs"], dict) or not (record["runs"] or record.get("verdict") == "not testable here"):
+        raise ValueError(f"runs: got {record['runs']!r}, want a run a profile, or the verdict 'not testable here' with the reason why")
+    if not record["runs"] and not isinstance(record.get("why"), str):
+        raise ValueError(f"why: got {record.get('why')!r}, want the reason why it is not testable here")
     for profile, run in record["runs"].items():
         if profile not in PROFILES:
             raise ValueError(f"runs: got the profile {profile!r}, want one of {', '.join(map(repr, PROFILES))}")
@@ -85,8 +92,12 @@ def upgraded(record):
     if not isinstance(record, dict) or not isinstance(record.get("runs"), dict):
         return record
     unknown = {field: [] if kinds == (list,) else None for field, kinds in SINCE_2.items()}
-    runs = {profile: unknown | run if isinstance(run, dict) else run for profile, run in record["runs"].items()}
-    return record | {"schema": max(SCHEMA, record["schema"]) if isinstance(record.get("schema"), int) else SCHEMA, "runs": runs}
+    runs = {profile: run | unknown | run if isinstance(run, dict) else run for profile, run in record["runs"].items()}
+    if isinstance(record.get("schema", 1), int) and record.get("schema", 1) < 3:  # judged by an older rule, in other words
+        runs = {profile: run | {"verdict": None} if isinstance(run, dict) and "verdict" in run else run for profile, run in runs.items()}
+    schema = max(SCHEMA, record["schema"]) if isinstance(record.get("schema"), int) else SCHEMA
+    whole = SINCE_3 | record | {"runs": runs, "schema": schema}
+    return {field: whole[field] for field in (*CLAIM, "runs", "schema", *whole) if field in whole}  # the claim first, as it is told
 
 
 def _no_constant(text: str):
@@ -104,14 +115,14 @@ def _once(pairs: list[tuple]) -> dict:
 
 def read(
     path: str | Path,  # of a claim's file
-    also: Callable[[dict], object] | None = None,  # raises `TypeError` or `ValueError` on a record that it refuses
+    also: Callable[[dict], dict] | None = None,  # gives the record back; raises `TypeError` or `ValueError` on one that it refuses
 ) -> dict:
     "A claim's file, checked. Raises `ValueError` naming the file and the field."
     path = Path(path)
     try:
         record = check(upgraded(json.loads(path.read_bytes(), parse_constant=_no_constant, object_pairs_hook=_once)))
         if also is not None:
-            also(record)
+            record = also(record)
     except OSError as error:
         raise ValueError(f"{path.name}: cannot be read ({error.strerror or error})") from None
     except RecursionError:
@@ -125,7 +136,7 @@ def read(
 
 def read_all(
     folder: str | Path,  # of such files; one that is not there has none
-    also: Callable[[dict], object] | None = None,  # as `read` has it
+    also: Callable[[dict], dict] | None = None,  # as `read` has it
 ) -> list[dict]:  # sorted by id
     "The records of a folder. Raises `ValueError` naming the first file that is none."
     return [read(path, also) for path in sorted(Path(folder).glob("*.json"), key=lambda path: path.stem)]
