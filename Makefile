@@ -28,7 +28,7 @@ help:  ## show this list
 
 install: $(STAMP)  ## make .venv and install the pinned set
 
-run: $(STAMP)  ## run all notebooks (PROFILE=ci, laptop or gpu) and print the verdicts
+run: $(STAMP)  ## run all notebooks (PROFILE=ci, laptop or gpu) and print the effects
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m contrastive_nb run --profile $(PROFILE) --jobs $(JOBS) $(ARGS)
 
 test: $(STAMP)  ## run the tests but the slow ones (ARGS="tests/test_site.py" for some)

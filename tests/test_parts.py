@@ -121,7 +121,7 @@ def test_seven_nights_have_every_page_once():
     assert sorted(page for night in nights[:7] for page in night) == every and nights[7] == nights[0]
 
 
-def one(effect: float, low: float, high: float, verdict="reproduced", **fields) -> dict:
+def one(effect: float, low: float, high: float, verdict="confirmed", **fields) -> dict:
     run = {"effect": effect, "interval": [low, high], "verdict": verdict}
     return dict.fromkeys(nightly.records.CLAIM, "same") | {"id": "T", "runs": {"laptop": run}} | fields
 
@@ -134,7 +134,7 @@ def one(effect: float, low: float, high: float, verdict="reproduced", **fields) 
         (one(1.11, 0.9, 1.3), True, "moved by 0.11, want at most half of the recorded half-width 0.2"),
         (one(0.89, 0.7, 1.1), True, "moved by 0.11"),
         (one(float("nan"), 0.9, 1.1), True, "moved by nan"),
-        (one(1.05, -0.1, 2.2, "inconclusive at this scale"), False, "the verdict was reproduced and is inconclusive"),
+        (one(1.05, -0.1, 2.2, "not resolved"), False, "the verdict was confirmed and is not resolved"),
         (one(1.5, 1, 2, metric="another"), False, "is another claim"),
         (None, True, "did not measure it"),
     ],

@@ -82,9 +82,9 @@ def test_masks_in_given_axes_have_no_legend_unless_asked():
 
 
 ROWS = [
-    ("a", 0.2, 0.1, 0.3, "reproduced"),
-    ("b", -0.1, -0.2, 0.0, "not reproduced"),
-    ("c", 0.5, None, None, "inconclusive at this scale"),
+    ("a", 0.2, 0.1, 0.3, "confirmed"),
+    ("b", -0.1, -0.2, 0.0, "reversed"),
+    ("c", 0.5, None, None, "not resolved"),
     ("d", None, None, None, None),
 ]
 

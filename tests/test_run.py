@@ -310,7 +310,7 @@ def test_saving_puts_back_outputs_and_records(lab, capsys):
     assert freshness.stale_notebooks("laptop", lab.nbs, lab.claims) == ["1_a/01_claim"]
     assert lab.run(profile="laptop", save=True, stale=True) == 0
     shown = capsys.readouterr().out
-    assert "T01-mechanism-two  1 [1, 1]" in shown and shown.rstrip().endswith("reproduced")
+    assert "T01-mechanism-two  1 [1, 1]" in shown and shown.rstrip().endswith("confirmed")
     after = json.loads(path.read_text())
     kept = [[(c["id"], c["source"], c["metadata"]) for c in book["cells"]] for book in (before, after)]
     assert kept[0] == kept[1]
@@ -321,7 +321,7 @@ def test_saving_puts_back_outputs_and_records(lab, capsys):
     assert 'd="M 1.23 2"' in "".join(after["cells"][-2]["outputs"][0]["data"]["image/svg+xml"])
 
     record = json.loads((lab.claims / "T01-mechanism-two.json").read_text())
-    assert record["runs"]["laptop"]["verdict"] == "reproduced" and list(record["runs"]) == ["laptop"]
+    assert record["runs"]["laptop"]["verdict"] == "confirmed" and list(record["runs"]) == ["laptop"]
     assert record["runs"]["laptop"]["code"] == code
     assert freshness.stale_runs(lab.nbs, lab.claims) == set()
     assert lab.run(profile="laptop", save=True, stale=True) == 0 and "no notebook is stale" in capsys.readouterr().out

@@ -14,11 +14,16 @@ ROLE = {"anchor": "#0173b2", "positive": "#029e73", "negative": "#de8f05", "hard
 
 # A verdict's colour and marker: told apart without colour by shape and filling.
 VERDICTS = {
-    "reproduced": (ROLE["positive"], "o", True),
-    "not reproduced": (ROLE["hard"], "X", True),
-    "inconclusive at this scale": ("#5f5f5f", "D", False),
+    "confirmed": (ROLE["positive"], "o", True),
+    "in the claimed direction, size open": (ROLE["positive"], "o", False),
+    "in the claimed direction, too small to count": (ROLE["anchor"], "v", False),
+    "no effect of that size": (ROLE["anchor"], "s", True),
+    "reversed": (ROLE["hard"], "X", True),
+    "not resolved": ("#5f5f5f", "D", False),
+    "not testable here": ("#949494", "d", False),
     "not attempted": ("#949494", "|", False),
 }
+_NO_VERDICT = ("#5f5f5f", ".", True)  # at ci size
 
 
 def style() -> None:
@@ -135,19 +140,19 @@ def forest(
     ax = _axes(ax, (WIDE[0], 0.9 + 0.3 * len(rows)))
     seen = {}
     for y, (_, effect, low, high, verdict) in enumerate(rows):
-        colour, marker, filled = VERDICTS.get(verdict, VERDICTS["not attempted"])
+        colour, marker, filled = VERDICTS.get(verdict, _NO_VERDICT)
         if effect is None:
             continue
         low, high = effect if low is None else low, effect if high is None else high
         ax.plot([low, high], [y, y], color=colour, linewidth=1.5, solid_capstyle="butt")
         look = dict(color=colour, marker=marker, markerfacecolor=colour if filled else "white", markersize=6, linestyle="none")
-        seen[verdict] = ax.plot([effect], [y], **look)[0]
+        seen[verdict or "no verdict"] = ax.plot([effect], [y], **look)[0]
     ax.axvline(0, color="#3f3f3f", linewidth=0.9, zorder=1)
     ax.set(yticks=range(len(rows)), yticklabels=[row[0] for row in rows], ylim=(len(rows) - 0.4, -0.6))
     ax.set_xlabel("effect in the claimed direction (95% interval)")
     ax.grid(False, axis="y")
     if len(seen) > 1:
-        ax.legend(seen.values(), seen.keys(), loc="lower left", bbox_to_anchor=(0, 1.0), ncols=len(seen), handletextpad=0.3)
+        ax.legend(seen.values(), seen.keys(), loc="lower left", bbox_to_anchor=(0, 1.0), ncols=min(len(seen), 2), handletextpad=0.3)
     return ax
 
 

@@ -6,7 +6,7 @@ import textwrap
 from pathlib import Path
 
 from contrastive_nb.book import ledger
-from contrastive_nb.lab.claims import VERDICTS
+from contrastive_nb.lab.claims import VERDICTS, judged_again
 from contrastive_nb.lab.jobs import Job, clock
 from contrastive_nb.lab.runner import Outcome
 
@@ -23,30 +23,43 @@ def effect(run: dict | None) -> str:
     return "-" if not run else f"{run['effect']:.4g} [{run['interval'][0]:.4g}, {run['interval'][1]:.4g}]"
 
 
+def _runs(job: Job) -> list[tuple[str, dict | None]]:
+    "What a page recorded: a claim and its run, `None` where the claim was set aside without one."
+    paths = job.records() if job.status in ("ok", "skipped") else []
+    return [(path.stem, json.loads(path.read_text(encoding="utf-8"))["runs"].get(job.profile)) for path in paths]
+
+
+def _short(claim: str, run: dict | None) -> str:
+    "A claim with its effect, and with its verdict where the size has one."
+    return f"{claim} {run['effect']:.3g} {run['verdict'] or ''}".rstrip() if run else f"{claim} set aside"
+
+
 def notebook_table(jobs: list[Job]) -> str:
     "A row a notebook: how it ended, seconds, peak memory, its claims."
     rows = []
     for job in jobs:
-        verdicts = []
-        for path in job.records() if job.status in ("ok", "skipped") else []:
-            run = json.loads(path.read_text(encoding="utf-8"))["runs"][job.profile]
-            verdicts.append(f"{path.stem} {run['effect']:.3g} {run['verdict']}")
+        claims = "; ".join(_short(*found) for found in _runs(job)) or "-"
         status = "skipped, unchanged" if job.status == "skipped" else job.status
-        rows.append([job.notebook, status, clock(job.seconds), f"{job.memory:.0f} MB" if job.memory else "-", "; ".join(verdicts) or "-"])
+        rows.append([job.notebook, status, clock(job.seconds), f"{job.memory:.0f} MB" if job.memory else "-", claims])
     return table(["notebook", "run", "time", "memory", "claims"], rows)
+
+
+def _recorded(path: Path) -> str:
+    "The verdict of a kept record at laptop size."
+    if not path.is_file():
+        return "not recorded"
+    try:
+        record = judged_again(json.loads(path.read_text(encoding="utf-8")))
+    except (TypeError, ValueError):
+        return "a record that cannot be read"
+    return record["runs"].get("laptop", record).get("verdict", "not recorded")
 
 
 def claim_table(jobs: list[Job], claims: Path) -> str:
     "A row a claim: what this run measured, and the verdict recorded at laptop size."
-    rows = []
-    for job in jobs:
-        for path in job.records() if job.status in ("ok", "skipped") else []:
-            run = json.loads(path.read_text(encoding="utf-8"))["runs"][job.profile]
-            kept = claims / path.name
-            laptop = json.loads(kept.read_text(encoding="utf-8"))["runs"].get("laptop") if kept.is_file() else None
-            rows.append([path.stem, effect(run), run["verdict"], laptop["verdict"] if laptop else "not recorded"])
+    rows = [[claim, effect(run), _recorded(claims / f"{claim}.json")] for job in jobs for claim, run in _runs(job)]
     profile = jobs[0].profile if jobs else ""
-    return table(["claim", f"effect measured now ({profile})", "verdict now", "recorded laptop verdict"], rows) if rows else ""
+    return table(["claim", f"effect measured now ({profile})", "recorded laptop verdict"], rows) if rows else ""
 
 
 SHORT = dict(zip(VERDICTS, "confirmed|size open|too small|no effect|reversed|not resolved|not testable".split("|"), strict=True))

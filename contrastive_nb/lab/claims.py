@@ -219,7 +219,7 @@ class Verdict:
         return (self.interval[1] - self.interval[0]) / 2
 
     def __repr__(self):
-        return f"{self.verdict or 'no verdict at ci size'}: {self._numbers()}{''.join(f'; {remark}' for remark in _remarks(self))}"
+        return f"{self.verdict or 'no verdict at ci size'}: {_numbers_of(self)}{''.join(f'; {remark}' for remark in _remarks(self))}"
 
     def _repr_markdown_(self):
         verdict, statement, remarks = (  # words, not tags: Markdown takes HTML in
@@ -227,15 +227,28 @@ class Verdict:
             for text in (self.verdict or "", self.claim.statement if self.claim else "", "\n".join(f"- {x}" for x in _remarks(self)))
         )
         big = f'<span style="font-size:1.5em">**{verdict.capitalize()}**</span>\n\n' if verdict else ""
-        shown = f"{big}{self._numbers()}\n\n{remarks}".rstrip()
+        shown = f"{big}{_numbers_of(self)}\n\n{remarks}".rstrip()
         return f"{statement}\n\n{shown}" if statement else shown
 
-    def _numbers(self) -> str:
-        if len(self.baseline) == 1:
-            spread = "deterministic"
-        else:
-            spread = f"95% interval {self.interval[0]:.3g} to {self.interval[1]:.3g}, {len(self.baseline)} seeds"
-        return f"effect {self.effect:.3g} ({spread})"
+# %% ../../nbs/0_foundations/06_claims.ipynb #eb87ab79
+def _numbers_of(verdict: Verdict) -> str:
+    if len(verdict.baseline) == 1:
+        return f"effect {verdict.effect:.3g} (deterministic)"
+    low, high = verdict.interval
+    return f"effect {verdict.effect:.3g} (95% interval {low:.3g} to {high:.3g}, {len(verdict.baseline)} seeds)"
+
+
+def _could_tell(verdict: Verdict, smallest: float) -> list[str]:
+    remarks, (low, high) = [], verdict.interval
+    if verdict.verdict == VERDICTS[-1]:
+        remarks.append(f"no bench was shown to see an effect of that size; the interval alone would read: {decide((low, high), smallest)}")
+    if verdict.verdict == "reversed" and low > -smallest:
+        remarks.append("by less than an effect that counts")
+    if len(verdict.baseline) > 1:
+        found, none = (chances(true, verdict.spread, len(verdict.baseline), smallest) for true in (2 * smallest, 0.0))
+        told = f"half-width {verdict.half_width:.2g}; seeds of this spread confirm an effect of {2 * smallest:g} with chance"
+        remarks.append(f"{told} {found[VERDICTS[0]]:.2f} and say {VERDICTS[3]!r} where there is none with chance {none[VERDICTS[3]]:.2f}")
+    return remarks
 
 # %% ../../nbs/0_foundations/06_claims.ipynb #c1a1ec03
 def _remarks(verdict: Verdict) -> list[str]:
@@ -251,20 +264,7 @@ def _remarks(verdict: Verdict) -> list[str]:
         remarks += ["formula reconstructed"] if claim.formula == "reconstructed" else []
     return remarks + ([f"at {verdict.profile} size"] if verdict.profile else [])
 
-
-def _could_tell(verdict: Verdict, smallest: float) -> list[str]:
-    remarks, (low, high) = [], verdict.interval
-    if verdict.verdict == VERDICTS[-1]:
-        remarks.append(f"no bench was shown to see an effect of that size; the interval alone would read: {decide((low, high), smallest)}")
-    if verdict.verdict == "reversed" and low > -smallest:
-        remarks.append("by less than an effect that counts")
-    if len(verdict.baseline) > 1:
-        found, none = (chances(true, verdict.spread, len(verdict.baseline), smallest) for true in (2 * smallest, 0.0))
-        told = f"half-width {verdict.half_width:.2g}; seeds of this spread confirm an effect of {2 * smallest:g} with chance"
-        remarks.append(f"{told} {found[VERDICTS[0]]:.2f} and say {VERDICTS[3]!r} where there is none with chance {none[VERDICTS[3]]:.2f}")
-    return remarks
-
-# %% ../../nbs/0_foundations/06_claims.ipynb #142c4152
+# %% ../../nbs/0_foundations/06_claims.ipynb #3d344e7e
 def _check_open(run, *parts: str) -> None:
     "Raise unless `run` has what an open run has; it need not be a `Run`."
     if not all(hasattr(run, part) for part in parts):
@@ -282,7 +282,7 @@ def _testable(claim: Claim) -> bool:
     span = benches.range_of(claim.bench)
     return span is not None and span[0] <= claim.smallest_effect <= span[1]
 
-
+# %% ../../nbs/0_foundations/06_claims.ipynb #142c4152
 def judge(
     claim: Claim,
     baseline: Sequence[float],  # one number a seed; a single one: the claim is deterministic
@@ -429,11 +429,11 @@ def write(record: dict, folder: Path) -> Path:
     text = json.dumps(check_is("record", record, dict, "a record"), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     return files.write_whole(check_path("folder", folder) / f"{record['id']}.json", text)
 
-# %% ../../nbs/0_foundations/06_claims.ipynb #8c038de1
+# %% ../../nbs/0_foundations/06_claims.ipynb #4814ed12
 def _definition(claim: Claim) -> dict:
-    return {key: getattr(claim, key) for key in records.CLAIM} | {"amended": list(claim.amended)}
+    return {key: getattr(claim, key) for key in records.CLAIM} | {"amended": list(claim.amended), "schema": records.SCHEMA}
 
-
+# %% ../../nbs/0_foundations/06_claims.ipynb #8c038de1
 def record(
     claim: Claim,
     verdict: Verdict,  # of `judge` on this claim
@@ -458,7 +458,8 @@ def record(
     seeds = list(seeds) if seeds is not None else [0] if len(verdict.baseline) == 1 else list(run.seeds)
     _check_seeds(claim, seeds, len(verdict.baseline), run.profile)
     numbers = dict(seeds=seeds, baseline=verdict.baseline, treatment=verdict.treatment, effect=verdict.effect)
-    numbers |= dict(interval=list(verdict.interval), verdict=verdict.verdict, parameters=run.parameters, search=search or {})
+    numbers |= dict(interval=list(verdict.interval), parameters=run.parameters, search=search or {})
+    numbers["verdict"] = None if run.profile == "ci" else verdict.verdict
     made = run.made() if hasattr(run, "made") else {"seconds": None}  # what a page's own run knows of itself
     made |= dict(versions=_versions(), device=run.device, code=run.code, commit=_commit())
     made |= {} if seconds is None else {"seconds": check_number("seconds", seconds, 0)}

@@ -461,8 +461,9 @@ class Page:
             found.append(changed)
         return found
 
-    def _feeding(self) -> list[int]:
-        records = self._carriers({"record"})
+    def _feeding(self, names: frozenset[str] = frozenset({"record"})) -> list[int]:
+        "The statements that use these names, directly or through the page's functions, and those that feed them."
+        records = self._carriers(set(names))
         starts = [i for i, reads in enumerate(self.reads) if reads & records]
         found, todo = set(starts), [(name, i) for i in starts for name in self.reads[i]]
         seen: set[tuple[str, int]] = set()

@@ -34,6 +34,8 @@ class Change:
 
 def compare(new: dict | None, old: dict | None) -> Change | None:
     "A claim's record of this night, and the one that is kept; `None` where they agree."
+    if new and not new["runs"]:
+        return Change(new["id"], "is set aside, and its record has a run", True) if old and old["runs"] else None
     if old is None or "laptop" not in old["runs"]:
         return Change(new["id"], "has no laptop record to be compared with", False) if new else None
     name, then = old["id"], old["runs"]["laptop"]

@@ -92,10 +92,12 @@ def upgraded(record):
     if not isinstance(record, dict) or not isinstance(record.get("runs"), dict):
         return record
     unknown = {field: [] if kinds == (list,) else None for field, kinds in SINCE_2.items()}
-    runs = {profile: unknown | run if isinstance(run, dict) else run for profile, run in record["runs"].items()}
+    runs = {profile: run | unknown | run if isinstance(run, dict) else run for profile, run in record["runs"].items()}
     if isinstance(record.get("schema", 1), int) and record.get("schema", 1) < 3:  # judged by an older rule, in other words
         runs = {profile: run | {"verdict": None} if isinstance(run, dict) and "verdict" in run else run for profile, run in runs.items()}
-    return SINCE_3 | record | {"schema": max(SCHEMA, record["schema"]) if isinstance(record.get("schema"), int) else SCHEMA, "runs": runs}
+    schema = max(SCHEMA, record["schema"]) if isinstance(record.get("schema"), int) else SCHEMA
+    whole = SINCE_3 | record | {"runs": runs, "schema": schema}
+    return {field: whole[field] for field in (*CLAIM, "runs", "schema", *whole) if field in whole}  # the claim first, as it is told
 
 
 def _no_constant(text: str):
