@@ -121,21 +121,29 @@ def claims(
     verdict: Annotated[str | None, typer.Option(metavar="WORD", help="A verdict, or words of one: confirmed, not testable.")] = None,
     kind: Annotated[str | None, typer.Option(help="cost, identity, mechanism or outcome.")] = None,
     again: Annotated[bool, typer.Option("--again", help="Judge all records by today's rule and benches; write those that change.")] = False,
+    gpu: Annotated[bool, typer.Option("--gpu", help="The claims most worth an hour of a GPU, with setting and minutes.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The records themselves.")] = False,
 ) -> None:
     "Print the ledger: every claim, its verdict first; * marks a reconstructed formula; totals last."
     try:
-        typer.echo(_again(paper or verdict or kind or as_json) if again else _chosen(paper, verdict, kind, as_json))
+        for option, asked, more in (("--again", again, gpu), ("--gpu", gpu, again)):
+            if asked and (paper or verdict or kind or as_json or more):
+                raise ValueError(f"{option}: got more beside it, want it alone")
+        typer.echo(_again() if again else _gpu() if gpu else _chosen(paper, verdict, kind, as_json))
     except (ValueError, OSError) as error:
         raise _refuse(error) from None
 
 
-def _again(more) -> str:
+def _gpu() -> str:
+    from contrastive_nb.book import full_runs
+
+    return full_runs.text(full_runs.plan())
+
+
+def _again() -> str:
     from contrastive_nb.book import reports
     from contrastive_nb.lab import rejudge, scratch
 
-    if more:
-        raise ValueError("--again: got more beside it, want it alone: it judges all records")
     scratch.refuse("--again")
     return reports.again_text(rejudge.judge_ledger())
 

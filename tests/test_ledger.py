@@ -400,8 +400,8 @@ def test_where_one_file_is_no_record_none_is_written(on_disk, spoil):
 
 def test_all_records_are_judged_again_or_none(on_disk, monkeypatch):
     before = {path.name: path.read_bytes() for path in on_disk.glob("*.json")}
-    for more in ("S03", "--verdict=confirmed", "--kind=cost", "--json"):
-        assert said("--again", more) == (2, "contrastive-nb: --again: got more beside it, want it alone: it judges all records\n")
+    for more in ("S03", "--verdict=confirmed", "--kind=cost", "--json", "--gpu"):
+        assert said("--again", more) == (2, "contrastive-nb: --again: got more beside it, want it alone\n")
     monkeypatch.setattr("contrastive_nb.lab.scratch.is_scratch", lambda folder: True)
     assert said("--again")[0] == 2
     assert {path.name: path.read_bytes() for path in on_disk.glob("*.json")} == before
