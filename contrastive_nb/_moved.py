@@ -28,7 +28,10 @@ MOVED: dict[str, dict[str, str | None]] = {
     "plots": {"*": "book.plots"},
     "tables": {"*": "book.tables"},
     "exercises": {"*": "book.exercises"},
-    "catalogue": {"*": "book.catalogue"},
+    "catalogue": {
+        "*": "book.catalogue",
+        **dict.fromkeys(("recorded", "stale", "ledger_html", "verdicts_html", "drawn", "forest"), "book.ledger"),
+    },
     "site": {"*": "book.site"},
     "bench": {
         "*": "timing.tournament",

@@ -114,19 +114,50 @@ def nightly(
 
 
 @app.command()
-def claims(as_json: Annotated[bool, typer.Option("--json", help="The records themselves.")] = False) -> None:
-    "Print the ledger: every claim with its verdicts; * marks a reconstructed formula."
-    from contrastive_nb.book import reports
-    from contrastive_nb.lab import claims as ledger
-
+def claims(
+    paper: Annotated[
+        str | None, typer.Argument(metavar="PAPER", help="An id such as S03, or a part of a title or of a method's name.")
+    ] = None,
+    verdict: Annotated[str | None, typer.Option(metavar="WORD", help="A verdict, or words of one: confirmed, not testable.")] = None,
+    kind: Annotated[str | None, typer.Option(help="cost, identity, mechanism or outcome.")] = None,
+    again: Annotated[bool, typer.Option("--again", help="Judge all records by today's rule and benches; write those that change.")] = False,
+    gpu: Annotated[bool, typer.Option("--gpu", help="The claims most worth an hour of a GPU, with setting and minutes.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The records themselves.")] = False,
+) -> None:
+    "Print the ledger: every claim, its verdict first; * marks a reconstructed formula; totals last."
     try:
-        records = ledger.load()
+        for option, asked, more in (("--again", again, gpu), ("--gpu", gpu, again)):
+            if asked and (paper or verdict or kind or as_json or more):
+                raise ValueError(f"{option}: got more beside it, want it alone")
+        typer.echo(_again() if again else _gpu() if gpu else _chosen(paper, verdict, kind, as_json))
     except (ValueError, OSError) as error:
         raise _refuse(error) from None
+
+
+def _gpu() -> str:
+    from contrastive_nb.book import full_runs
+
+    return full_runs.text(full_runs.plan())
+
+
+def _again() -> str:
+    from contrastive_nb.book import reports
+    from contrastive_nb.lab import rejudge, scratch
+
+    scratch.refuse("--again")
+    return reports.again_text(rejudge.judge_ledger())
+
+
+def _chosen(paper: str | None, verdict: str | None, kind: str | None, as_json: bool) -> str:
+    from contrastive_nb.book import ledger, reports
+
+    rows = ledger.chosen(ledger.rows(ledger.recorded()), paper, verdict, kind)
     if as_json:
-        typer.echo(json.dumps(records, indent=2))
-    else:
-        typer.echo(reports.ledger_table(records) if records else "the ledger is empty: no claim has been recorded")
+        return json.dumps([row.record for row in rows], indent=2)
+    if rows:
+        return reports.claims_text(rows)
+    asked = any(word is not None for word in (paper, verdict, kind))
+    return "no such claim has been recorded" if asked else "the ledger is empty: no claim has been recorded"
 
 
 @app.command("bench", hidden=True)  # its name in 0.1, until 0.3

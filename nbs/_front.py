@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 TOP = ("index", "catalogue", "ledger")  # pages without a chapter, in this order
 FIGURE = """<img src="_site_assets/front.svg" alt="Four steps. Two views of each item are neighbours on a circle. All their scores form a \
 matrix: positives marked plus, negatives minus, self-pairs hatched. A loss is computed from the matrix. A claim is judged: its effect, \
-with an interval, lies beyond the smallest that counts, so it is confirmed.">"""
+with an interval, lies wholly beyond the smallest that counts, so it is confirmed.">"""
 
 WAYS = """The first runs every notebook small and prints the effects, the second runs every test.
 

@@ -329,17 +329,84 @@ def test_a_row_of_the_catalogue_leads_to_its_page_and_its_function(page, served)
 
 
 def test_the_ledger_has_every_record(page, served, tree):
-    records = {path.stem: json.loads(path.read_text()) for path in (tree / "data" / "claims").glob("*.json")}
-    shown = {name: record for name, record in records.items() if {"laptop", "gpu"} & set(record["runs"])}
+    from contrastive_nb.book import ledger
+
+    claims = {row.record["id"]: row for row in ledger.rows(ledger.recorded())}
+    assert set(claims) <= {path.stem for path in (tree / "data" / "claims").glob("*.json")}
     page.goto(served + "ledger.html")
-    assert rows(page, "ledger").count() == len(shown)
-    if shown:
-        name, record = next(iter(sorted(shown.items())))
-        text = page.locator(f"#{name}").inner_text()
-        run = record["runs"].get("laptop") or record["runs"]["gpu"]
-        assert run["verdict"] in text and f"{run['effect']:.3g}".replace("-", "−") in text
-        page.get_by_label("Filter by laptop").select_option(run["verdict"])
-        assert all(run["verdict"] in row for row in rows(page, "ledger").all_inner_texts())
+    assert rows(page, "ledger").count() == len(claims)
+    name, row = next(iter(sorted((name, row) for name, row in claims.items() if row.run)))
+    text = page.locator(f"#{name}").inner_text()
+    assert row.verdict in text and f"{row.run['effect']:.3g}".replace("-", "−") in text
+    page.get_by_label("Filter by verdict").select_option(row.verdict)
+    shown = rows(page, "ledger").all_inner_texts()
+    assert len(shown) == sum(other.verdict == row.verdict for other in claims.values()) and all(row.verdict in text for text in shown)
+
+
+def test_a_paper_opens_to_its_claims_and_a_claim_to_what_stands_behind_it(page, served):
+    page.goto(served + "ledger.html")
+    paper = page.locator("table.papers tbody tr").first
+    link = paper.locator("details a").first
+    assert paper.locator("[role=img]").get_attribute("aria-label") and not link.is_visible()
+    paper.locator("summary").click()
+    name = link.inner_text()
+    page.get_by_label("Search: All claims").fill("nothing has these words")
+    assert rows(page, "ledger").count() == 0
+    link.click()  # what was filtered out is there again, and in sight
+    line = page.locator(f"#{name}")
+    playwright.expect(line).to_be_in_viewport()
+    assert not line.locator("dl").is_visible()
+    line.locator("summary").click()
+    assert "counts from" in line.locator("dl").inner_text()
+
+
+def filters(page):
+    "What is chosen and what is shown: search, verdict, paper, count."
+    search, *chosen = (page.get_by_label(name).input_value() for name in ("Search: All claims", "Filter by verdict", "Filter by paper"))
+    return search, *chosen, rows(page, "ledger").count()
+
+
+def test_what_is_chosen_stands_in_the_address(page, served):
+    page.goto(served + "ledger.html")
+    every = rows(page, "ledger").count()
+    paper = page.locator("#ledger tbody tr td[data-value]").nth(every // 2).get_attribute("data-value")
+    page.get_by_label("Filter by paper").select_option(paper)
+    of_paper = rows(page, "ledger").count()
+    assert 0 < of_paper < every and urllib.parse.urlsplit(page.url).fragment == "?" + urllib.parse.urlencode({"paper": paper})
+    verdict = page.locator("#ledger tbody tr:visible .verdict").first.inner_text()
+    page.get_by_label("Filter by verdict").select_option(verdict)
+    page.get_by_label("Search: All claims").press_sequentially("the")
+    asked = urllib.parse.parse_qs(urllib.parse.urlsplit(page.url).fragment.removeprefix("?"))
+    assert asked == {"paper": [paper], "verdict": [verdict], "search": ["the"]}
+    linked, whole = page.url, filters(page)
+    assert whole[:3] == ("the", verdict, paper) and whole[3] <= of_paper
+    page.go_back()  # three letters are one step
+    assert filters(page)[:3] == ("", verdict, paper)
+    page.go_back()
+    assert filters(page) == ("", "", paper, of_paper)
+    page.go_back()
+    assert filters(page) == ("", "", "", every) and page.url == served + "ledger.html"
+    for _ in range(3):
+        page.go_forward()
+    assert filters(page) == whole and page.url == linked
+    other = page.context.new_page()  # a reader who was sent the link
+    other.goto(linked)
+    assert filters(other) == whole
+    other.get_by_label("Filter by verdict").select_option("")
+    other.get_by_label("Filter by paper").select_option("")
+    other.get_by_label("Search: All claims").fill("")
+    assert other.url == served + "ledger.html" and filters(other) == ("", "", "", every)
+
+
+def test_an_address_that_asks_for_what_is_not_there_shows_all(page, served):
+    page.goto(served + "ledger.html")
+    every = rows(page, "ledger").count()
+    page.goto("about:blank")
+    page.goto(served + "ledger.html#?paper=S99&colour=red")
+    assert filters(page) == ("", "", "", every)
+    page.goto("about:blank")
+    page.goto(served + "catalogue.html#?state=derived")
+    assert page.get_by_label("Filter by state").input_value() == "derived" and 0 < rows(page, "catalogue").count() < 98
 
 
 def test_a_notebook_page_can_be_downloaded_cited_and_taken_to_colab(page, served, site, tree):

@@ -206,31 +206,42 @@ def shown(piece):
     return ("script",) not in read.tags and "<script>alert(1)</script>" in "".join(read.text)
 
 
-def test_what_a_record_says_is_text():
-    record = {
-        "id": "T01-outcome-auc", "paper": "Nobody 2020", "notebook": "1_a/01_none", "kind": "outcome", "formula": "seen",
-        "statement": "It is.", "paper_figure": "12", "smallest_effect": 0.1,
-        "runs": {"laptop": {"seeds": [0, 1], "effect": 0.2, "interval": [0.1, 0.3], "verdict": "reproduced"}},
-    }  # fmt: skip
-    for field in [name for name, value in record.items() if isinstance(value, str) and name not in ("paper", "formula", "notebook")]:
-        assert shown(catalogue.ledger_html([record | {field: plant(record[field])}])), field
-    run = record["runs"]["laptop"]
-    assert shown(catalogue.ledger_html([record | {"runs": {"laptop": run | {"verdict": plant("reproduced")}}}]))
-    plain = Tags(catalogue.ledger_html([record]))
-    assert Tags(catalogue.ledger_html([plant(record)])).tags == plain.tags
-
-
 def test_what_a_row_says_is_text():
     row = {
         "id": "S01", "aliases": [], "short": "one", "title": "Of one", "year": 2020, "idea": "One.", "family": "pairs", "state": "claimed",
         "notebooks": ["1_a/01_none"], "functions": ["a.b"], "claims": ["S01-outcome-x"],
-        "verdicts": {"S01-outcome-x": {"laptop": "reproduced"}},
+        "verdicts": {"S01-outcome-x": "confirmed"},
     }  # fmt: skip
     plain = Tags(catalogue.as_html([row])).tags
     for field in [name for name in row if name not in ("claims", "verdicts", "aliases", "notebooks")]:
         assert shown(catalogue.as_html([row | {field: plant(str(row[field]) if field == "year" else row[field])}])), field
     assert Tags(catalogue.as_html([plant(row)])).tags == plain
     assert shown(catalogue.as_html([row | {"aliases": [PLANTED]}]))
-    assert shown(catalogue.as_html([row | {"verdicts": {f"S01-{PLANTED}": {"laptop": "reproduced"}}}]))
-    assert shown(catalogue.as_html([row | {"verdicts": {"S01-x": {"laptop": PLANTED}}}]))
+    assert shown(catalogue.as_html([row | {"verdicts": {f"S01-{PLANTED}": "confirmed"}}]))
+    assert shown(catalogue.as_html([row | {"verdicts": {"S01-x": PLANTED}}]))
     assert shown(catalogue.families_html([row | {"family": PLANTED}]))
+
+
+@pytest.mark.parametrize("id, wanted", [
+    ("S01", "CACR, Zheng et al. 2023"),  # ten authors
+    ("S19", "uniformity-tolerance dilemma, Wang and Liu 2021"),
+    ("X01", "InfoNCE, van den Oord et al. 2018"),
+])  # fmt: skip
+def test_a_method_has_the_name_that_readers_know(id, wanted):
+    assert catalogue.name(next(row for row in ROWS if row["id"] == id)) == wanted
+
+
+def test_a_name_needs_no_work_in_the_references():
+    row = next(row for row in ROWS if row["id"] == "S01")
+    assert catalogue.name(row | {"authors_key": "nobody2020none", "year": 2020}) == "CACR, Nobody 2020"
+    assert catalogue.name(row | {"authors_key": None, "aliases": []}) == "cacr, authors unknown 2023"
+
+
+@pytest.mark.parametrize("record, wanted", [
+    ({"runs": {"ci": {"verdict": None}}}, (None, None)),
+    ({"runs": {"ci": {"verdict": None}, "laptop": {"verdict": "confirmed"}}}, ("laptop", "confirmed")),
+    ({"runs": {"laptop": {"verdict": "confirmed"}, "gpu": {"verdict": "reversed"}}}, ("gpu", "reversed")),
+    ({"runs": {}, "verdict": "not testable here"}, (None, "not testable here")),
+])  # fmt: skip
+def test_the_run_nearest_to_the_paper_counts(record, wanted):
+    assert catalogue.judged_by(record) == wanted

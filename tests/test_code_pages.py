@@ -7,6 +7,7 @@ import sys
 
 import pytest
 import typer
+from test_ledger import claim
 from test_run import CLAIM, Lab, write_notebook
 from typer.testing import CliRunner
 
@@ -14,7 +15,18 @@ from contrastive_nb import cli, data, files
 from contrastive_nb.lab import claims
 
 PAGES = ["cp1252", "ascii", "cp437"]
-TELLS = ["claims", "claims --json", "stale", "data list", "data verify fashion_mnist", "data fetch nö_θ", "timing --list", "run nö_θ"]
+TELLS = [
+    "claims",
+    "claims --json",
+    "claims nö_θ",
+    "claims S03 --verdict confirmed",
+    "stale",
+    "data list",
+    "data verify fashion_mnist",
+    "data fetch nö_θ",
+    "timing --list",
+    "run nö_θ",
+]
 HELPS = [f"{name} --help".strip() for name in ("", "run", "claims", "timing", "stale", "data", "data list", "data fetch", "data verify")]
 HELPS += [f"{name} --help" for name in ("carry", "restore", "lab", "merge", "nightly")]
 
@@ -31,8 +43,7 @@ def test_every_command_is_tried_here():
 @pytest.fixture
 def greek(monkeypatch, tmp_path):
     "A ledger and a registry with letters that no code page has all of."
-    record = {"id": "T01-x", "kind": "outcome", "metric": "Δ θ é ∞ 𝜏", "formula": "reconstructed",
-              "runs": {"gpu": {"effect": 0.1, "interval": [0.0, 0.2], "verdict": "confirmed"}}}  # fmt: skip
+    record = claim("S03-x", statement="Δ θ é ∞ 𝜏", formula="reconstructed", size="gpu")
     monkeypatch.setattr(claims, "load", lambda: [record])
     rows = data.listing()
     monkeypatch.setattr(data, "listing", lambda: [row | {"licence": "Δ θ é ∞ 𝜏"} for row in rows])
@@ -51,7 +62,7 @@ def test_no_letter_stops_a_command(greek, code_page, line):
     text = result.output_bytes.decode("utf-8" if code_page == "ascii" else code_page)  # typer takes ascii for UTF-8
     if line == "claims --json":
         assert json.loads(text) == [greek]
-    elif line in ("claims", "stale", "data list", "data verify fashion_mnist"):
+    elif line in ("claims", "claims S03 --verdict confirmed", "stale", "data list", "data verify fashion_mnist"):
         assert ("Δ" if code_page == "ascii" else "\\u0394") in text
         assert ("𝜏" if code_page == "ascii" else "\\U0001d70f") in text
 

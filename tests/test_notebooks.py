@@ -227,14 +227,15 @@ def test_the_check_of_references_finds_mistakes(bib, keys, wrong):
 
 def test_what_other_code_made_is_shown_as_stale():
     "A record that is older than the code behind it stays in the ledger and says so."
-    from contrastive_nb.book import catalogue
+    from contrastive_nb.book import catalogue, ledger
 
-    records = catalogue.recorded()
+    records = ledger.recorded()
     runs = {(record["id"], size) for record in records for size in ("laptop", "gpu") if size in record["runs"]}
-    stale = catalogue.stale()
+    counted = {(record["id"], catalogue.judged_by(record)[0]) for record in records} & runs
+    stale = ledger.stale()
     assert stale <= runs
-    for marked in (stale, set(), {min(runs)}, runs):
-        assert catalogue.ledger_html(records, marked).count(">stale</abbr>") == len(marked)
+    for marked in (stale, set(), {min(counted)}, runs):
+        assert ledger.ledger_html(ledger.rows(records, marked)).count(">stale</abbr>") == len(marked & counted)
 
 
 # --- each check above on a page with its fault --------------------------------------------------------------------------------------------

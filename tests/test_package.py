@@ -398,8 +398,40 @@ def test_verdicts_that_the_readme_shows_are_the_recorded_ones():
     assert shown
     for claim, said in shown.items():
         record = ROOT / "data" / "claims" / f"{claim}.json"
-        laptop = json.loads(record.read_text(encoding="utf-8"))["runs"].get("laptop") if record.is_file() else None
+        kept = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {"runs": {}}
+        laptop = kept["runs"].get("laptop") or ({"verdict": kept["verdict"]} if "verdict" in kept else None)
         assert laptop and said == laptop["verdict"], f"README.md says of {claim}: {said}; the record says {laptop and laptop['verdict']}"
+
+
+def test_the_example_in_the_readme_has_the_columns_that_make_run_prints(tmp_path):
+    from types import SimpleNamespace
+
+    from contrastive_nb.book import reports
+
+    path = tmp_path / "X01-mechanism-bound.json"
+    path.write_text('{"runs": {"ci": {"effect": 1.0, "interval": [0.5, 1.5], "verdict": null}}}')
+    job = SimpleNamespace(status="ok", profile="ci", records=lambda: [path])
+    head = re.split(r"\s{2,}", reports.claim_table([job], ROOT / "data" / "claims").splitlines()[0])
+    shown = [re.split(r"\s{2,}", line.strip()) for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines()]
+    assert head in shown, f"README.md: want the columns {head} in its example"
+
+
+def test_the_rule_in_the_readme_is_the_rule():
+    from contrastive_nb.lab.claims import VERDICTS, decide
+
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^\| ([a-z, ]+) \| (.+) \|$", readme.partition("| Verdict | Where |")[2].partition("\n\n")[0], re.M)
+    assert sorted(verdict for verdict, _ in lines) == sorted(VERDICTS) and lines[0][0] == VERDICTS[-1]
+    signs = {"*": "", "≥": ">=", "\u2212": "-", "else": "True"}
+    rules = []
+    for verdict, where in lines[1:]:
+        for sign, python in signs.items():
+            where = where.replace(sign, python)
+        rules.append((verdict, where))
+    grid = [-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0]
+    for lo, hi in ((lo, hi) for lo in grid for hi in grid if lo <= hi):
+        first = next(verdict for verdict, where in rules if eval(where, {"lo": lo, "hi": hi, "e": 1.0}))
+        assert first == decide((lo, hi), 1.0), f"README.md says {first} of [{lo}, {hi}]"
 
 
 def test_links_of_the_hand_written_pages_exist():
@@ -412,6 +444,14 @@ def test_make_targets_named_in_the_text_exist():
     said = "".join((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "CONTRIBUTING.md", ".ci/run"))
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
     assert {"run", "test", "lab", "help"} <= set(re.findall(r"\bmake (?:--no-print-directory )?([a-z]+)\b", said)) - {"sure"} <= targets
+
+
+def test_other_columns_in_the_readme_are_found(copy_of_the_tree, monkeypatch, tmp_path):
+    monkeypatch.setitem(globals(), "ROOT", copy_of_the_tree)
+    readme = copy_of_the_tree / "README.md"
+    readme.write_text(readme.read_text(encoding="utf-8").replace("(ci)  recorded", "(ci)  verdict now  recorded"), encoding="utf-8")
+    with pytest.raises(AssertionError, match="want the columns"):
+        test_the_example_in_the_readme_has_the_columns_that_make_run_prints(tmp_path)
 
 
 # --- each check above on a tree with its fault ------------------------------------------------------------------------------------------
@@ -428,6 +468,9 @@ def test_make_targets_named_in_the_text_exist():
     (test_the_readmes_example_runs, "README.md", r"^```python\n", "```python\nimport nothing\n"),
     (test_verdicts_that_the_readme_shows_are_the_recorded_ones, "README.md", r"^(    [A-Z]\d\d-\w+-.* {2})\S.*$", r"\1unheard of"),
     (test_verdicts_that_the_readme_shows_are_the_recorded_ones, "README.md", r"^    ([A-Z]\d\d-\w+-)", r"    \1none-"),
+    (test_the_rule_in_the_readme_is_the_rule, "README.md", r"^\| not resolved \|.*\n", ""),
+    (test_the_rule_in_the_readme_is_the_rule, "README.md", r"\*lo\* ≥ \*e\*", "*lo* > *e*"),
+    (test_the_rule_in_the_readme_is_the_rule, "README.md", r"^(\| in the claimed direction, too.*\n)(\| in the claimed.*\n)", r"\2\1"),
     (test_ranges_and_pins_agree, "constraints.txt", r"^numpy==.*", "numpy==1.0"),
     (test_ranges_and_pins_agree, "constraints.txt", r"^scikit-learn==", "scikit_learn=="),
     (test_classifiers_and_workflow_name_the_same_pythons, ".github/workflows/tests.yml", r'"3\.11", ', ""),

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from test_ledger import claim
 from typer.testing import CliRunner
 
 from contrastive_nb import cli, files
@@ -620,12 +621,13 @@ def test_the_ledger_and_the_version_are_printed(monkeypatch, lab):
     from contrastive_nb import __version__
     from contrastive_nb.lab import claims
 
-    record = {"id": "T01-x", "kind": "outcome", "metric": "auc", "formula": "reconstructed",
-              "runs": {"gpu": {"effect": 0.01234567, "interval": [0.001, 0.02], "verdict": "confirmed"}}}  # fmt: skip
+    record = claim("S03-x", formula="reconstructed", size="gpu")
     monkeypatch.setattr(claims, "load", lambda: [record])
     code, output = said("claims")
-    assert code == 0 and "T01-x*" in output and "0.01235 [0.001, 0.02]" in output and "not attempted  confirmed" in output
+    assert code == 0 and "S03-mechanism-x*" in output and "0.05 [0.0445, 0.0555]" in output
     assert json.loads(said("claims", "--json")[1]) == [record]
+    monkeypatch.setattr(claims, "load", lambda: [])
+    assert said("claims") == (0, "the ledger is empty: no claim has been recorded\n")
     assert said("--version") == (0, f"contrastive_nb {__version__}\n")
 
 

@@ -2,9 +2,11 @@
 
 import contextlib
 import json
+import textwrap
 from pathlib import Path
 
-from contrastive_nb.lab import claims as ledger
+from contrastive_nb.book import ledger
+from contrastive_nb.lab.claims import VERDICTS, judged_again
 from contrastive_nb.lab.jobs import Job, clock
 from contrastive_nb.lab.runner import Outcome
 
@@ -47,7 +49,7 @@ def _recorded(path: Path) -> str:
     if not path.is_file():
         return "not recorded"
     try:
-        record = ledger.judged_again(json.loads(path.read_text(encoding="utf-8")))
+        record = judged_again(json.loads(path.read_text(encoding="utf-8")))
     except (TypeError, ValueError):
         return "a record that cannot be read"
     return record["runs"].get("laptop", record).get("verdict", "not recorded")
@@ -60,16 +62,56 @@ def claim_table(jobs: list[Job], claims: Path) -> str:
     return table(["claim", f"effect measured now ({profile})", "recorded laptop verdict"], rows) if rows else ""
 
 
+SHORT = dict(zip(VERDICTS, "confirmed|size open|too small|no effect|reversed|not resolved|not testable".split("|"), strict=True))
+WIDTH = 100  # columns of a terminal that the ledger keeps to
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 3] + "..."
+
+
 def ledger_table(records: list[dict]) -> str:
-    "A row a claim of the ledger; * marks a reconstructed formula."
-    rows = []
-    for record in records:
-        runs, star = record["runs"], "*" if record["formula"] == "reconstructed" else ""
-        shown = runs.get("laptop") or runs.get("gpu")
-        verdicts = [runs[name]["verdict"] if name in runs else "not attempted" for name in ("laptop", "gpu")]
-        rows.append([record["id"] + star, record["kind"], record["metric"], effect(shown), *verdicts])
-    foot = "\n* the paper's formula was reconstructed" if any(record["formula"] == "reconstructed" for record in records) else ""
-    return table(["claim", "kind", "metric", "effect", "laptop", "gpu"], rows) + foot
+    "The claims of the ledger, each with its statement, and totals last; * marks a reconstructed formula."
+    return claims_text(ledger.rows(records))
+
+
+def claims_text(rows: list[ledger.Row]) -> str:
+    "A claim in two lines or more, its verdict first and its statement below; totals last. Within `WIDTH` columns."
+    lines = [line for row in rows for line in _claim_lines(row)]
+    if any(row.record["formula"] == "reconstructed" for row in rows):
+        lines.append("* the paper's formula was reconstructed")
+    counts = [(sum(row.verdict == verdict for row in rows), verdict) for verdict in VERDICTS]
+    total = f"{len(rows)} claims: {'; '.join(f'{count} {verdict}' for count, verdict in counts if count)}."
+    return "\n".join([*lines, "", *textwrap.wrap(total, WIDTH), *textwrap.wrap(ledger.headline(rows), WIDTH)])
+
+
+def _claim_lines(row: ledger.Row) -> list[str]:
+    record, run = row.record, row.run
+    star = "*" if record["formula"] == "reconstructed" else ""
+    measured = f"{run['effect']:.3g} [{', '.join(f'{x:.3g}' for x in run['interval'])}]" if run else "not run"
+    name, says = _cut(record["id"], 32 - len(star)) + star, ledger.SAYS.get(record["says"], record["says"])
+    first = f"{SHORT.get(row.verdict, row.verdict):13} {name:32} {record['kind']:9} {_cut(says, 9):9} {measured}"
+    said = record["statement"] + (f" (The interval alone would read: {ledger.alone(row)}.)" if ledger.alone(row) else "")
+    indent = " " * 14
+    return [_cut(first.rstrip(), WIDTH), *textwrap.wrap(said, WIDTH, initial_indent=indent, subsequent_indent=indent)]
+
+
+def again_text(
+    changed: list[tuple[dict, dict]],  # each record as it was and as it is
+) -> str:
+    "What judging again changed: verdicts, or the form of the file alone; totals last."
+    lines, moved = [], 0
+    for was, now in changed:
+        steps = [
+            f"{size} {was['runs'][size].get('verdict')} -> {run['verdict']}"
+            for size, run in now["runs"].items()
+            if was["runs"][size].get("verdict") != run["verdict"]
+        ]
+        moved += bool(steps)
+        told = "; ".join(steps) or f"its form alone (schema {was.get('schema', 1)} -> {now['schema']})"
+        lines += textwrap.wrap(f"{now['id']}: {told}", WIDTH, subsequent_indent="    ")
+    total = f"{moved} claims have another verdict, {len(changed) - moved} another form alone"
+    return "\n".join([*lines, total if changed else "all records are as today's rule and benches judge them"])
 
 
 def outcome_text(outcome: Outcome) -> str:

@@ -1,11 +1,24 @@
-// Tables that can be searched, filtered and sorted; without the script every row still stands there. Also: copy a citation.
+// Tables that can be searched, filtered and sorted; without the script every row still stands there. What is chosen stands in the
+// address, as in #?paper=S03&verdict=confirmed, so that a selection can be linked and gone back to. Also: copy a citation.
 (() => {
   const number = text => { const found = text.replace(/−/g, "-").match(/-?\d+(\.\d+)?(e-?\d+)?/); return found ? Number(found[0]) : -Infinity; };
   const first = cell => (cell.querySelector(".verdict") || cell).textContent.trim();
+  const value = cell => cell.dataset.value ?? first(cell);
+  const state = () => new URLSearchParams(location.hash.startsWith("#?") ? location.hash.slice(2) : "");
+  let typing = false; // letters of one word are one step back, not many
+
+  function put(key, text) {
+    const wanted = state(), typed = key === "search";
+    wanted.delete(key);
+    if (text) wanted.set(key, text);
+    const address = location.pathname + location.search + ([...wanted].length ? `#?${wanted}` : "");
+    history[typed && typing ? "replaceState" : "pushState"](null, "", address);
+    typing = typed;
+  }
 
   function equip(table) {
     const heads = [...table.tHead.rows[0].cells], rows = [...table.tBodies[0].rows];
-    const bar = document.createElement("div"), shown = document.createElement("output"), chosen = new Map();
+    const bar = document.createElement("div"), shown = document.createElement("output"), choices = [];
     bar.className = "filters";
     const search = document.createElement("input");
     search.type = "search";
@@ -14,11 +27,13 @@
     bar.append(search);
     heads.forEach((head, i) => {
       if (!head.classList.contains("choice")) return;
-      const select = document.createElement("select");
-      select.setAttribute("aria-label", `Filter by ${head.textContent}`);
-      select.append(new Option(`${head.textContent}: all`, ""));
-      [...new Set(rows.map(row => first(row.cells[i])))].sort().forEach(value => select.append(new Option(value, value)));
-      select.addEventListener("change", () => { chosen.set(i, select.value); apply(); });
+      const select = document.createElement("select"), key = head.textContent;
+      select.setAttribute("aria-label", `Filter by ${key}`);
+      select.append(new Option(`${key}: all`, ""));
+      const labels = new Map(rows.map(row => [value(row.cells[i]), first(row.cells[i])]));
+      [...labels].sort().forEach(([chosen, label]) => select.append(new Option(label, chosen)));
+      select.addEventListener("change", () => { put(key, select.value); apply(); });
+      choices.push([i, key, select]);
       bar.append(select);
     });
     bar.append(shown);
@@ -29,14 +44,29 @@
       let count = 0;
       rows.forEach(row => {
         const text = row.textContent.toLowerCase();
-        const fits = words.every(word => text.includes(word)) && [...chosen].every(([i, value]) => !value || first(row.cells[i]) === value);
+        const fits = words.every(word => text.includes(word)) && choices.every(([i, , select]) => !select.value || value(row.cells[i]) === select.value);
         row.hidden = !fits;
         count += fits;
       });
       shown.textContent = `${count} of ${rows.length}`;
     }
-    search.addEventListener("input", apply);
-    apply();
+    function restore() {
+      const wanted = state();
+      search.value = wanted.get("search") ?? "";
+      choices.forEach(([, key, select]) => {
+        select.value = wanted.get(key) ?? "";
+        if (select.selectedIndex < 0) select.value = ""; // an address that asks for what the table does not have
+      });
+      apply();
+    }
+    search.addEventListener("input", () => { put("search", search.value.trim()); apply(); });
+    addEventListener("popstate", () => {
+      const aim = rows.find(row => row.id && location.hash === `#${row.id}`), lost = aim?.hidden;
+      typing = false;
+      restore();
+      if (lost) aim.scrollIntoView(); // a link to a row that was filtered out
+    });
+    restore();
 
     heads.forEach((head, i) => {
       const button = document.createElement("button");

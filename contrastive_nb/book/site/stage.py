@@ -26,28 +26,33 @@ suppress-bibliography: false
 
 def generated() -> dict:
     "Outputs by the label of their cell."
-    from contrastive_nb.book import catalogue
+    from contrastive_nb.book import catalogue, ledger
 
-    rows, records = catalogue.rows(), catalogue.recorded()
+    methods, records = catalogue.rows(), ledger.recorded()
+    rows = ledger.rows(records, ledger.stale())
     made = {
-        "tbl-catalogue": {"text/html": catalogue.as_html(rows)},
-        "tbl-families": {"text/html": catalogue.families_html(rows)},
-        "tbl-ledger": {"text/html": catalogue.ledger_html(records, catalogue.stale())},
-        "tbl-verdicts": {"text/html": catalogue.verdicts_html(records)},
+        "tbl-catalogue": catalogue.as_html(methods),
+        "tbl-families": catalogue.families_html(methods),
+        "tbl-headline": ledger.headline_html(rows),
+        "tbl-papers": ledger.papers_html(rows),
+        "tbl-verdicts": ledger.verdicts_html(rows),
+        "tbl-ledger": ledger.ledger_html(rows),
+        "tbl-identities": ledger.identities_html(rows),
     }
-    if drawn := catalogue.drawn(records):
-        made["fig-ledger"] = {"image/svg+xml": _forest(drawn)}
-    return made
+    shown = {label: {"text/html": text} for label, text in made.items()}
+    if drawn := ledger.drawn(records):
+        shown["fig-ledger"] = {"image/svg+xml": _forest(drawn)}
+    return shown
 
 
 def _forest(rows) -> str:
     import matplotlib
 
     matplotlib.use("agg")
-    from contrastive_nb.book import catalogue, plots
+    from contrastive_nb.book import ledger, plots
 
     plots.style()
-    return catalogue.forest(rows)
+    return ledger.forest(rows)
 
 
 def quarto_settings(root: Path, entries: list[str], repository: str | None) -> dict:

@@ -1,0 +1,95 @@
+"""The list of claims most worth a GPU: twenty rows, each of a claim, a page and a size that exist."""
+
+import copy
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from contrastive_nb import cli, files
+from contrastive_nb.book import full_runs
+from contrastive_nb.lab import claims
+
+ROWS, RECORDS = full_runs.entries(), claims.load()
+
+
+def problems(rows):
+    "What is wrong with the list, beside what `plan` refuses."
+    made, registry = full_runs.plan(), json.loads(files.shared("data/registry.json").read_text(encoding="utf-8"))
+    wrong = [f"{len(rows)} rows"] * (len(rows) != 20)
+    wrong += [f"{row['name']} twice" for i, row in enumerate(made) if row["name"] in [other["name"] for other in made[:i]]]
+    for entry, row in zip(rows, made, strict=True):
+        wrong += [f"{row['name']}: no set {row['set']}"] * (row["set"] not in (*registry, *full_runs.EMBEDDED))
+        wrong += [f"{row['name']}: no reason"] * (not 20 <= len(entry.get("why") or "") <= 140)
+        wrong += [f"{row['name']}: no page {row['page']}"] * (
+            row["page"] is not None and not (files.notebooks() / f"{row['page']}.ipynb").is_file()
+        )
+        wrong += [f"{row['name']}: fields {set(entry)}"] * (set(entry) - {"claim", "paper", "plan"} != {"set", "size", "why"})
+        record = next((record for record in RECORDS if record["id"] == row["name"]), None)
+        if record:
+            seen = record["says"] == "paper" and record["runs"].get("laptop", record).get("verdict") == "not testable here"
+            wrong += [f"{row['name']}: a laptop sees it, or no paper says it"] * (not seen)
+    return wrong
+
+
+@pytest.fixture(autouse=True)
+def read_once(monkeypatch):
+    monkeypatch.setattr(claims, "load", lambda: RECORDS)
+
+
+def test_the_list_has_twenty_claims_that_exist():
+    assert problems(ROWS) == []
+
+
+SPOILT = {
+    "a row less": (lambda rows: rows.pop(), "19 rows"),
+    "a row twice": (lambda rows: rows.__setitem__(1, rows[0]), "S19-outcome-cold-fashion twice"),
+    "an unknown set": (lambda rows: rows[0].update(set="imagenet"), "no set imagenet"),
+    "no reason": (lambda rows: rows[0].update(why=""), "no reason"),
+    "one more field": (lambda rows: rows[0].update(minutes=60), "fields"),
+    "a claim that a laptop sees": (lambda rows: rows[0].update(claim="S03-mechanism-shift", size=["steps"]), "a laptop sees it"),
+    "a claim that is not there": (lambda rows: rows[0].update(claim="S19-outcome-none"), "claim: got 'S19-outcome-none'"),
+    "a paper that is not there": (lambda rows: rows[-1].update(paper="S99"), "paper: got 'S99'"),
+    "a plan that is not told": (lambda rows: rows[-1].update(plan=""), "and plan"),
+    "a size that no setting has": (lambda rows: rows[0].update(size=["epochs"]), "size: got epochs for S19-outcome-cold-fashion"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", SPOILT)
+def test_a_spoilt_list_is_found(case, monkeypatch):
+    spoil, says = SPOILT[case]
+    rows = copy.deepcopy(ROWS)
+    spoil(rows)
+    monkeypatch.setattr(full_runs, "entries", lambda: rows)
+    try:
+        found = "; ".join(problems(rows))
+    except ValueError as error:
+        found = str(error)
+    assert says in found
+
+
+def test_a_page_that_is_gone_is_found(monkeypatch):
+    records, rows = copy.deepcopy(RECORDS), copy.deepcopy(ROWS)
+    next(record for record in records if record["id"] == "S06-outcome-small")["notebook"] = "1_objectives/04_none"
+    monkeypatch.setattr(claims, "load", lambda: records)
+    monkeypatch.setattr(full_runs, "entries", lambda: rows)
+    with pytest.raises(ValueError, match="size: got images_seen, width for S06-outcome-small"):  # its settings went with it
+        problems(rows)
+    next(row for row in rows if row.get("claim") == "S06-outcome-small")["size"] = ["steps"]
+    assert "S06-outcome-small: no page 1_objectives/04_none" in problems(rows)
+
+
+def test_the_command_prints_it_with_minutes_within_the_width(monkeypatch):
+    result = CliRunner().invoke(cli.app, ["claims", "--gpu"])
+    lines = result.output.rstrip("\n").split("\n")
+    assert result.exit_code == 0 and max(map(len, lines)) <= 100
+    assert (
+        lines[0].startswith(" 1. S19-outcome-cold-fashion: at most 240 min; fashion_mnist, fashion_steps 12000") and "20. " in result.output
+    )
+    assert lines[-1].startswith("Minutes are") and "no page yet" in result.output
+    done = copy.deepcopy(RECORDS)
+    record = next(record for record in done if record["id"] == "S19-outcome-cold-fashion")
+    record["runs"]["gpu"] = record["runs"]["laptop"]
+    monkeypatch.setattr(claims, "load", lambda: done)
+    assert CliRunner().invoke(cli.app, ["claims", "--gpu"]).output.startswith(" 1. S19-outcome-cold-fashion: recorded; ")
+    assert CliRunner().invoke(cli.app, ["claims", "--gpu", "S03"]).exit_code == 2
