@@ -416,7 +416,7 @@ BAD_CLAIMS = {
     "bench": [("canvases/probe", ValueError), ("", ValueError), (3, TypeError)],  # of a mechanism, the first
     "seeds": [(0, ValueError), (8.5, TypeError), ("8", TypeError)],
     "estimand": [("", ValueError), (3, TypeError)],
-    "amended": [(["a word"], TypeError), ([{"why": "it looked better"}], ValueError)],
+    "amended": [(None, TypeError), (3, TypeError), (["a word"], TypeError), ([{"why": "it looked better"}], ValueError)],
 }
 
 

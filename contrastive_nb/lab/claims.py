@@ -77,7 +77,7 @@ class Claim:
     amended: tuple = ()  # each later change: dict(commit=, field=, from=, to=, why=), the commit being the last one with the old words
 
     def __post_init__(self):
-        object.__setattr__(self, "amended", tuple(self.amended))  # JSON has lists
+        object.__setattr__(self, "amended", tuple(check_is("amended", self.amended, (list, tuple), "a list of changes")))  # JSON has lists
         _check_claim(self)
 
 # %% ../../nbs/0_foundations/06_claims.ipynb #c1a1ec01
