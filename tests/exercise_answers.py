@@ -199,4 +199,213 @@ ANSWERS = {
             ],
         },
     },
+    "1_objectives/01_infonce": {
+        "my_start": {"wrong": ["lambda n: math.log(2 * n)", "lambda n: math.log(n)", "lambda n: math.log(2 * n - 2)"]},
+        "my_embeddings": {
+            "forms": False,
+            "wrong": [
+                "lambda: (torch.eye(2), torch.eye(2))",
+                "lambda: (torch.ones(2, 2), torch.ones(2, 2))",
+                "lambda: (torch.ones(1, 2), torch.ones(1, 2))",
+            ],
+            "right": ["lambda: ([[0.0, 3.0], [0.0, -1.0]], [[0.0, 1.0], [0.0, -2.0]])", "lambda: tuple(x.numpy() for x in solution())"],
+        },
+        "my_slope": {
+            "wrong": [
+                "lambda pairs, t: -solution(pairs, t)",
+                "lambda pairs, t: -solution(pairs, t) / t",
+                "lambda pairs, t: t * solution(pairs, t)",
+            ]
+        },
+    },
+    "1_objectives/02_temperature": {
+        "my_balance": {"wrong": ["lambda s, k: s / math.log(1 + k)", "lambda s, k: s / k", "lambda s, k: s / math.log2(k)"]},
+        "my_embeddings": {
+            "forms": False,
+            "wrong": ["lambda: F.one_hot(kinds).float()", "lambda: torch.eye(8)", "lambda: torch.ones(3, 2)"],
+            "right": ["lambda: [[0.0, 2.0]] * 8", "lambda: np.full((8, 3), 2.0)"],
+        },
+        "my_temperature": {
+            "forms": False,
+            "wrong": ["lambda row, wanted: 1.0", "lambda row, wanted: wanted", "lambda row, wanted: 2 * solution(row, wanted)"],
+            "right": ["lambda row, wanted: torch.tensor(solution(row, wanted))"],
+        },
+    },
+    "1_objectives/03_noise_contrast": {
+        "my_start": {"wrong": ["lambda nu: math.log(1 + nu)", "lambda nu: (1 + nu) * math.log(2)", "lambda nu: 2 * math.log(2)"]},
+        "my_words": {
+            "forms": False,
+            "wrong": [
+                "lambda: ([0.6, 0.3, 0.1], [1 / 3] * 3)",
+                "lambda: ([0.6, 0.3, 0.1], [0.8, 0.1, 0.05])",
+                "lambda: ([0.6, 0.3, 0.1], [1.0, 0.0, 0.0])",
+            ],
+            "right": ["lambda: torch.tensor([[0.5, 0.25, 0.25], [0.5, 0.125, 0.375]], dtype=torch.float64)"],
+        },
+        "my_gradient": {
+            "wrong": [
+                "lambda theta, data, noise, u, gamma: (solution(theta, data, noise, u, gamma)[0], -solution(theta, data, noise, u, gamma)[1])",
+                "lambda theta, data, noise, u, gamma: solution(theta, data, noise, u, 1 - gamma)",
+                "lambda theta, data, noise, u, gamma: solution(theta, data, noise, u, gamma)[::-1]",
+            ],
+        },
+    },
+    "1_objectives/04_decoupled": {
+        "my_fraction": {
+            "wrong": ["lambda loss: math.exp(-loss)", "lambda loss: loss / (1 + loss)", "lambda loss: 1 / (1 + math.exp(-loss))"]
+        },
+        "my_batch": {
+            "forms": False,
+            "wrong": ["lambda: (torch.eye(2), torch.eye(2))", "lambda: (torch.eye(2), -torch.eye(2))"],
+            "right": ["lambda: ([[1.0, 2.0]], [[0.5, 0.0]])"],
+        },
+        "my_recoupled": {
+            "forms": False,
+            "wrong": [
+                "lambda pairs, t: decoupled_nce(*pairs, temperature=t)",
+                "lambda pairs, t: npc_multiplier(*pairs, temperature=t) * decoupled_nce(*pairs, temperature=t)",
+                "lambda pairs, t: (npc_multiplier(*pairs, temperature=t, reduction='none').detach()"
+                " * decoupled_nce(*pairs, temperature=t, reduction='none')).sum()",
+            ],
+            "right": ["lambda pairs, t: solution(pairs, t) + 7.0"],
+        },
+    },
+    "1_objectives/05_supcon": {
+        "my_floor": {"wrong": ["lambda m: math.log(m)", "lambda m: math.log(2 * m)", "lambda m: 0.0"]},
+        "my_cosines": {
+            "forms": False,
+            "wrong": ["lambda: [0.9, 0.9, 0.9]", "lambda: [0.4, 0.4, 0.4]", "lambda: [3.0, -1.0, -1.0]", "lambda: [0.9, -1.0]"],
+            "right": ["lambda: (1, 0, 0)", "lambda: torch.tensor([-0.5, 0.95, -0.5])", "lambda: np.array([1.0, 0.2, -0.1])"],
+        },
+        "my_log_of_sum": {
+            "wrong": [
+                "lambda pairs, t: supcon(*pairs, temperature=t, form='in')",
+                "lambda pairs, t: supcon(*pairs, temperature=t, form='out')",
+                "lambda pairs, t: (supcon(*pairs, temperature=t, form='in', reduction='none') + pairs.positives.sum(1).log()).mean()",
+            ],
+        },
+    },
+    "1_objectives/06_triplet": {
+        "my_counts": {
+            "wrong": [
+                "lambda p, k: [p * k * (k - 1) * (p - 1), p * k]",
+                "lambda p, k: [p * k * (k - 1) * (p - 1) * k // 2, p * k]",
+                "lambda p, k: [p * k * (k - 1) * (p - 1) * k, p]",
+            ],
+        },
+        "my_line": {
+            "forms": False,
+            "wrong": ["lambda: [0.0, 1.0, 10.0, 11.0]", "lambda: [0.0, 2.0, 4.0, 1.0, 3.0, 5.0]", "lambda: [0.0, 1.0, 2.0]"],
+            "right": ["lambda: torch.tensor(solution())", "lambda: np.array(solution()) + 3", "lambda: [[x] for x in solution()]"],
+        },
+        "my_semi_hard": {
+            "wrong": [
+                "lambda pairs, margin: pairs.negatives & (pairs.scores > torch.where(pairs.positives, pairs.scores, torch.inf).amin(1, keepdim=True) - margin)",
+                "lambda pairs, margin: pairs.negatives & (pairs.scores < torch.where(pairs.positives, pairs.scores, torch.inf).amin(1, keepdim=True))",
+                "lambda pairs, margin: solution(pairs, margin).float()",
+            ],
+            "right": ["lambda pairs, margin: pairs._replace(negatives=solution(pairs, margin))"],
+        },
+    },
+    "1_objectives/07_cacr": {
+        "my_loss": {
+            "wrong": [
+                "lambda a, b, alpha, beta: a - b",
+                "lambda a, b, alpha, beta: alpha * a + beta * b",
+                "lambda a, b, alpha, beta: alpha * a - b",
+            ]
+        },
+        "my_scores": {
+            "forms": False,
+            "wrong": ["lambda: [0.9, 0.5, 0.4]", "lambda: [-0.5, 0.8, 0.8]", "lambda: [0.9, 0.8]"],
+            "right": ["lambda: (0.0, 1.0, -1.0)", "lambda: torch.tensor([[0.9, -0.5, 0.8]])"],
+        },
+        "my_rbf": {
+            "wrong": [
+                "lambda pairs, tau: ((-tau * (2 - 2 * pairs.scores)).masked_fill(~pairs.negatives, -torch.inf).softmax(1)"
+                " * torch.exp(-2 * (2 - 2 * pairs.scores))).sum(1).log().mean()",
+                "lambda pairs, tau: ((-tau * (2 - 2 * pairs.scores)).softmax(1) * torch.exp(-2 * (2 - 2 * pairs.scores))).sum(1).mean().log()",
+                "lambda pairs, tau: solution(pairs, tau).exp()",
+            ],
+        },
+    },
+    "1_objectives/08_groco": {
+        "my_count": {"wrong": ["lambda n: n * (n // 2)", "lambda n: (n // 2) * (n - 1)", "lambda n: n * n // 2"]},
+        "my_order": {
+            "forms": False,
+            "wrong": ["lambda: list(range(11))", "lambda: [10] * 11", "lambda: list(range(10))[::-1] + [10]"],
+            "right": ["lambda: torch.tensor([10, *range(10)])", "lambda: np.array([10, *range(10)])", "lambda: (10, *range(10))"],
+        },
+        "my_mass": {
+            "wrong": [
+                "lambda n, p: 1 - solution(n, p)",
+                "lambda n, p: solution(n, p).flip(0)",
+                "lambda n, p: (torch.arange(len(n) + len(p)) >= len(n)).double()",
+            ],
+        },
+    },
+    "1_objectives/09_ranknet_ranklist": {
+        "my_start": {"wrong": ["lambda n: math.log(math.factorial(n)) / n", "lambda n: math.log(n) - 1", "lambda n: math.log(n)"]},
+        "my_scores": {
+            "forms": False,
+            "wrong": [
+                "lambda: list(range(10, 0, -1))",
+                "lambda: [9, 10, 8, 7, 6, 5, 4, 3, 2, 1]",
+                "lambda: list(range(10))",
+                "lambda: [2, 1, 4, 3]",
+            ],
+            "right": ["lambda: torch.tensor(solution())", "lambda: np.array(solution()) / 10"],
+        },
+        "my_list_net": {
+            "wrong": [
+                "lambda s, y: -(s.softmax(0) * y.log_softmax(0)).sum()",
+                "lambda s, y: -(y / y.sum() * s.log_softmax(0)).sum()",
+                "lambda s, y: (y.softmax(0) * (y.log_softmax(0) - s.log_softmax(0))).sum()",
+            ],
+        },
+    },
+    "1_objectives/10_mw": {
+        "my_limit": {"wrong": ["lambda q, w: 0.5", "lambda q, w: w", "lambda q, w: w / q + 0.5"]},
+        "my_scores": {
+            "forms": False,
+            "wrong": ["lambda: [[10.0, 0.0], [10.0, 0.0]]", "lambda: [[0.0, 10.0], [110.0, 120.0]]", "lambda: [[1.0, 0.0]]"],
+            "right": ["lambda: [[0, -20], [50, 30]]", "lambda: solution().numpy()"],
+        },
+        "my_across": {
+            "wrong": [
+                "lambda s, p, t: mw(s, p, ~p, temperature=t)",
+                "lambda s, p, t: mw(s, p, ~p, temperature=t) - ranknet(s, p, ~p, temperature=t)",
+                "lambda s, p, t: mw(s, p, ~p, temperature=t) - ranknet(s, p, ~p, temperature=t) / len(s)",
+            ],
+        },
+    },
+    "1_objectives/11_choosing": {
+        "my_blind_objectives": {
+            "wrong": ["lambda: set(OBJECTIVES)", "lambda: solution() - {'CACR'}", "lambda: solution() ^ {'CACR', 'MW'}"],
+            "right": ["lambda: sorted(solution())"],
+        },
+        "my_advantage": {
+            "wrong": ["lambda n: 0.0", "lambda n: math.sqrt(2 * math.log(n)) - math.sqrt(2 * math.log(4))", "lambda n: math.sqrt(n / 4)"],
+            "right": [
+                "lambda n: torch.randn(9999, n, generator=torch.Generator().manual_seed(5)).max(1).values.mean()"
+                " - torch.randn(9999, 4, generator=torch.Generator().manual_seed(6)).max(1).values.mean()"
+            ],
+        },
+    },
+    "1_objectives/12_soft_targets": {
+        "my_even": {
+            "wrong": [
+                "lambda k, m: (math.log(k / m), 1 / k - 1 / m)",
+                "lambda k, m: (math.log(k), 1 / k)",
+                "lambda k, m: (math.log(k), 1 / k - 1)",
+            ]
+        },
+        "my_smoothed": {
+            "wrong": [
+                "lambda n, e: (1 - e) * torch.eye(n) + e / (n - 1) * (1 - torch.eye(n))",
+                "lambda n, e: (1 - e) * torch.eye(n) + e",
+                "lambda n, e: (1 - e) * torch.eye(n) + e / n * (1 - torch.eye(n))",
+            ],
+        },
+    },
 }
