@@ -412,7 +412,7 @@ def parameters(page):
 
 
 def grain(page):
-    plain = sorted(cell.length for cell in page.code if cell.is_plain)
+    plain = sorted(cell.length for cell in page.code if cell.is_plain and not cell.is_reference)
     if plain:
         middle, tenth = statistics.median(plain), plain[min(len(plain) - 1, int(0.9 * len(plain)))]
         if not 3 <= middle <= 6:

@@ -408,4 +408,160 @@ ANSWERS = {
             ],
         },
     },
+    "2_hard_negatives/01_mochi": {
+        "my_highest": {
+            "wrong": ["lambda s: (1 + s) / 2", "lambda s: 1 - s / 2", "lambda s: math.cos(math.acos(s)) / 2"],
+            "right": ["lambda s: math.cos(math.acos(s) / 2)"],
+        },
+        "my_parents": {
+            "wrong": [
+                "lambda queue, hard, i: queue[hard[0]][i]",
+                "lambda queue, hard, i: queue[i]",
+                "lambda queue, hard, i: queue[hard].flatten(0, 1)[i]",
+            ],
+            "right": ["lambda queue, hard, i: queue[hard.gather(1, i)]"],
+        },
+        "my_age": {"wrong": ["lambda m: 1 / (1 - m)", "lambda m: m / (1 - m) ** 2", "lambda m: math.log(0.5) / math.log(m)"]},
+    },
+    "2_hard_negatives/02_mining": {
+        "my_band": {
+            "wrong": [
+                "lambda pairs, width: margin_pos(pairs, width).negatives",
+                "lambda pairs, width: margin_pos(pairs, 0.0).negatives",
+                "lambda pairs, width: pairs.negatives & ~margin_pos(pairs, width).negatives",
+            ],
+            "right": ["lambda pairs, width: pairs._replace(negatives=solution(pairs, width))"],
+        },
+    },
+    "2_hard_negatives/03_batches": {
+        "my_batches": {
+            "wrong": ["lambda sizes: sum(sizes) // 4", "lambda sizes: sum(n // 2 for n in sizes) // 2", "lambda sizes: min(sizes) // 2"],
+            "right": ["lambda sizes: min(sum(n // 2 for n in sizes) // 2, sum(sorted(n // 2 for n in sizes)[:-1]))"],
+        },
+    },
+    "3_debiasing/01_debiased": {
+        "my_bias": {
+            "wrong": [
+                "lambda prior, a, b, t: prior * math.exp(a / t)",
+                "lambda prior, a, b, t: prior * (a - b) / t",
+                "lambda prior, a, b, t: math.exp(a / t) - math.exp(b / t)",
+            ],
+        },
+        "my_log_estimate": {
+            "wrong": [
+                "lambda s, p, t, prior: solution(s, p, t, prior) + math.log(1 - prior)",
+                "lambda s, p, t, prior: (((s / t).exp().sum() - prior * (p / t).exp().mean()) / (1 - prior)).log()",
+                "lambda s, p, t, prior: solution(s, p, t, prior).exp()",
+            ],
+        },
+        "my_error_with_views": {
+            "wrong": [
+                "lambda c: -solution(c)",
+                "lambda c: 0.9 * solution(c)",
+                "lambda c: terms(large.anchors, large.candidates).mean() - truth.mean()",
+            ],
+        },
+    },
+    "9_scaling/01_fast_mw": {
+        "widest_step": {
+            "wrong": [
+                "lambda tolerance, facts: (tolerance * math.factorial(2 * facts)) ** (1 / (2 * facts))",
+                "lambda tolerance, facts: (tolerance * math.factorial(2 * facts) * 4**facts) ** 0.25",
+                "lambda tolerance, facts: tolerance ** (1 / (2 * facts))",
+            ],
+        },
+        "linear_hinge": {
+            "wrong": [
+                "lambda pos, neg, margin: (margin + neg.mean() - pos.mean()).clamp(min=0)",
+                "lambda pos, neg, margin: (margin + neg - pos[:, None]).clamp(min=0).sum()",
+                "lambda pos, neg, margin: (margin + neg - pos[:, None]).mean()",
+            ],
+        },
+    },
+    "9_scaling/02_streaming": {
+        "my_logsumexp": {
+            "wrong": [
+                "lambda top, shares: top",
+                "lambda top, shares: top + shares.max().log()",
+                "lambda top, shares: top - shares.log().sum()",
+            ]
+        },
+        "my_running": {
+            "wrong": [
+                "lambda p, a, b: F.softplus(a.logsumexp(0) - p) + F.softplus(b.logsumexp(0) - p)",
+                "lambda p, a, b: F.softplus(torch.maximum(a.logsumexp(0), b.logsumexp(0)) - p)",
+                "lambda p, a, b: F.softplus(a.logsumexp(0) + b.logsumexp(0) - p)",
+            ],
+        },
+        "my_clip": {
+            "wrong": [
+                "lambda x, y, t: streaming_info_nce(x, y, temperature=t)",
+                "lambda x, y, t: 2 * solution(x, y, t)",
+                "lambda x, y, t: streaming_info_nce(torch.cat([x, y]), torch.cat([y, x]), temperature=t)",
+            ],
+        },
+    },
+    "9_scaling/03_cached": {
+        "my_numbers": {
+            "wrong": [
+                "lambda N, m, a, d, w: m * a + N * d + w",
+                "lambda N, m, a, d, w: N * a + 2 * N * d + w + 1",
+                "lambda N, m, a, d, w: m * a + 2 * m * d + w",
+            ],
+        },
+        "my_encoder": {
+            "forms": False,
+            "wrong": ["lambda: toy", "lambda: lambda x: F.dropout(toy(x), 0.0)", "lambda: lambda x: toy(x.clone())"],
+            "right": ["lambda: (lambda own: lambda x: toy(x * torch.from_numpy(own.random(x.shape))))(np.random.default_rng(0))"],
+        },
+        "my_two_towers": {
+            "forms": False,
+            "wrong": [
+                "lambda first, second, x1, x2, m, loss: solution(first, second, x1[:m], x2[:m], m, loss)",
+                "lambda first, second, x1, x2, m, loss: 2 * solution(first, second, x1, x2, m, loss)",
+                "lambda first, second, x1, x2, m, loss: loss(first(x1), second(x2))",
+                "lambda first, second, x1, x2, m, loss: solution(first, second, x1, x2, m, lambda a, b: 2 * loss(a, b))",
+            ],
+            "right": ["lambda first, second, x1, x2, m, loss: solution(first, second, x1, x2, m, loss).item()"],
+        },
+    },
+    "9_scaling/04_several_gpus": {
+        "my_rate": {
+            "wrong": ["lambda rate, world: rate", "lambda rate, world: rate * world", "lambda rate, world: rate / math.sqrt(world)"]
+        },
+        "my_weights": {
+            "forms": False,
+            "wrong": ["lambda: (1, 1)", "lambda: (0.25, 0.25)", "lambda: (1.0, 0.0)"],
+            "right": ["lambda: torch.tensor([0.5, 0.5])", "lambda: np.array([0.5, 0.5])"],
+        },
+        "my_merge": {
+            "wrong": [
+                "lambda m, a, n, b, t: (max(m, n), a + b)",
+                "lambda m, a, n, b, t: (max(m, n), a if m > n else b)",
+                "lambda m, a, n, b, t: (max(m, n), a * math.exp(m - max(m, n)) + b * math.exp(n - max(m, n)))",
+            ],
+            "forms": False,
+            "right": [
+                "lambda *x: [torch.tensor(y, dtype=torch.float64) for y in solution(*x)]",
+                "lambda m, a, n, b, t: solution(n, b, m, a, t)",
+            ],
+        },
+    },
+    "9_scaling/05_benchmark": {
+        "my_forecast": {
+            "wrong": [
+                "lambda seconds, rows, more, power: seconds * more / rows",
+                "lambda seconds, rows, more, power: seconds * more / rows * power",
+                "lambda seconds, rows, more, power: seconds * (more - rows) ** power",
+            ],
+        },
+        "my_ratio": {
+            "wrong": [
+                "lambda ours, theirs: np.median(ours) / np.median(theirs)",
+                "lambda ours, theirs: np.mean([a / b for a, b in zip(ours, theirs)])",
+                "lambda ours, theirs: sum(ours) / sum(theirs)",
+            ],
+            "right": ["lambda ours, theirs: np.median(np.array(ours) / np.array(theirs))"],
+        },
+    },
 }

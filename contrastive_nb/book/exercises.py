@@ -127,8 +127,8 @@ def _kind(value) -> str:
     if value is None or isinstance(value, BaseException):
         return _show(value)
     if _is_array(value):
-        kind = "a tensor" if isinstance(value, Tensor) else "an array"
-        return kind if len(value.shape) else f"one {_dtype(value)}"
+        alone = "a bool" if _dtype(value) == "bool" else "a number"
+        return alone if not len(value.shape) else "a tensor" if isinstance(value, Tensor) else "an array"
     if isinstance(value, (tuple, list, set, frozenset, dict)):
         return f"a {type(value).__name__} of {COUNTS[len(value)] if len(value) < len(COUNTS) else len(value)}"
     named = {bool: "a bool", int: "a number", float: "a number", complex: "a complex number", str: "a text"}
