@@ -186,3 +186,52 @@ def test_wrong_answers_are_refused_in_words_that_name_the_place_and_the_values(n
             assert result.passed is False, f"{one.name}, {text}: {result}"
             assert ", want " in result.says and "raised" not in result.says, f"{one.name}, {text}: {result}"
             assert result.hint.startswith("Hint 1 of "), one.name
+
+
+# --- what these tests find --------------------------------------------------------------------------------------------------------------
+
+
+PLANTED = "0_foundations/09_scenes"
+
+
+def planted(monkeypatch, **entry):
+    "The table of answers with another entry for the first exercise of one page."
+    name = next(iter(ANSWERS[PLANTED]))
+    monkeypatch.setitem(ANSWERS, PLANTED, ANSWERS[PLANTED] | {name: ANSWERS[PLANTED][name] | entry})
+    return name
+
+
+def test_a_page_or_an_exercise_without_entries_is_found(monkeypatch):
+    name = planted(monkeypatch, wrong=["lambda h, side: 0.5"])
+    with pytest.raises(AssertionError, match=name):
+        test_every_page_and_every_exercise_has_its_entries()
+    monkeypatch.setitem(ANSWERS, PLANTED, {key: ANSWERS[PLANTED][key] for key in list(ANSWERS[PLANTED])[1:]})
+    with pytest.raises(AssertionError, match=PLANTED):
+        test_every_page_and_every_exercise_has_its_entries()
+    monkeypatch.delitem(ANSWERS, PLANTED)
+    with pytest.raises(AssertionError):
+        test_every_page_and_every_exercise_has_its_entries()
+
+
+@pytest.mark.parametrize("answer", ["lambda *x: solution(*x)", "lambda *x: 1 / 0"])
+def test_a_wrong_answer_that_passes_or_breaks_is_found(answer, monkeypatch):
+    name = planted(monkeypatch, wrong=[answer])
+    with pytest.raises(AssertionError, match=f"{name}, lambda"):
+        test_wrong_answers_are_refused_in_words_that_name_the_place_and_the_values(PLANTED)
+
+
+def test_a_right_answer_that_is_refused_is_found(monkeypatch):
+    name = planted(monkeypatch, right=["lambda *x: [solution(*x)]"])
+    with pytest.raises(AssertionError, match=f"{name}, lambda"):
+        test_right_answers_of_other_forms_pass(PLANTED)
+
+
+def test_a_solution_that_fails_and_a_stub_that_is_none_are_found(monkeypatch):
+    names, found = opened(PLANTED)
+    one = next(iter(found.values()))
+    monkeypatch.setitem(names, one.solution, lambda *arguments: 0.25)
+    with pytest.raises(AssertionError, match=one.name):
+        test_solutions_pass_and_are_counted(PLANTED)
+    monkeypatch.setattr(one.stub, "text", f"def {one.name}(*arguments):\n    return 0.25")
+    with pytest.raises(AssertionError, match=one.name):
+        test_a_stub_is_not_begun_and_no_failure(PLANTED)
