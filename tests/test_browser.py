@@ -524,7 +524,7 @@ def test_solutions_stay_hidden_in_jupyterlab_until_they_are_asked_for(lab, tree,
     stub.locator(".cm-content", has_text="raise NotImplementedError").wait_for()
     proof = go_to(page, path, lambda cell, text: "<details>" in text)
     inside = proof.locator("details").get_by_text("The sum in")
-    proof.locator("summary").wait_for()
+    proof.locator("summary", has_text="Solution").wait_for()
     assert not inside.is_visible() and proof.locator("mjx-container, .MathJax").count() > 0
     proof.locator("summary", has_text="Solution").click()
     inside.wait_for()
