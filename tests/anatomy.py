@@ -5,7 +5,6 @@
 
 import ast
 import importlib.util
-import itertools
 import json
 import math
 import os
@@ -37,6 +36,8 @@ BRIDGE_WORDS = 350  # one screen
 KINDS = "predict|break|prove|implement|extend"
 LEAST_SEEDS = {"outcome": 8, "mechanism": 5, "cost": 5, "identity": 1}
 WHAT_IT_DOES = {"mechanism", "identity", "cost"}
+EXERCISE = re.compile(rf"^(?:#{{3,4}} |\*\*)\d+\W{{1,3}}(?:{KINDS})\b[^*\n]*(?:\*\*)?", re.I | re.M)
+HEADING = rf"\*\*{{}} \((?:{KINDS}), [1-9]\d? min, (?:easy|medium|hard)\)\.\*\*"
 CELL_BYTES, NOTEBOOK_BYTES = 100_000, 400_000
 
 
@@ -337,9 +338,6 @@ def in_jupyter(page):
             yield f"cell {cell.number} has {hidden or 'nothing hidden'}: set-up, solutions and what checks compare with are hidden, the rest is seen"
         if cell.directive("fig-alt"):
             yield f"cell {cell.number} has its alt text in the way: it goes into the cell's metadata"
-    for cell in page.section("Exercises"):
-        if cell.is_plain and "solution" not in cell.tags and cell.calls("check") and cell.definitions:
-            yield f"cell {cell.number} checks and holds {', '.join(cell.definitions)}, which it compares with: they go into a cell of their own"
 
 
 def size(page):
@@ -415,7 +413,7 @@ def parameters(page):
 
 
 def grain(page):
-    plain = sorted(cell.length for cell in page.code if cell.is_plain)
+    plain = sorted(cell.length for cell in page.code if cell.is_plain and not cell.is_reference)
     if plain:
         middle, tenth = statistics.median(plain), plain[min(len(plain) - 1, int(0.9 * len(plain)))]
         if not 3 <= middle <= 6:
@@ -466,27 +464,72 @@ def ending(page):
         yield f"the last sections are {last}, want Summary and References"
 
 
-def exercises(page):
+def tasks(page) -> list:
+    "The exercises of a page: the text that heads each, and its cells up to the next one."
     section = page.section("Exercises")
-    if not section:
+    begins = [cell.number for cell in section if not cell.is_code and EXERCISE.search(cell.source)]
+    ends = [*begins[1:], section[-1].number + 1] if begins else []
+    return [(EXERCISE.search(page.cells[b - 1].source)[0], page.cells[b - 1 : e - 1]) for b, e in zip(begins, ends, strict=True)]
+
+
+def is_coded(cells) -> bool:
+    return any(c.is_plain and "raise NotImplementedError" in c.source for c in cells)
+
+
+def exercises(page):
+    if not page.section("Exercises"):
         yield "no H2 Exercises"
         return
-    start = re.compile(rf"^(?:#{{3,4}} |\*\*).{{0,60}}?\b(?:{KINDS})\b", re.I | re.M)
-    begins = [cell.number for cell in section if not cell.is_code and start.search(cell.source)]
-    if not 3 <= len(begins) <= 5:
-        yield f"{len(begins)} exercises of a kind ({KINDS.replace('|', ', ')}, in bold or a heading), want 3 to 5"
-    checked = 0
-    for i, (begin, end) in enumerate(itertools.pairwise([*begins, section[-1].number + 1]), 1):
-        cells = page.cells[begin - 1 : end - 1]
-        stub = [c for c in cells if c.is_plain and "raise NotImplementedError" in c.source]
-        solved = [c for c in cells if c.is_plain and "solution" in c.tags]
-        if not stub:
-            if not any(re.search(r"^<details><summary>", c.source, re.M) for c in cells if not c.is_code) and not solved:
-                yield f"exercise {i} has no folded solution"
-            continue
-        checked += 1
-        if not any(c.calls("check") for c in cells if c.is_plain and "solution" not in c.tags and c.number > stub[0].number):
+    found = tasks(page)
+    if not 3 <= len(found) <= 5:
+        yield f"{len(found)} exercises of a kind ({KINDS.replace('|', ', ')}, in bold or a heading), want 3 to 5"
+    for cell in page.markdown:
+        if starts := len(EXERCISE.findall(cell.source)):
+            if starts > 1 or cell not in page.section("Exercises"):
+                yield f"cell {cell.number} holds an exercise and what belongs into the next cell"
+    for i, (heading, cells) in enumerate(found, 1):
+        if not re.fullmatch(HEADING.format(i), heading):
+            yield f"exercise {i} begins {heading!r}, want '**{i} (predict, 5 min, easy).**': a kind, minutes, easy or medium or hard"
+        told = "\n".join(c.source for c in cells if not c.is_code)
+        if not is_coded(cells):
+            for what in ("Hint", "Solution"):
+                if f"<details><summary>{what}</summary>\n" not in told:
+                    yield f"exercise {i} has no folded {what.lower()}"
+    if found and not any(is_coded(cells) for _, cells in found):
+        yield "no exercise is checked by code"
+
+
+def hints(page):
+    for i, (_, cells) in enumerate(tasks(page), 1):
+        reference = next((c for c in cells if c.is_reference), None)
+        if is_coded(cells) and reference is None:
+            yield f"exercise {i} has a stub and no cell '# Reference' with what its check compares with"
+        for node in reference.tree.body if is_coded(cells) and reference else []:
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == f"hints_{i}":
+                given = [getattr(x, "value", None) for x in getattr(node.value, "elts", [])]
+                if not 1 <= len(given) <= 3 or not all(isinstance(x, str) and len(x.split()) > 3 for x in given):
+                    yield f"exercise {i}: hints_{i} is no list of one to three sentences"
+                break
+        else:
+            if is_coded(cells) and reference:
+                yield f"exercise {i} has no hints_{i} beside what its check compares with"
+
+
+def checks(page):
+    coded = [(i, cells) for i, (_, cells) in enumerate(tasks(page), 1) if is_coded(cells)]
+    for i, cells in coded:
+        plain = [c for c in cells if c.is_plain and not c.is_reference and "raise NotImplementedError" not in c.source]
+        seen = [c for c in plain if "solution" not in c.tags and c.calls("check")]
+        if not seen:
             yield f"exercise {i} has a stub and no check(...)"
+        for cell in seen:
+            call = getattr(cell.tree.body[-1], "value", None)
+            said = {k.arg: ast.unparse(k.value) for k in getattr(call, "keywords", [])}
+            if len(cell.tree.body) > 1 or not re.fullmatch(r"check\((?:(?:\w+=)?[\w.*-]+(?:, )?)+\)", ast.unparse(cell.tree)):
+                yield f"exercise {i}: its check is more than one call of names alone, so that it may tell the answer: the rest goes into the reference"
+            elif said.get("hints") != f"hints_{i}" or said.get("of") != str(len(coded)):
+                yield f"exercise {i}: its check says hints={said.get('hints')}, of={said.get('of')}, want hints=hints_{i}, of={len(coded)}"
+        solved = [c for c in plain if "solution" in c.tags]
         if not solved:
             yield f"exercise {i} has a stub and no cell tagged solution"
         for cell in solved:
@@ -494,8 +537,8 @@ def exercises(page):
                 yield f"exercise {i}: the solution starts with '# Solution', which is all that is seen of it"
             if not any(isinstance(n, ast.Assert) and ".passed" in ast.unparse(n) for n in ast.walk(cell.tree)):
                 yield f"exercise {i}: the solution ends in assert check(...).passed"
-    if begins and not checked:
-        yield "no exercise is checked by code"
+            if any(k.arg in ("hints", "of") for call in cell.calls("check") for k in call.keywords):
+                yield f"exercise {i}: the solution's check has hints or counts as solved"
 
 
 # --- rules for method pages -------------------------------------------------------------------------------------------------------
@@ -565,15 +608,16 @@ def claims(page):
 
 ALWAYS = (syntax, kernel, forbidden, comparisons, outputs, errors, figures, numbers, links, unfilled, in_jupyter, size)
 RUNNING = (order, title, front, parameters, grain, text_share, demonstrated, ending)
+EXERCISES = (exercises, hints, checks)
 RULES = {
     "index": (syntax, kernel, errors, links, size),  # README.md's text, which people write
     "guide": ALWAYS + RUNNING,
-    "foundation": ALWAYS + RUNNING + (exercises,),
-    "method": ALWAYS + RUNNING + (exercises, sections, claims),
-    "study": ALWAYS + RUNNING + (exercises, sections),
-    "survey": ALWAYS + RUNNING + (exercises, sections, claims),
-    "neighbour": ALWAYS + RUNNING + (exercises, sections, bridge, claims),  # a claim is welcome, and none is wanted
-    "comparison": ALWAYS + RUNNING + (exercises, sections, claims),  # fewer sections, and a claim of outcome or cost alone: see there
+    "foundation": ALWAYS + RUNNING + EXERCISES,
+    "method": ALWAYS + RUNNING + EXERCISES + (sections, claims),
+    "study": ALWAYS + RUNNING + EXERCISES + (sections,),
+    "survey": ALWAYS + RUNNING + EXERCISES + (sections, claims),
+    "neighbour": ALWAYS + RUNNING + EXERCISES + (sections, bridge, claims),  # a claim is welcome, and none is wanted
+    "comparison": ALWAYS + RUNNING + EXERCISES + (sections, claims),  # fewer sections, and a claim of outcome or cost alone: see there
 }
 
 

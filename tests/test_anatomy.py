@@ -26,16 +26,34 @@ def code(source, outputs=(), tags=(), **metadata):
 
 def exercise(i, kind):
     return [
-        text(f"**{i} ({kind}).** What happens to the loss when the temperature falls, and why does the gradient not vanish with it?"),
+        text(f"**{i} ({kind}, 5 min, easy).** What happens to the loss?"),
         code(f"def my_{i}(x):\n    raise NotImplementedError"),
-        code(f"# Reference\ndef answer_{i}(x):\n    return math.exp(x)", jupyter=HIDDEN),
-        code(f"case_{i} = (1.0,)\nclose_{i} = 1e-6\ncheck(my_{i}, answer_{i}, case_{i}, tolerance=close_{i})", SEEN),
         code(
-            f"# Solution\ndef solution_{i}(x):\n    return math.exp(x)\n\n\nassert check(solution_{i}, answer_{i}, case_{i}).passed",
+            f'# Reference\ndef answer_{i}(x):\n    return math.exp(x)\n\n\ncases_{i} = [(1.0,)]\nhints_{i} = ["What grows by itself?"]\nclose_{i} = 1e-6',
+            jupyter=HIDDEN,
+        ),
+        code(f"check(my_{i}, answer_{i}, *cases_{i}, hints=hints_{i}, of=2, tolerance=close_{i})", SEEN),
+        code(
+            f"# Solution\ndef solution_{i}(x):\n    return math.exp(x)\n\n\nassert check(solution_{i}, answer_{i}, *cases_{i}).passed",
             tags=["solution"],
             jupyter=HIDDEN,
         ),
-    ]
+    ]  # fmt: skip
+
+
+PROOF = """**3 (prove, 10 min, medium).** Show that the loss is never below zero.
+
+<details><summary>Hint</summary>
+
+What can be said of each term?
+
+</details>
+
+<details><summary>Solution</summary>
+
+A sum of exponentials is positive.
+
+</details>"""
 
 
 def claim(slug, kind):
@@ -60,7 +78,7 @@ def good():
     ]
     rest = []
     for section in ("Agreement", "Limits: what must hold", "Conventions"):
-        rest += [text(f"## {section}\n\n{words * 2}"), code("c = toy(3.0)\nassert c > 1\nc", SEEN)]
+        rest += [text(f"## {section}\n\n{words * 2}"), code("c = toy(3.0)\ne = toy(4.0)\nassert c > 1\nc, e", SEEN)]
     return {
         "metadata": {"kernelspec": {"name": "python3", "language": "python", "display_name": "python3"}, "contrastive_nb": {"profile": "laptop"}},
         "nbformat": 4,
@@ -88,7 +106,7 @@ def good():
             text("## Exercises"),
             *exercise(1, "predict"),
             *exercise(2, "break"),
-            text("**3 (prove).** Show that the loss is never below zero, whatever the scores are.\n\n<details><summary>Solution</summary>\n\nA sum of exponentials is positive.\n\n</details>"),
+            text(PROOF),
             text("## Summary\n\n- One.\n- Two.\n- Three.\n\n## References\n\n- Chen et al. (2020). A title. <!-- @chen2020simple -->"),
         ],
     }  # fmt: skip
@@ -201,8 +219,8 @@ BROKEN = {
     "a fence of colons": ("in_jupyter", swap("## Problem", "It says", "\n::: {.callout-note}\nIt says\n:::\n\nIt says")),
     "a raw citation": ("in_jupyter", swap("(2020). A title", "<!-- @chen2020simple -->", "[@chen2020simple]")),
     "a raw figure": ("in_jupyter", swap("See how", "the figure above<!-- @fig-toy -->", "@fig-toy")),
-    "details without a blank line": ("in_jupyter", swap("**3 (prove).**", "</summary>\n\n", "</summary>\n")),
-    "details that stay open": ("in_jupyter", swap("**3 (prove).**", "\n\n</details>", "")),
+    "details without a blank line": ("in_jupyter", swap("**3 (prove", "</summary>\n\n", "</summary>\n")),
+    "details that stay open": ("in_jupyter", swap("**3 (prove", "\n\n</details>", "")),
     "alt text in the way": ("in_jupyter", swap("#| label", "#| label", '#| fig-alt: "It rises."\n#| label')),
     "an open solution": ("in_jupyter", cell_metadata("def solution_1", jupyter=None)),
     "an open reference": ("in_jupyter", cell_metadata("def answer_1", jupyter=None)),
@@ -212,7 +230,6 @@ BROKEN = {
     "a hidden lesson": ("in_jupyter", cell_metadata("def toy", jupyter=HIDDEN)),
     "hidden outputs": ("in_jupyter", cell_metadata("low = toy", jupyter={"outputs_hidden": True})),
     "a solution whose outputs tell": ("in_jupyter", outputs("def solution_1", SEEN)),
-    "a check that holds the answer": ("in_jupyter", swap("check(my_1", "case_1 =", "def key_1(x):\n    return math.exp(x)\n\n\ncase_1 =")),
     "heavy output": ("size", outputs("low = toy(0.0)", HEAVY)),
     "heavy notebook": ("size", lambda nb: nb["cells"].append(text("x" * 400_001))),
     "default_exp late": ("order", move("default_exp", "def toy")),
@@ -244,13 +261,38 @@ BROKEN = {
     "references without years": ("ending", swap("## References", "(2020)", "")),
     "something after the references": ("ending", lambda nb: nb["cells"].append(text("## More\n\nWords."))),
     "no exercises": ("exercises", swap("## Exercises", "## Exercises", "## Tasks")),
-    "two exercises": ("exercises", swap("**3 (prove).**", "**3 (prove).**", "Third.")),
-    "exercise without check": ("exercises", swap("check(my_1", "check(my_1, answer_1, case_1, tolerance=close_1)", "answer_1")),
-    "exercise without solution": ("exercises", drop("def solution_1")),
+    "two exercises": ("exercises", swap("**3 (prove", "**3 (prove, 10 min, medium).**", "Third.")),
+    "no minutes": ("exercises", swap("**3 (prove", "prove, 10 min, medium", "prove, medium")),
+    "no difficulty": ("exercises", swap("**3 (prove", ", medium", "")),
+    "unknown difficulty": ("exercises", swap("**3 (prove", "medium", "tricky")),
+    "an exercise in a heading": ("exercises", swap("**3 (prove", "**3 (prove, 10 min, medium).**", "### 3. Prove: no loss below zero\n\n")),
+    "numbers that jump": ("exercises", swap("**3 (prove", "**3", "**4")),
+    "an exercise before the summary": ("exercises", swap("## Summary", "## Summary", PROOF + "\n\n## Summary")),
+    "two exercises in one cell": ("exercises", swap("**3 (prove", PROOF, PROOF + "\n\n" + PROOF)),
     "no exercise by code": ("exercises", lambda nb: [swap(f"def my_{i}", "raise NotImplementedError", "return x")(nb) for i in (1, 2)]),
-    "solution not named": ("exercises", swap("def solution_1", "# Solution\n", "")),
-    "solution not checked": ("exercises", swap("def solution_1", "assert check(solution_1, answer_1, case_1).passed", "solution_1(1.0)")),
-    "text exercise without solution": ("exercises", swap("**3 (prove).**", "<details><summary>Solution</summary>", "")),
+    "text exercise without solution": ("exercises", swap("**3 (prove", "<details><summary>Solution</summary>", "")),
+    "text exercise without hint": ("exercises", swap("**3 (prove", "<details><summary>Hint</summary>", "<details><summary>More</summary>")),
+    "no reference": ("hints", swap("def answer_1", "# Reference\n", "")),
+    "no hints": ("hints", swap("def answer_1", "hints_1", "words_1")),
+    "hints of another exercise": ("hints", swap("def answer_1", "hints_1", "hints_2")),
+    "an empty hint": ("hints", swap("def answer_1", "What grows by itself?", "")),
+    "too many hints": ("hints", swap("def answer_1", '["What grows by itself?"]', '["What grows by itself?"] * 4')),
+    "exercise without check": (
+        "checks",
+        swap("check(my_1", "check(my_1, answer_1, *cases_1, hints=hints_1, of=2, tolerance=close_1)", "answer_1"),
+    ),
+    "a check that defines its answer": (
+        "checks",
+        swap("check(my_1", "check(my_1", "def key_1(x):\n    return math.exp(x)\n\n\ncheck(my_1"),
+    ),
+    "a check with its answer": ("checks", swap("check(my_1", "answer_1", "lambda x: math.exp(x)")),
+    "a check with its cases": ("checks", swap("check(my_1", "*cases_1", "(1.0,)")),
+    "a check without hints": ("checks", swap("check(my_1", "hints=hints_1, ", "")),
+    "a check that counts wrongly": ("checks", swap("check(my_1", "of=2", "of=3")),
+    "exercise without solution": ("checks", drop("def solution_1")),
+    "solution not named": ("checks", swap("def solution_1", "# Solution\n", "")),
+    "solution not checked": ("checks", swap("def solution_1", "assert check(solution_1, answer_1, *cases_1).passed", "solution_1(1.0)")),
+    "a solution that counts as solved": ("checks", swap("def solution_1", "*cases_1", "*cases_1, of=2")),
     "no section": ("sections", swap("## Limits", "## Limits", "## Edges")),
     "sections out of order": ("sections", move("## Agreement", "## Derivation")),
     "no outcome claim": ("claims", drop('"X77-outcome-toy"')),

@@ -591,7 +591,7 @@ def test_solutions_stay_hidden_in_jupyterlab_until_they_are_asked_for(lab, tree,
     stub.locator(".cm-content", has_text="raise NotImplementedError").wait_for()
     proof = go_to(page, path, lambda cell, text: "<details>" in text)
     inside = proof.locator("details").get_by_text("The sum in")
-    proof.locator("summary").wait_for()
+    proof.locator("summary", has_text="Solution").wait_for()
     assert not inside.is_visible() and proof.locator("mjx-container, .MathJax").count() > 0
     proof.locator("summary", has_text="Solution").click()
     inside.wait_for()
@@ -599,3 +599,44 @@ def test_solutions_stay_hidden_in_jupyterlab_until_they_are_asked_for(lab, tree,
     shown = references.locator(".jp-RenderedMarkdown")
     shown.get_by_text("A simple framework").wait_for()
     assert not re.search(r"@|<!--|chen2020simple", shown.inner_text())
+
+
+def run_cell(page, cell, written=None):
+    "Run one cell by its keys, with another text where one is given."
+    cell.locator(".cm-content").click()
+    if written is not None:
+        page.keyboard.press("Control+a")
+        page.keyboard.insert_text(written)
+    page.keyboard.press("Control+Enter")
+
+
+def test_an_exercise_is_failed_helped_and_solved_in_jupyterlab(lab, tree, page):
+    "A wrong answer is told its place and values and gets one hint; the right one passes, in a form of its own, and is counted."
+    name = "0_foundations/00_notation"
+    path = tree / "nbs" / f"{name}.ipynb"
+    page.goto(lab.format(name), wait_until="domcontentloaded")
+    page.get_by_text("| Idle").wait_for(timeout=180_000)
+    run_whole(page, path)
+
+    def answered(line):
+        run_cell(
+            page, go_to(page, path, lambda cell, text: "def my_flat_loss" in text), f"def my_flat_loss(negatives, temperature):\n    {line}"
+        )
+        check = go_to(page, path, lambda cell, text: text.startswith("check(my_flat_loss"))
+        shown = check.locator(".jp-OutputArea-output")
+        run_cell(page, check)
+        return check, shown
+
+    check, shown = answered("raise NotImplementedError")
+    shown.get_by_text("Not begun: 3 cases to pass.").wait_for()
+    check, shown = answered("return torch.tensor(float(negatives)).log()")
+    shown.get_by_text("case 1: yours 0, want 0.6931").wait_for()
+    shown.get_by_text("Hint 1 of 2: Which share of the softmax").wait_for()
+    assert "Hint 2" not in check.inner_text() and "solved" not in check.inner_text() and "log_softmax" not in check.inner_text()
+    check, shown = answered("return negatives / 0")
+    shown.get_by_text("line 2 of your code, return negatives / 0, raised ZeroDivisionError").wait_for()
+    shown.get_by_text("Hint 2 of 2: How many keys").wait_for()
+    check, shown = answered("return torch.tensor(1.0 + negatives).log()")
+    shown.get_by_text("3 of 3 right. Well done.").wait_for()
+    shown.get_by_text("1 of 4 exercises of this page solved.").wait_for()
+    assert "Hint" not in check.inner_text()

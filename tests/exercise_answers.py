@@ -1,0 +1,567 @@
+"""Answers to the exercises of the pages, as text in the names of each page; `solution` is the page's own.
+
+For each page and each function of the reader's: `wrong`, what a reader may well write and the check must refuse; `right`, answers that
+look otherwise than the solution and must pass; `forms=False` where the answer is a function or an input to measure, so that its
+numbers cannot be brought into another form.
+"""
+
+ANSWERS = {
+    "0_foundations/00_notation": {
+        "my_largest_logit": {
+            "wrong": ["lambda dtype: int(math.log(torch.finfo(dtype).max))", "lambda dtype: 88", "lambda dtype: torch.finfo(dtype).max"],
+            "right": ["lambda dtype: math.floor(math.log(torch.finfo(dtype).max) - math.log(2))"],
+        },
+        "my_flat_loss": {
+            "wrong": ["lambda n, t: math.log(n)", "lambda n, t: math.log(1 + n) / t"],
+            "right": ["lambda n, t: -torch.zeros(n + 1).log_softmax(0)[0]"],
+        },
+        "my_masks": {
+            "wrong": [
+                "lambda y: (y[:, None] == y, y[:, None] != y)",
+                "lambda y: ((y[:, None] == y) & ~torch.eye(len(y)).bool(), ~((y[:, None] == y) & ~torch.eye(len(y)).bool()))",
+                "lambda y: tuple(mask.float() for mask in solution(y))",
+                "lambda y: torch.stack(solution(y))",
+            ],
+            "right": ["lambda y: [mask.numpy() for mask in solution(y)]"],
+        },
+        "my_distance": {
+            "wrong": ["lambda c: 2 - 2 * c", "lambda c: 1 - c", "lambda c: math.acos(c)"],
+            "right": ["lambda c: 2 * math.sin(math.acos(c) / 2)"],
+        },
+    },
+    "0_foundations/01_pairs": {
+        "my_counts": {
+            "wrong": [
+                "lambda n, v: (n * (v - 1), n * v * (n - 1), n * v)",
+                "lambda n, v: (n * v * (v - 1) // 2, n * v * v * (n - 1) // 2, n * v)",
+                "lambda n, v: (n * v * (v - 1), (n * v) ** 2 - n * v * (v - 1), 0)",
+            ],
+            "right": ["lambda n, v: torch.tensor([n * v * (v - 1), (n * v) * (n * v - v), n * v])"],
+        },
+        "my_without_twins": {
+            "wrong": [
+                "lambda q, k, ids: in_batch(q, k)",
+                "lambda q, k, ids: exclude(in_batch(q, k), ids[:, None] != ids)",
+                "lambda q, k, ids: in_batch(q, k)._replace(negatives=ids[:, None] == ids)",
+            ],
+            "right": ["lambda q, k, ids: tuple(exclude(in_batch(q, k), (ids[:, None] == ids) & ~torch.eye(len(ids), dtype=torch.bool)))"],
+        },
+        "my_negatives_in_softmax": {"wrong": ["lambda n: 2 * n - 2", "lambda n: 2 * n", "lambda n: n - 1"]},
+    },
+    "0_foundations/02_data": {
+        "my_digest": {
+            "wrong": [
+                "lambda packed: hashlib.sha256(packed).hexdigest()",
+                "lambda packed: hashlib.sha256(bytes(1000)).hexdigest()",
+                "lambda packed: hashlib.sha256(gzip.decompress(packed)).digest()",
+                "lambda packed: hashlib.sha256(packed[10:]).hexdigest()",
+            ],
+            "right": ["lambda packed: solution(packed).upper()"],
+        },
+        "my_false_negatives": {
+            "wrong": ["lambda y: y[:, None] == y", "lambda y: (y[:, None] == y).triu(1)", "lambda y: solution(y).float()"],
+        },
+        "my_reader": {
+            "wrong": [
+                "lambda text: [int(x) for x in __import__('re').findall(rb'\\d+', text)]",
+                "lambda text: [int(chr(x)) for x in text if chr(x).isdigit()]",
+                "lambda text: [x for x in text.decode().splitlines() if x.strip() and not x.startswith('#')]",
+            ],
+        },
+    },
+    "0_foundations/03_encoders": {
+        "my_mean_cosine": {
+            "wrong": [
+                "lambda z: (F.normalize(z, dim=1).sum(0) ** 2).sum() / len(z) ** 2",
+                "lambda z: ((F.normalize(z, dim=1).sum(0) ** 2).sum() - len(z)) / len(z) ** 2",
+                "lambda z: ((z.sum(0) ** 2).sum() - len(z)) / (len(z) * (len(z) - 1))",
+            ],
+        },
+        "my_quarter": {
+            "wrong": [
+                "lambda x: x[:, :4, :4].repeat_interleave(2, 1).repeat_interleave(2, 2)",
+                "lambda x: warp(x, torch.zeros(len(x)), torch.full((len(x),), 2.0), *[torch.full((len(x),), -0.5)] * 2)",
+                "lambda x: warp(x, torch.zeros(len(x)), torch.full((len(x),), 0.5), *[torch.full((len(x),), 0.5)] * 2)",
+            ],
+        },
+    },
+    "0_foundations/04_training": {
+        "my_clip": {
+            "wrong": [
+                "lambda gs, most: torch.cat([(g * min(1.0, most / g.norm())).flatten() for g in gs])",
+                "lambda gs, most: torch.cat([g.flatten() for g in gs]) * most / torch.cat([g.flatten() for g in gs]).norm()",
+                "lambda gs, most: torch.cat([g.flatten() for g in gs]).clamp(-most, most)",
+            ],
+        },
+        "my_shrinkage": {
+            "wrong": [
+                "lambda steps, lr, decay: (1 - lr * decay) ** steps",
+                "lambda steps, lr, decay: math.exp(-decay * sum(learning_rate(i, steps, lr) for i in range(steps)))",
+            ],
+        },
+    },
+    "0_foundations/05_metrics": {
+        "my_constant_scores": {"wrong": ["lambda p, n: (1, 0, 1)", "lambda p, n: (0, 1, 0.5)", "lambda p, n: (1, 0, p / (p + n))"]},
+        "my_changes": {
+            "wrong": ["lambda amount: (True, True, False, False)", "lambda amount: (False,) * 4", "lambda amount: (1, 0, 0, 0)"]
+        },
+        "my_auc_by_ranks": {
+            "wrong": [
+                "lambda s, p: 1 - solution(s, p)",
+                "lambda s, p: solution(s.flatten().argsort().argsort().reshape(s.shape), p)",
+                "lambda s, p: solution(s.argsort(1).argsort(1), p)",
+            ],
+        },
+        "my_hit_rate": {
+            "wrong": [
+                "lambda s, p, k: (p.gather(1, s.topk(k).indices).sum(1) / p.sum(1)).mean()",
+                "lambda s, p, k: p.gather(1, s.topk(k).indices).float().mean()",
+                "lambda s, p, k: solution(s, p, 1)",
+            ],
+        },
+    },
+    "0_foundations/06_claims": {
+        "my_best_of": {"wrong": ["lambda seeds, kept: 0.5", "lambda seeds, kept: kept / seeds"]},
+        "my_verdicts": {
+            "wrong": [
+                "lambda three: ['confirmed'] * 3",
+                "lambda three: solution(three)[:2]",
+                "lambda three: solution(three)[::-1]",
+            ],
+        },
+        "my_sign_test": {
+            "wrong": [
+                "lambda d: solution(d) / 2",
+                "lambda d: 2 / 2 ** len(d)",
+                "lambda d: 2 * np.mean(np.sign(d) < 0)",
+            ],
+        },
+        "my_seeds_needed": {
+            "wrong": ["lambda delta: math.ceil((1.96 + 0.8416) ** 2 / delta**2)", "lambda delta: solution(delta) - 1"],
+        },
+    },
+    "0_foundations/07_worlds": {
+        "my_mean_rate": {
+            "wrong": ["lambda prior: 1 / len(prior)", "lambda prior: sum(p * p for p in prior)", "lambda prior: max(prior) / sum(prior)"]
+        },
+        "my_limit": {"wrong": ["lambda auc, queries: 0.5", "lambda auc, queries: auc", "lambda auc, queries: auc / queries + 0.5"]},
+        "my_true_negatives": {
+            "wrong": [
+                "lambda c, p, rate: c - rate * p",
+                "lambda c, p, rate: (c - p) / (1 - rate) if rate < 1 else math.nan",
+                "lambda c, p, rate: (c - rate * p) / (1 - rate) if rate < 1 else 0.0",
+            ],
+            "right": ["lambda c, p, rate: torch.tensor(c - rate * p) / torch.tensor(1 - rate)"],
+        },
+        "my_rounded_rate": {
+            "wrong": ["lambda rate: rate", "lambda rate: 1 / int(1 / rate)", "lambda rate: 1 / math.ceil(1 / rate)"],
+            "right": ["lambda rate: 1 / math.floor(1 / rate + 0.5)"],
+        },
+    },
+    "0_foundations/08_words": {
+        "my_both_denied": {"wrong": ["lambda rate: 1 - rate", "lambda rate: 1 - 2 * rate", "lambda rate: 1 - rate**2"]},
+        "my_mean": {
+            "wrong": [
+                "lambda states, mask: states.mean(1)",
+                "lambda states, mask: (states * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)",
+                "lambda states, mask: (states * mask[..., None]).mean(1)",
+            ],
+        },
+        "my_shrinkage": {"wrong": ["lambda n, width: width / n", "lambda n, width: 1 - n / width", "lambda n, width: (n - 1) / width"]},
+    },
+    "0_foundations/09_scenes": {
+        "my_same_place": {
+            "wrong": [
+                "lambda h, side: 1 / (side - h + 1)",
+                "lambda h, side: (side - h + 1) ** 2",
+                "lambda h, side: 1 / max(side - h, 1) ** 2",
+            ],
+        },
+        "my_overlap": {
+            "wrong": [
+                "lambda a, b: (min(a[2], b[2]) - max(a[0], b[0])) * (min(a[3], b[3]) - max(a[1], b[1]))"
+                " / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1])"
+                " - (min(a[2], b[2]) - max(a[0], b[0])) * (min(a[3], b[3]) - max(a[1], b[1])))",
+                "lambda a, b: 2 * solution(a, b) / (1 + solution(a, b))",
+            ],
+        },
+        "my_contrasts": {
+            "wrong": ["lambda b, s: solution(b, s)[::-1]", "lambda b, s: (max(b, s) - b, s / 2)", "lambda b, s: (s - b, (s - b + s) / 2)"],
+        },
+    },
+    "0_foundations/10_protocols": {
+        "my_trainings": {
+            "wrong": [
+                "lambda seeds, grids: seeds * sum(len(v) for grid in grids for v in grid.values())",
+                "lambda seeds, grids: solution(1, grids)",
+                "lambda seeds, grids: len(grids) * solution(seeds, grids[:1])",
+                "lambda seeds, grids: seeds * math.prod(solution(1, [grid]) for grid in grids)",
+            ],
+        },
+    },
+    "1_objectives/01_infonce": {
+        "my_start": {"wrong": ["lambda n: math.log(2 * n)", "lambda n: math.log(n)", "lambda n: math.log(2 * n - 2)"]},
+        "my_embeddings": {
+            "forms": False,
+            "wrong": [
+                "lambda: (torch.eye(2), torch.eye(2))",
+                "lambda: (torch.ones(2, 2), torch.ones(2, 2))",
+                "lambda: (torch.ones(1, 2), torch.ones(1, 2))",
+            ],
+            "right": ["lambda: ([[0.0, 3.0], [0.0, -1.0]], [[0.0, 1.0], [0.0, -2.0]])", "lambda: tuple(x.numpy() for x in solution())"],
+        },
+        "my_slope": {
+            "wrong": [
+                "lambda pairs, t: -solution(pairs, t)",
+                "lambda pairs, t: -solution(pairs, t) / t",
+                "lambda pairs, t: t * solution(pairs, t)",
+            ]
+        },
+    },
+    "1_objectives/02_temperature": {
+        "my_balance": {"wrong": ["lambda s, k: s / math.log(1 + k)", "lambda s, k: s / k", "lambda s, k: s / math.log2(k)"]},
+        "my_embeddings": {
+            "forms": False,
+            "wrong": ["lambda: F.one_hot(kinds).float()", "lambda: torch.eye(8)", "lambda: torch.ones(3, 2)"],
+            "right": ["lambda: [[0.0, 2.0]] * 8", "lambda: np.full((8, 3), 2.0)"],
+        },
+        "my_temperature": {
+            "forms": False,
+            "wrong": ["lambda row, wanted: 1.0", "lambda row, wanted: wanted", "lambda row, wanted: 2 * solution(row, wanted)"],
+            "right": ["lambda row, wanted: torch.tensor(solution(row, wanted))"],
+        },
+    },
+    "1_objectives/03_noise_contrast": {
+        "my_start": {"wrong": ["lambda nu: math.log(1 + nu)", "lambda nu: (1 + nu) * math.log(2)", "lambda nu: 2 * math.log(2)"]},
+        "my_words": {
+            "forms": False,
+            "wrong": [
+                "lambda: ([0.6, 0.3, 0.1], [1 / 3] * 3)",
+                "lambda: ([0.6, 0.3, 0.1], [0.8, 0.1, 0.05])",
+                "lambda: ([0.6, 0.3, 0.1], [1.0, 0.0, 0.0])",
+            ],
+            "right": ["lambda: torch.tensor([[0.5, 0.25, 0.25], [0.5, 0.125, 0.375]], dtype=torch.float64)"],
+        },
+        "my_gradient": {
+            "wrong": [
+                "lambda theta, data, noise, u, gamma: (solution(theta, data, noise, u, gamma)[0], -solution(theta, data, noise, u, gamma)[1])",
+                "lambda theta, data, noise, u, gamma: solution(theta, data, noise, u, 1 - gamma)",
+                "lambda theta, data, noise, u, gamma: solution(theta, data, noise, u, gamma)[::-1]",
+            ],
+        },
+    },
+    "1_objectives/04_decoupled": {
+        "my_fraction": {
+            "wrong": ["lambda loss: math.exp(-loss)", "lambda loss: loss / (1 + loss)", "lambda loss: 1 / (1 + math.exp(-loss))"]
+        },
+        "my_batch": {
+            "forms": False,
+            "wrong": ["lambda: (torch.eye(2), torch.eye(2))", "lambda: (torch.eye(2), -torch.eye(2))"],
+            "right": ["lambda: ([[1.0, 2.0]], [[0.5, 0.0]])"],
+        },
+        "my_recoupled": {
+            "forms": False,
+            "wrong": [
+                "lambda pairs, t: decoupled_nce(*pairs, temperature=t)",
+                "lambda pairs, t: npc_multiplier(*pairs, temperature=t) * decoupled_nce(*pairs, temperature=t)",
+                "lambda pairs, t: (npc_multiplier(*pairs, temperature=t, reduction='none').detach()"
+                " * decoupled_nce(*pairs, temperature=t, reduction='none')).sum()",
+            ],
+            "right": ["lambda pairs, t: solution(pairs, t) + 7.0"],
+        },
+    },
+    "1_objectives/05_supcon": {
+        "my_floor": {"wrong": ["lambda m: math.log(m)", "lambda m: math.log(2 * m)", "lambda m: 0.0"]},
+        "my_cosines": {
+            "forms": False,
+            "wrong": ["lambda: [0.9, 0.9, 0.9]", "lambda: [0.4, 0.4, 0.4]", "lambda: [3.0, -1.0, -1.0]", "lambda: [0.9, -1.0]"],
+            "right": ["lambda: (1, 0, 0)", "lambda: torch.tensor([-0.5, 0.95, -0.5])", "lambda: np.array([1.0, 0.2, -0.1])"],
+        },
+        "my_log_of_sum": {
+            "wrong": [
+                "lambda pairs, t: supcon(*pairs, temperature=t, form='in')",
+                "lambda pairs, t: supcon(*pairs, temperature=t, form='out')",
+                "lambda pairs, t: (supcon(*pairs, temperature=t, form='in', reduction='none') + pairs.positives.sum(1).log()).mean()",
+            ],
+        },
+    },
+    "1_objectives/06_triplet": {
+        "my_counts": {
+            "wrong": [
+                "lambda p, k: [p * k * (k - 1) * (p - 1), p * k]",
+                "lambda p, k: [p * k * (k - 1) * (p - 1) * k // 2, p * k]",
+                "lambda p, k: [p * k * (k - 1) * (p - 1) * k, p]",
+            ],
+        },
+        "my_line": {
+            "forms": False,
+            "wrong": ["lambda: [0.0, 1.0, 10.0, 11.0]", "lambda: [0.0, 2.0, 4.0, 1.0, 3.0, 5.0]", "lambda: [0.0, 1.0, 2.0]"],
+            "right": ["lambda: torch.tensor(solution())", "lambda: np.array(solution()) + 3", "lambda: [[x] for x in solution()]"],
+        },
+        "my_semi_hard": {
+            "wrong": [
+                "lambda pairs, margin: pairs.negatives & (pairs.scores > torch.where(pairs.positives, pairs.scores, torch.inf).amin(1, keepdim=True) - margin)",
+                "lambda pairs, margin: pairs.negatives & (pairs.scores < torch.where(pairs.positives, pairs.scores, torch.inf).amin(1, keepdim=True))",
+                "lambda pairs, margin: solution(pairs, margin).float()",
+            ],
+            "right": ["lambda pairs, margin: pairs._replace(negatives=solution(pairs, margin))"],
+        },
+    },
+    "1_objectives/07_cacr": {
+        "my_loss": {
+            "wrong": [
+                "lambda a, b, alpha, beta: a - b",
+                "lambda a, b, alpha, beta: alpha * a + beta * b",
+                "lambda a, b, alpha, beta: alpha * a - b",
+            ]
+        },
+        "my_scores": {
+            "forms": False,
+            "wrong": ["lambda: [0.9, 0.5, 0.4]", "lambda: [-0.5, 0.8, 0.8]", "lambda: [0.9, 0.8]"],
+            "right": ["lambda: (0.0, 1.0, -1.0)", "lambda: torch.tensor([[0.9, -0.5, 0.8]])"],
+        },
+        "my_rbf": {
+            "wrong": [
+                "lambda pairs, tau: ((-tau * (2 - 2 * pairs.scores)).masked_fill(~pairs.negatives, -torch.inf).softmax(1)"
+                " * torch.exp(-2 * (2 - 2 * pairs.scores))).sum(1).log().mean()",
+                "lambda pairs, tau: ((-tau * (2 - 2 * pairs.scores)).softmax(1) * torch.exp(-2 * (2 - 2 * pairs.scores))).sum(1).mean().log()",
+                "lambda pairs, tau: solution(pairs, tau).exp()",
+            ],
+        },
+    },
+    "1_objectives/08_groco": {
+        "my_count": {"wrong": ["lambda n: n * (n // 2)", "lambda n: (n // 2) * (n - 1)", "lambda n: n * n // 2"]},
+        "my_order": {
+            "forms": False,
+            "wrong": ["lambda: list(range(11))", "lambda: [10] * 11", "lambda: list(range(10))[::-1] + [10]"],
+            "right": ["lambda: torch.tensor([10, *range(10)])", "lambda: np.array([10, *range(10)])", "lambda: (10, *range(10))"],
+        },
+        "my_mass": {
+            "wrong": [
+                "lambda n, p: 1 - solution(n, p)",
+                "lambda n, p: solution(n, p).flip(0)",
+                "lambda n, p: (torch.arange(len(n) + len(p)) >= len(n)).double()",
+            ],
+        },
+    },
+    "1_objectives/09_ranknet_ranklist": {
+        "my_start": {"wrong": ["lambda n: math.log(math.factorial(n)) / n", "lambda n: math.log(n) - 1", "lambda n: math.log(n)"]},
+        "my_scores": {
+            "forms": False,
+            "wrong": [
+                "lambda: list(range(10, 0, -1))",
+                "lambda: [9, 10, 8, 7, 6, 5, 4, 3, 2, 1]",
+                "lambda: list(range(10))",
+                "lambda: [2, 1, 4, 3]",
+            ],
+            "right": ["lambda: torch.tensor(solution())", "lambda: np.array(solution()) / 10"],
+        },
+        "my_list_net": {
+            "wrong": [
+                "lambda s, y: -(s.softmax(0) * y.log_softmax(0)).sum()",
+                "lambda s, y: -(y / y.sum() * s.log_softmax(0)).sum()",
+                "lambda s, y: (y.softmax(0) * (y.log_softmax(0) - s.log_softmax(0))).sum()",
+            ],
+        },
+    },
+    "1_objectives/10_mw": {
+        "my_limit": {"wrong": ["lambda q, w: 0.5", "lambda q, w: w", "lambda q, w: w / q + 0.5"]},
+        "my_scores": {
+            "forms": False,
+            "wrong": ["lambda: [[10.0, 0.0], [10.0, 0.0]]", "lambda: [[0.0, 10.0], [110.0, 120.0]]", "lambda: [[1.0, 0.0]]"],
+            "right": ["lambda: [[0, -20], [50, 30]]", "lambda: solution().numpy()"],
+        },
+        "my_across": {
+            "wrong": [
+                "lambda s, p, t: mw(s, p, ~p, temperature=t)",
+                "lambda s, p, t: mw(s, p, ~p, temperature=t) - ranknet(s, p, ~p, temperature=t)",
+                "lambda s, p, t: mw(s, p, ~p, temperature=t) - ranknet(s, p, ~p, temperature=t) / len(s)",
+            ],
+        },
+    },
+    "1_objectives/11_choosing": {
+        "my_blind_objectives": {
+            "wrong": ["lambda: set(OBJECTIVES)", "lambda: solution() - {'CACR'}", "lambda: solution() ^ {'CACR', 'MW'}"],
+            "right": ["lambda: sorted(solution())"],
+        },
+        "my_advantage": {
+            "wrong": ["lambda n: 0.0", "lambda n: math.sqrt(2 * math.log(n)) - math.sqrt(2 * math.log(4))", "lambda n: math.sqrt(n / 4)"],
+            "right": [
+                "lambda n: torch.randn(9999, n, generator=torch.Generator().manual_seed(5)).max(1).values.mean()"
+                " - torch.randn(9999, 4, generator=torch.Generator().manual_seed(6)).max(1).values.mean()"
+            ],
+        },
+    },
+    "1_objectives/12_soft_targets": {
+        "my_even": {
+            "wrong": [
+                "lambda k, m: (math.log(k / m), 1 / k - 1 / m)",
+                "lambda k, m: (math.log(k), 1 / k)",
+                "lambda k, m: (math.log(k), 1 / k - 1)",
+            ]
+        },
+        "my_smoothed": {
+            "wrong": [
+                "lambda n, e: (1 - e) * torch.eye(n) + e / (n - 1) * (1 - torch.eye(n))",
+                "lambda n, e: (1 - e) * torch.eye(n) + e",
+                "lambda n, e: (1 - e) * torch.eye(n) + e / n * (1 - torch.eye(n))",
+            ],
+        },
+    },
+    "2_hard_negatives/01_mochi": {
+        "my_highest": {
+            "wrong": ["lambda s: (1 + s) / 2", "lambda s: 1 - s / 2", "lambda s: math.cos(math.acos(s)) / 2"],
+            "right": ["lambda s: math.cos(math.acos(s) / 2)"],
+        },
+        "my_parents": {
+            "wrong": [
+                "lambda queue, hard, i: queue[hard[0]][i]",
+                "lambda queue, hard, i: queue[i]",
+                "lambda queue, hard, i: queue[hard].flatten(0, 1)[i]",
+            ],
+            "right": ["lambda queue, hard, i: queue[hard.gather(1, i)]"],
+        },
+        "my_age": {"wrong": ["lambda m: 1 / (1 - m)", "lambda m: m / (1 - m) ** 2", "lambda m: math.log(0.5) / math.log(m)"]},
+    },
+    "2_hard_negatives/02_mining": {
+        "my_band": {
+            "wrong": [
+                "lambda pairs, width: margin_pos(pairs, width).negatives",
+                "lambda pairs, width: margin_pos(pairs, 0.0).negatives",
+                "lambda pairs, width: pairs.negatives & ~margin_pos(pairs, width).negatives",
+            ],
+            "right": ["lambda pairs, width: pairs._replace(negatives=solution(pairs, width))"],
+        },
+    },
+    "2_hard_negatives/03_batches": {
+        "my_batches": {
+            "wrong": ["lambda sizes: sum(sizes) // 4", "lambda sizes: sum(n // 2 for n in sizes) // 2", "lambda sizes: min(sizes) // 2"],
+            "right": ["lambda sizes: min(sum(n // 2 for n in sizes) // 2, sum(sorted(n // 2 for n in sizes)[:-1]))"],
+        },
+    },
+    "3_debiasing/01_debiased": {
+        "my_bias": {
+            "wrong": [
+                "lambda prior, a, b, t: prior * math.exp(a / t)",
+                "lambda prior, a, b, t: prior * (a - b) / t",
+                "lambda prior, a, b, t: math.exp(a / t) - math.exp(b / t)",
+            ],
+        },
+        "my_log_estimate": {
+            "wrong": [
+                "lambda s, p, t, prior: solution(s, p, t, prior) + math.log(1 - prior)",
+                "lambda s, p, t, prior: (((s / t).exp().sum() - prior * (p / t).exp().mean()) / (1 - prior)).log()",
+                "lambda s, p, t, prior: solution(s, p, t, prior).exp()",
+            ],
+        },
+        "my_error_with_views": {
+            "wrong": [
+                "lambda c: -solution(c)",
+                "lambda c: 0.9 * solution(c)",
+                "lambda c: terms(large.anchors, large.candidates).mean() - truth.mean()",
+            ],
+        },
+    },
+    "9_scaling/01_fast_mw": {
+        "widest_step": {
+            "wrong": [
+                "lambda tolerance, facts: (tolerance * math.factorial(2 * facts)) ** (1 / (2 * facts))",
+                "lambda tolerance, facts: (tolerance * math.factorial(2 * facts) * 4**facts) ** 0.25",
+                "lambda tolerance, facts: tolerance ** (1 / (2 * facts))",
+            ],
+        },
+        "linear_hinge": {
+            "wrong": [
+                "lambda pos, neg, margin: (margin + neg.mean() - pos.mean()).clamp(min=0)",
+                "lambda pos, neg, margin: (margin + neg - pos[:, None]).clamp(min=0).sum()",
+                "lambda pos, neg, margin: (margin + neg - pos[:, None]).mean()",
+            ],
+        },
+    },
+    "9_scaling/02_streaming": {
+        "my_logsumexp": {
+            "wrong": [
+                "lambda top, shares: top",
+                "lambda top, shares: top + shares.max().log()",
+                "lambda top, shares: top - shares.log().sum()",
+            ]
+        },
+        "my_running": {
+            "wrong": [
+                "lambda p, a, b: F.softplus(a.logsumexp(0) - p) + F.softplus(b.logsumexp(0) - p)",
+                "lambda p, a, b: F.softplus(torch.maximum(a.logsumexp(0), b.logsumexp(0)) - p)",
+                "lambda p, a, b: F.softplus(a.logsumexp(0) + b.logsumexp(0) - p)",
+            ],
+        },
+        "my_clip": {
+            "wrong": [
+                "lambda x, y, t: streaming_info_nce(x, y, temperature=t)",
+                "lambda x, y, t: 2 * solution(x, y, t)",
+                "lambda x, y, t: streaming_info_nce(torch.cat([x, y]), torch.cat([y, x]), temperature=t)",
+            ],
+        },
+    },
+    "9_scaling/03_cached": {
+        "my_numbers": {
+            "wrong": [
+                "lambda N, m, a, d, w: m * a + N * d + w",
+                "lambda N, m, a, d, w: N * a + 2 * N * d + w + 1",
+                "lambda N, m, a, d, w: m * a + 2 * m * d + w",
+            ],
+        },
+        "my_encoder": {
+            "forms": False,
+            "wrong": ["lambda: toy", "lambda: lambda x: F.dropout(toy(x), 0.0)", "lambda: lambda x: toy(x.clone())"],
+            "right": ["lambda: (lambda own: lambda x: toy(x * torch.from_numpy(own.random(x.shape))))(np.random.default_rng(0))"],
+        },
+        "my_two_towers": {
+            "forms": False,
+            "wrong": [
+                "lambda first, second, x1, x2, m, loss: solution(first, second, x1[:m], x2[:m], m, loss)",
+                "lambda first, second, x1, x2, m, loss: 2 * solution(first, second, x1, x2, m, loss)",
+                "lambda first, second, x1, x2, m, loss: loss(first(x1), second(x2))",
+                "lambda first, second, x1, x2, m, loss: solution(first, second, x1, x2, m, lambda a, b: 2 * loss(a, b))",
+            ],
+            "right": ["lambda first, second, x1, x2, m, loss: solution(first, second, x1, x2, m, loss).item()"],
+        },
+    },
+    "9_scaling/04_several_gpus": {
+        "my_rate": {
+            "wrong": ["lambda rate, world: rate", "lambda rate, world: rate * world", "lambda rate, world: rate / math.sqrt(world)"]
+        },
+        "my_weights": {
+            "forms": False,
+            "wrong": ["lambda: (1, 1)", "lambda: (0.25, 0.25)", "lambda: (1.0, 0.0)"],
+            "right": ["lambda: torch.tensor([0.5, 0.5])", "lambda: np.array([0.5, 0.5])"],
+        },
+        "my_merge": {
+            "wrong": [
+                "lambda m, a, n, b, t: (max(m, n), a + b)",
+                "lambda m, a, n, b, t: (max(m, n), a if m > n else b)",
+                "lambda m, a, n, b, t: (max(m, n), a * math.exp(m - max(m, n)) + b * math.exp(n - max(m, n)))",
+            ],
+            "forms": False,
+            "right": [
+                "lambda *x: [torch.tensor(y, dtype=torch.float64) for y in solution(*x)]",
+                "lambda m, a, n, b, t: solution(n, b, m, a, t)",
+            ],
+        },
+    },
+    "9_scaling/05_benchmark": {
+        "my_forecast": {
+            "wrong": [
+                "lambda seconds, rows, more, power: seconds * more / rows",
+                "lambda seconds, rows, more, power: seconds * more / rows * power",
+                "lambda seconds, rows, more, power: seconds * (more - rows) ** power",
+            ],
+        },
+        "my_ratio": {
+            "wrong": [
+                "lambda ours, theirs: np.median(ours) / np.median(theirs)",
+                "lambda ours, theirs: np.mean([a / b for a, b in zip(ours, theirs)])",
+                "lambda ours, theirs: sum(ours) / sum(theirs)",
+            ],
+            "right": ["lambda ours, theirs: np.median(np.array(ours) / np.array(theirs))"],
+        },
+    },
+}
