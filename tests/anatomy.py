@@ -117,7 +117,7 @@ class Cell:
 
 
 class Page:
-    """A notebook with its place: `name` is folder/name under nbs/, `kind` is index, guide, foundation, or what a chapter's page is.
+    """A notebook with its place: `name` is folder/name under nbs/, `kind` is index, start, guide, foundation, or what a chapter's page is.
 
     A page that exports is a method, another one a comparison, unless the front table says more (| Kind | study |). A study that exports
     is a piece that other pages use, without a claim or an experiment of its own; one that does not is a survey: theory or metrics, put to
@@ -135,6 +135,7 @@ class Page:
         says = {"study": "study" if exports else "survey", "neighbour": "neighbour"}.get(said[1] if said else "")
         in_chapter = says or ("method" if exports else "comparison")
         self.kind = {"": "index", "guides": "guide", "0_foundations": "foundation"}.get(folder, in_chapter)
+        self.kind = "start" if name == "start" else self.kind
 
     @cached_property
     def headings(self) -> list:
@@ -565,6 +566,7 @@ ALWAYS = (syntax, kernel, forbidden, comparisons, outputs, errors, figures, numb
 RUNNING = (order, title, front, parameters, grain, text_share, demonstrated, ending)
 RULES = {
     "index": (syntax, kernel, errors, links, size),  # README.md's text, which people write
+    "start": ALWAYS + (order, title, parameters, grain),  # ten minutes: no front table, exercises or references
     "guide": ALWAYS + RUNNING,
     "foundation": ALWAYS + RUNNING + (exercises,),
     "method": ALWAYS + RUNNING + (exercises, sections, claims),
