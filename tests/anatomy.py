@@ -269,11 +269,14 @@ def figures(page):
         if not (
             cell.images
             or (cell.is_plain and (cell.calls("subplots") or cell.calls("masks") or cell.calls("forest")) and not cell.definitions)
+            or (cell.is_plain and cell.calls("slider"))
         ):
             continue
         if cell.images - {"image/svg+xml"} and "image/svg+xml" not in cell.images:
             yield f"cell {cell.number} shows {', '.join(sorted(cell.images))}, want SVG (plots.style() sets it)"
         label, caption, alt = cell.directive("label"), cell.directive("fig-cap"), cell.raw.get("metadata", {}).get("alt")
+        for call in cell.calls("slider"):  # its alt text goes with the value
+            alt = next((pattern(word.value) for word in call.keywords if word.arg == "alt"), alt)
         if not re.fullmatch(r"fig-[a-z0-9-]+", label or ""):
             yield f"cell {cell.number} draws a figure and has no label: fig-..."
         if not caption:
