@@ -48,12 +48,13 @@ def played(name) -> list:
 
 
 def test_there_is_a_frame_a_value_and_none_stays_open():
-    made = slider(line, "height", (1, 5, 9), at=1, alt="A line that rises.")
+    made = slider(line, "height", (1, 5, 9), alt="A line that rises.")
     assert [value for value, _ in made.frames] == ["1", "5", "9"] and not plt.get_fignums()
     for value, picture in made.frames:
         text = "".join(xml.etree.ElementTree.fromstring(picture).itertext())
         assert f"height {value}" in text
     assert len({picture for _, picture in made.frames}) == 3
+    assert made.at == 1 and slider(line, "height", (1, 5, 9), at=0, alt="A line that rises.").at == 0
     assert repr(made) == "slider over height: 1, 5, 9"
 
 

@@ -78,7 +78,7 @@ def slider(
     *,
     alt: str,  # what the picture shows and what changes, for who does not see it
     label: str | Callable = "g",  # a value as text: a format, or a function
-    at: int = 0,  # the place of the value that is shown first
+    at: int | None = None,  # the place of the value that is shown first; None: the middle
 ) -> Slider:
     "A figure with a slider over precomputed frames. Raises `ValueError` or `TypeError` naming the argument."
     from contrastive_nb.checks import check_count, check_function, check_is
@@ -89,7 +89,7 @@ def slider(
             raise ValueError(f"{key}: got {text!r}, want words")
     if len(values) < 2:
         raise ValueError(f"values: got {len(values)}, want two or more to slide over")
-    at = check_count("at", at, 0, len(values) - 1)
+    at = len(values) // 2 if at is None else check_count("at", at, 0, len(values) - 1)
     said = label if callable(label) else lambda value: format(value, label)
     frames = []
     for value in values:
