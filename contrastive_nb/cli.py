@@ -290,7 +290,7 @@ def lab(context: typer.Context) -> None:
         f"a scratch copy is in {target}; what is there is kept" + ("" if not came else f", and new versions came beside: {', '.join(came)}")
     )
     os.chdir(target)
-    place = [f"--ServerApp.root_dir={target}", "--LabApp.default_url=/lab/tree/nbs/index.ipynb"]
+    place = [f"--ServerApp.root_dir={target}", "--LabApp.default_url=/lab/tree/nbs/start.ipynb"]
     os.execve(sys.executable, [sys.executable, "-m", "jupyterlab", *place, *context.args], scratch.environment(target))
 
 

@@ -8,14 +8,14 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-TOP = ("index", "catalogue", "ledger")  # pages without a chapter, in this order
+TOP = ("index", "start", "catalogue", "ledger")  # pages without a chapter, in this order
 FIGURE = """<img src="_site_assets/front.svg" alt="Four steps. Two views of each item are neighbours on a circle. All their scores form a \
 matrix: positives marked plus, negatives minus, self-pairs hatched. A loss is computed from the matrix. A claim is judged: its effect, \
 with an interval, lies wholly beyond the smallest that counts, so it is confirmed.">"""
 
 WAYS = """The first runs every notebook small and prints the effects, the second runs every test.
 
-Or read on: [InfoNCE](1_objectives/01_infonce.ipynb) from its equation to its verdict, the [catalogue](catalogue.ipynb) of all methods, \
+Or read on: [the first ten minutes](start.ipynb), [InfoNCE](1_objectives/01_infonce.ipynb) from its equation to its verdict, the [catalogue](catalogue.ipynb) of all methods, \
 the [ledger](ledger.ipynb) of all claims."""
 
 

@@ -119,7 +119,7 @@ class Cell:
 
 
 class Page:
-    """A notebook with its place: `name` is folder/name under nbs/, `kind` is index, guide, foundation, or what a chapter's page is.
+    """A notebook with its place: `name` is folder/name under nbs/, `kind` is index, start, guide, foundation, or what a chapter's page is.
 
     A page that exports is a method, another one a comparison, unless the front table says more (| Kind | study |). A study that exports
     is a piece that other pages use, without a claim or an experiment of its own; one that does not is a survey: theory or metrics, put to
@@ -137,6 +137,7 @@ class Page:
         says = {"study": "study" if exports else "survey", "neighbour": "neighbour"}.get(said[1] if said else "")
         in_chapter = says or ("method" if exports else "comparison")
         self.kind = {"": "index", "guides": "guide", "0_foundations": "foundation"}.get(folder, in_chapter)
+        self.kind = "start" if name == "start" else self.kind
 
     @cached_property
     def headings(self) -> list:
@@ -270,11 +271,14 @@ def figures(page):
         if not (
             cell.images
             or (cell.is_plain and (cell.calls("subplots") or cell.calls("masks") or cell.calls("forest")) and not cell.definitions)
+            or (cell.is_plain and cell.calls("slider"))
         ):
             continue
         if cell.images - {"image/svg+xml"} and "image/svg+xml" not in cell.images:
             yield f"cell {cell.number} shows {', '.join(sorted(cell.images))}, want SVG (plots.style() sets it)"
         label, caption, alt = cell.directive("label"), cell.directive("fig-cap"), cell.raw.get("metadata", {}).get("alt")
+        for call in cell.calls("slider"):  # its alt text goes with the value
+            alt = next((pattern(word.value) for word in call.keywords if word.arg == "alt"), alt)
         if not re.fullmatch(r"fig-[a-z0-9-]+", label or ""):
             yield f"cell {cell.number} draws a figure and has no label: fig-..."
         if not caption:
@@ -611,6 +615,7 @@ RUNNING = (order, title, front, parameters, grain, text_share, demonstrated, end
 EXERCISES = (exercises, hints, checks)
 RULES = {
     "index": (syntax, kernel, errors, links, size),  # README.md's text, which people write
+    "start": ALWAYS + (order, title, parameters, grain),  # ten minutes: no front table, exercises or references
     "guide": ALWAYS + RUNNING,
     "foundation": ALWAYS + RUNNING + EXERCISES,
     "method": ALWAYS + RUNNING + EXERCISES + (sections, claims),

@@ -174,6 +174,7 @@ PNG = [{"output_type": "display_data", "data": {"image/png": "AAAA"}, "metadata"
 HEAVY = [{"output_type": "stream", "name": "stdout", "text": ["x" * 100_001]}]
 PATH = [{"output_type": "stream", "name": "stdout", "text": ["/home/someone/file"]}]
 LONG = "\n".join(f"x{i} = {i}" for i in range(31)) + "\nx0"
+SLIDER = "#| label: fig-moved\n#| fig-cap: \"A line.\"\nslider(draw, 'height', (1, 2), alt='It rises.')"
 STUB = "def my_1(x):\n    raise NotImplementedError"
 
 BROKEN = {
@@ -208,6 +209,12 @@ BROKEN = {
     "no alt text": ("figures", cell_metadata("#| label", alt=None)),
     "alt text is the caption": ("figures", cell_metadata("#| label", alt="A line.")),
     "no text after a figure": ("figures", drop("See how the line")),
+    "slider without its alt text": (
+        "figures",
+        add("See how the line", code(SLIDER.replace(", alt='It rises.'", ""), SEEN), text("Move it.")),
+    ),
+    "slider without text after it": ("figures", add("See how the line", code(SLIDER, SEEN))),
+    "slider without its label": ("figures", add("See how the line", code(SLIDER.split("\n", 1)[1], SEEN), text("Move it."))),
     "label twice": ("figures", lambda nb: nb["cells"].extend([copy.deepcopy(nb["cells"][find(nb, "fig-toy")]), text("Seen.")])),
     "measured decimal": ("numbers", swap("See how", "See how", "It reaches 0.87. See how")),
     "measured per cent": ("numbers", swap("See how", "See how", "It gains 4 %. See how")),

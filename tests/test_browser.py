@@ -451,6 +451,76 @@ def test_the_front_page_says_in_one_screen_what_this_is(page, served):
     assert page.locator(".hero pre").first.inner_text().split("\n")[:2] == ["make run", "make test"]
 
 
+SHOWN = """<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>Sliders</title></head><body><main><h1>Sliders</h1>
+<script>addEventListener("unhandledrejection", event => console.error(event.reason));</script>{}</main></body></html>"""
+
+
+@pytest.fixture(scope="module")
+def sliders(tmp_path_factory):
+    "What the site makes of every page's sliders, on a page of their own by its address, and the sliders in their order."
+    import matplotlib.pyplot as plt
+    import test_sliders
+
+    from contrastive_nb.book import plots
+    from contrastive_nb.book.site.drafts import Draft, _output
+
+    with plt.rc_context():
+        plots.style()
+        made = [one for name in test_sliders.WITH_SLIDER for one in test_sliders.played(name)]
+    boxes = [
+        _output(Draft("sliders.html"), {"output_type": "execute_result", "data": {"text/html": one._repr_html_()}}, {}) for one in made
+    ]
+    folder = tmp_path_factory.mktemp("sliders")
+    shown = re.sub(r"^(```+)\{=html\}\n(.*?)^\1$", r"\2", "\n".join(boxes), flags=re.M | re.S)
+    assert "```" not in shown
+    (folder / "index.html").write_text(SHOWN.format(shown), encoding="utf-8")
+    with serve(folder) as address:
+        yield address, made
+
+
+def steps(box, made):
+    "Move one slider from its first value to its last by keyboard; what goes wrong on the way."
+    image, moved = box.locator("img"), box.get_by_role("slider", name=made.name)
+    box.locator("input:enabled").wait_for()
+    moved.press("Home")
+    looks = []
+    for value, picture in made.frames:
+        assert urllib.parse.unquote(image.get_attribute("src")) == f"data:image/svg+xml,{picture}"
+        assert box.locator("output").inner_text() == moved.get_attribute("aria-valuetext") == value
+        assert image.get_attribute("alt") == f"{made.name} {value}. {made.alt}"
+        image.evaluate("image => image.decode()")
+        looks.append(image.screenshot())
+        moved.press("ArrowRight")
+    return looks
+
+
+def test_every_slider_moves_by_keyboard_and_shows_another_picture(page, sliders):
+    address, made = sliders
+    said = []
+    page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.goto(address)
+    boxes = page.locator(".slider")
+    assert boxes.count() == len(made) >= 8
+    for box, one in zip(boxes.all(), made, strict=True):
+        assert len(set(steps(box, one))) == len(one.frames), one.name
+        assert box.locator("small").count() == 0
+    assert said == [] and serious(page) == []
+    boxes.first.get_by_role("slider").fill("0")  # as a mouse leaves it
+    assert boxes.first.locator("output").inner_text() == made[0].frames[0][0]
+
+
+def test_without_scripts_a_slider_shows_its_first_picture_and_says_so(browser, sliders):
+    address, made = sliders
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(address)
+    for box, one in zip(page.locator(".slider").all(), made, strict=True):
+        assert box.locator("img").get_attribute("alt").startswith(f"{one.name} {one.frames[one.at][0]}. ")
+        assert box.get_by_role("slider").is_disabled() and box.locator("small").is_visible()
+    context.close()
+
+
 # --- JupyterLab -------------------------------------------------------------------------------------------------------------------
 
 
@@ -640,3 +710,18 @@ def test_an_exercise_is_failed_helped_and_solved_in_jupyterlab(lab, tree, page):
     shown.get_by_text("3 of 3 right. Well done.").wait_for()
     shown.get_by_text("1 of 4 exercises of this page solved.").wait_for()
     assert "Hint" not in check.inner_text()
+
+
+def test_a_slider_moves_in_jupyterlab(lab, tree, page):
+    "Run in Lab, the figure changes with the slider; no widget and no kernel has a part in it."
+    name = "0_foundations/07_worlds"
+    page.goto(lab.format(name), wait_until="domcontentloaded")
+    page.get_by_text("| Idle").wait_for(timeout=180_000)
+    run_whole(page, tree / "nbs" / f"{name}.ipynb")
+    box = go_to(page, tree / "nbs" / f"{name}.ipynb", lambda cell, text: "fig-false-slider" in text).locator(".slider")
+    box.locator("input:enabled").wait_for()
+    before, value = box.locator("img").screenshot(), box.locator("output").inner_text()
+    box.get_by_role("slider").press("End")
+    assert box.locator("output").inner_text() == "1 in 2" != value
+    box.locator("img").evaluate("image => image.decode()")
+    assert box.locator("img").screenshot() != before

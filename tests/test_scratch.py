@@ -73,6 +73,9 @@ def test_the_whole_tree_is_opened_and_nothing_of_it_is_exported_or_saved(copy_of
     assert opened.returncode == 0 and opened.stdout.startswith(f"a scratch copy is in {target}"), opened.stderr
     assert {name for name in scratch._names(copy_of_the_tree) if not (target / name).is_file()} == set()
 
+    shown = call(copy_of_the_tree, *command, "lab", "--show-config")  # JupyterLab's own, of what it was told
+    assert "default_url = '/lab/tree/nbs/start.ipynb'" in shown.stdout and (target / "nbs" / "start.ipynb").is_file(), shown.stdout
+
     page = target / "nbs" / "0_foundations" / "01_pairs.ipynb"
     page.write_text(page.read_text(encoding="utf-8").replace("class Pairs(", "class Pears("), encoding="utf-8")
     done = call(target, "nbdev-export")

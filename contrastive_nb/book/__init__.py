@@ -1,1 +1,1 @@
-"""The book: plots, tables, exercises, catalogue and website. Plain package."""
+"""The book: plots, sliders, tables, exercises, catalogue and website. Plain package."""

@@ -1,0 +1,98 @@
+"""Figures with a slider: a frame a value, in one output that needs neither kernel nor server. How they move is in test_browser.py."""
+
+import base64
+import gzip
+import json
+import re
+import xml.etree.ElementTree
+
+import anatomy
+import matplotlib.pyplot as plt
+import pytest
+
+from contrastive_nb.book import plots
+from contrastive_nb.book.sliders import slider
+
+WITH_SLIDER = [name for name, path in anatomy.pages().items() if "import slider" in path.read_text(encoding="utf-8")]
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    with plt.rc_context():
+        plots.style()
+        yield
+    plt.close("all")
+
+
+def line(height):
+    figure, ax = plt.subplots(figsize=plots.ONE)
+    ax.plot([0, 1], [0, height])
+    ax.set(ylim=(0, 10), title=f"height {height}")
+    return figure
+
+
+def played(name) -> list:
+    "The sliders of a page, from its imports, its exported cells and the slider's own cells alone."
+    import ast
+
+    page = anatomy.Page(name, json.loads(anatomy.pages()[name].read_text(encoding="utf-8")), anatomy.ROOT)
+    names, found = {}, []
+    for cell in page.code:
+        if cell.imports_alone or cell.is_exported:
+            exec(compile(cell.text, name, "exec"), names)
+        elif cell.calls("slider"):
+            *before, last = cell.tree.body
+            exec(compile(ast.Module(before, []), name, "exec"), names)
+            found.append(eval(compile(ast.Expression(last.value), name, "eval"), names))
+    return found
+
+
+def test_there_is_a_frame_a_value_and_none_stays_open():
+    made = slider(line, "height", (1, 5, 9), alt="A line that rises.")
+    assert [value for value, _ in made.frames] == ["1", "5", "9"] and not plt.get_fignums()
+    for value, picture in made.frames:
+        text = "".join(xml.etree.ElementTree.fromstring(picture).itertext())
+        assert f"height {value}" in text
+    assert len({picture for _, picture in made.frames}) == 3
+    assert made.at == 1 and slider(line, "height", (1, 5, 9), at=0, alt="A line that rises.").at == 0
+    assert repr(made) == "slider over height: 1, 5, 9"
+
+
+def test_the_output_holds_every_frame_and_stands_alone_without_its_script():
+    made = slider(line, 'a "height" <b>', (1, 5, 9), at=1, label=lambda value: f"{value} & more", alt='A line "so".')
+    text = made._repr_html_()
+    assert text == slider(line, 'a "height" <b>', (1, 5, 9), at=1, label=lambda value: f"{value} & more", alt='A line "so".')._repr_html_()
+    packed = re.search(r'data-frames="([^"]+)"', text).group(1)
+    assert json.loads(gzip.decompress(base64.b64decode(packed))) == [list(frame) for frame in made.frames]
+    first = re.search(r'<img src="data:image/svg\+xml;base64,([^"]+)" alt="([^"]+)"', text)
+    assert base64.b64decode(first.group(1)).decode() == made.frames[1][1]
+    assert first.group(2) == "a &quot;height&quot; &lt;b&gt; 5 &amp; more. A line &quot;so&quot;."
+    assert "disabled" in re.search(r"<input[^>]*>", text).group() and "(run this cell" in text
+    assert not re.search(r"https?://(?!www\.w3\.org)", re.sub(r'"[A-Za-z0-9+/=]{200,}"', "", text))  # nothing is fetched
+
+
+@pytest.mark.parametrize(
+    "changes, part",
+    [
+        (dict(values=(1,)), "values: got 1, want two or more"),
+        (dict(at=3), "at: got 3, want a whole number from 0 to 2"),
+        (dict(alt=" "), "alt: got ' ', want words"),
+        (dict(name=3), "name: got int, want words"),
+        (dict(draw=5), "draw: got int, want a function"),
+        (dict(draw=lambda value: None), "draw: got NoneType for 1, want a matplotlib figure"),
+    ],
+)
+def test_a_wrong_argument_is_named(changes, part):
+    arguments = dict(draw=line, name="height", values=(1, 5, 9), alt="A line.") | changes
+    with pytest.raises((ValueError, TypeError), match=re.escape(part)):
+        slider(**arguments)
+
+
+@pytest.mark.parametrize("name", WITH_SLIDER)
+def test_every_step_of_a_pages_slider_shows_something_else_and_all_are_light(name):
+    for made in played(name):
+        assert len({picture for _, picture in made.frames}) == len(made.frames) >= 5
+        assert len({value for value, _ in made.frames}) == len(made.frames)
+        sizes = {re.search(r'viewBox="([^"]+)"', picture).group(1) for _, picture in made.frames}
+        assert len(sizes) == 1, "a frame of another size makes the page jump"
+        assert len(json.dumps(made._repr_html_())) < anatomy.CELL_BYTES
