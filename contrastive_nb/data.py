@@ -412,9 +412,11 @@ def _bring(name: str, record: dict, store: Store, urls: list[str], damaged: list
         except (OSError, ValueError, ImportError) as error:  # requests raises OSError
             tries.append(f"{urllib.parse.urlsplit(url).netloc or url}: {' '.join(str(error).split())[:120]}")
     where = " or ".join(str(folder / name) for folder in store.folders().values())
+    made_from = store.entry(name).get("homepage", "nowhere")
+    none = "not asked" if store.entry(name)["sources"] else f"no source has these files as they are, they were made from {made_from}"
     hurt = f" (damaged: {', '.join(map(str, damaged))})" if damaged else ""
     raise DataUnavailable(
-        f"{name}: no intact {file} in {where}{hurt}, and no download ({'; '.join(tries) or 'no source'}): "
+        f"{name}: no intact {file} in {where}{hurt}, and no download ({'; '.join(tries) or none}): "
         f"{'go online once, or ' if urls else ''}set {MIRROR} to a folder that holds {name}/{file}"
     )
 

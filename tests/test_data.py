@@ -973,10 +973,16 @@ def test_lists_name_what_does_not_fit(ranked):
         data.lists("yahoo", store=ranked)
 
 
-def test_a_set_without_a_source_asks_for_a_folder_only(tmp_path):
-    store = small(tmp_path, "cranfield", {"corpus.jsonl.gz": ("documents", "jsonl", b"{}")})
-    with pytest.raises(data.DataUnavailable, match=r"no download \(no source\): set CONTRASTIVE_NB_DATA to"):
-        data.load("cranfield", store=data.Store(None, tmp_path / "empty", store.registry))
+def test_a_set_without_a_source_asks_for_a_folder_and_says_what_it_was_made_from(tmp_path):
+    registry = data.Store.default().registry
+    without = {name for name, entry in registry.items() if not entry["sources"]}
+    assert without == {"cranfield", "sts12_16", "fsdd_subset"}
+    for name in without:
+        with pytest.raises(
+            data.DataUnavailable, match=r"no download \(no source has these files as they are, .*\): set CONTRASTIVE"
+        ) as refused:
+            data.load(name, store=data.Store(None, tmp_path / "empty", registry))
+        assert registry[name]["homepage"] in str(refused.value)
 
 
 def test_an_address_may_leave_out_the_gz_and_the_folder(tmp_path):
