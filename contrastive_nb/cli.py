@@ -66,6 +66,8 @@ def run(
         except (ValueError, OSError, SyntaxError) as error:
             raise _refuse(error) from None
         typer.echo(reports.outcome_text(outcome))
+        if outcome.code == 130:
+            processes.last_line_said()
     raise typer.Exit(outcome.code)
 
 

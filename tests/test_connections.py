@@ -58,6 +58,38 @@ def connections(home: Path, *pages: str, notebooks: Path | None = None) -> tuple
     return done.stdout, [line for line in log if line.startswith("asks ")], len(kernels)
 
 
+def opened_in_jupyter(home: Path, page: Path) -> tuple[str, list[str]]:
+    "Run a page as Jupyter does, without the runner and what it closes: what was said, whom it asked."
+    (home / "sitecustomize.py").write_text(HOOK.replace("LOG", repr(str(home / "log"))))
+    env = {key: value for key, value in os.environ.items() if not key.lower().endswith("_proxy")}
+    env |= {"PYTHONPATH": f"{home}{os.pathsep}{files.PACKAGE.parent}", files.BUILD: str(home / "build"), "CONTRASTIVE_NB_DATA": ""}
+    env |= {"XDG_CACHE_HOME": str(home / "cache"), "IPYTHONDIR": str(home / "ipython")}
+    command = [sys.executable, "-m", "nbconvert", "--to", "notebook", "--execute", "--output-dir", str(home / "out"), str(page)]
+    if namespaces.allowed():
+        done = inside(words(*command), network=False, env=env)
+    else:
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env)
+    assert done.returncode == 0, done.stdout
+    return done.stdout, [line for line in (home / "log").read_text().splitlines() if line.startswith("asks ")]
+
+
+SETS = """from contrastive_nb import data
+assert not data.available('fashion_mnist'{})"""
+
+
+@pytest.mark.parametrize("told, asks", [("", False), (", download=True", True)])
+def test_a_page_at_ci_size_in_jupyter_asks_nobody_unless_it_says_so(tmp_path, told, asks):
+    said, asked = opened_in_jupyter(tmp_path, write_notebook(Lab(tmp_path).nbs, "1_a/01_sets", SETS.format(told)))
+    assert bool(asked) == asks, (said, asked)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", ["0_foundations/02_data", "0_foundations/03_encoders", "1_objectives/10_mw", "2_hard_negatives/01_mochi"])
+def test_pages_with_real_sets_ask_nobody_in_jupyter_either(tmp_path, page):
+    said, asked = opened_in_jupyter(tmp_path, files.PACKAGE.parent / "nbs" / f"{page}.ipynb")
+    assert asked == [], (said, asked)
+
+
 def test_a_page_that_asks_somebody_is_seen(tmp_path):
     asks = [
         "import socket, subprocess, sys\ns = socket.socket()\ns.settimeout(0.2)",

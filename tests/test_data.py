@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import http.server
 import json
+import os
 import re
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import torch
 from scipy import stats
 
 from contrastive_nb import data, files, worlds
+from contrastive_nb.lab import open_run
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -493,7 +495,24 @@ def test_without_pooch_a_download_is_refused_and_the_folders_still_serve(make, m
 
 def test_a_web_server(make, http_server):
     store = make(http_server + "/tiny/{file}")
-    assert data.available("tiny", store=store) and right(silently(data.load, "tiny", store=store))
+    assert data.available("tiny", store=store, download=True) and right(silently(data.load, "tiny", store=store))
+
+
+def test_whether_a_set_is_at_hand_is_asked_of_the_folders_alone(make, http_server, monkeypatch):
+    url, asked = http_server + "/tiny/{file}", []
+    monkeypatch.setattr(data, "DOWNLOADS", False)  # put back afterwards
+    monkeypatch.setattr(data, "answers", lambda url: not asked.append(url))
+    assert not data.available("tiny", store=make(url)) and asked == []
+    open_run("0_foundations/02_data", "laptop")
+    assert data.available("tiny", store=make(url)) and asked
+    open_run("0_foundations/02_data", "ci")
+    asked.clear()
+    assert data.available("tiny", store=make(url)) and data.available("tiny", store=make(mirror=True)) and asked == []
+    hurt(make(url).cache / "tiny" / "a.idx.gz")
+    with pytest.warns(UserWarning, match="is damaged"):
+        assert not data.available("tiny", store=data.Store(None, make().cache, make(url).registry)) and asked == []
+    with pytest.raises(TypeError, match="download: got str"):
+        data.available("tiny", store=make(url), download="no")
 
 
 def test_the_next_source_is_tried(make, http_server):
@@ -518,6 +537,48 @@ def test_wrong_contents_never_reach_the_cache(make, server, tmp_path):
 def test_contents_that_came_unpacked_are_the_right_contents(make, server, tmp_path):
     (tmp_path / "server" / "tiny" / "a.idx.gz").write_bytes(CONTENTS["a.idx.gz"])
     assert right(data.load("tiny", store=make(server)))
+
+
+HALF = """
+import sys, time
+from pathlib import Path
+from contrastive_nb import data
+
+sys.path.insert(0, {tests!r})
+from test_data import describe
+
+def half(url, target):
+    target.write_bytes(b"half")
+    print("half", flush=True)
+    time.sleep(600)
+
+data._transfer = half
+data.fetch("tiny", store=data.Store(None, Path(sys.argv[1]), {{"tiny": describe(sys.argv[2])}}))
+"""
+
+
+def test_what_killed_downloads_left_is_removed_by_the_next_look_and_others_go_on(make, server):
+    store = make(server)
+    command = [sys.executable, "-c", HALF.format(tests=str(Path(__file__).parent)), store.cache, server]
+    killed, busy = (subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2))
+    try:
+        assert [process.stdout.readline() for process in (killed, busy)] == ["half\n", "half\n"]
+        killed.kill()
+        killed.wait()
+        old, new = (store.cache / "tiny" / "sub" / f".part-elsewhere-1-{age}" for age in ("old", "new"))  # of another machine
+        for part in (old, new):
+            part.mkdir(parents=True)
+        os.utime(old, (0, 0))
+        parts = set(store.cache.rglob(".part-*"))
+        assert len(parts) == 4
+        assert right(silently(data.load, "tiny", store=store))
+        left = set(store.cache.rglob(".part-*"))
+        assert left < parts and new in left and {part.name.split("-")[-2] for part in left - {new}} == {str(busy.pid)}
+    finally:
+        for process in (killed, busy):
+            process.kill()
+            process.communicate()
+    assert right(data.load("tiny", store=store)) and set(store.cache.rglob(".part-*")) == {new}
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, OSError])
@@ -912,10 +973,16 @@ def test_lists_name_what_does_not_fit(ranked):
         data.lists("yahoo", store=ranked)
 
 
-def test_a_set_without_a_source_asks_for_a_folder_only(tmp_path):
-    store = small(tmp_path, "cranfield", {"corpus.jsonl.gz": ("documents", "jsonl", b"{}")})
-    with pytest.raises(data.DataUnavailable, match=r"no download \(no source\): set CONTRASTIVE_NB_DATA to"):
-        data.load("cranfield", store=data.Store(None, tmp_path / "empty", store.registry))
+def test_a_set_without_a_source_asks_for_a_folder_and_says_what_it_was_made_from(tmp_path):
+    registry = data.Store.default().registry
+    without = {name for name, entry in registry.items() if not entry["sources"]}
+    assert without == {"cranfield", "sts12_16", "fsdd_subset"}
+    for name in without:
+        with pytest.raises(
+            data.DataUnavailable, match=r"no download \(no source has these files as they are, .*\): set CONTRASTIVE"
+        ) as refused:
+            data.load(name, store=data.Store(None, tmp_path / "empty", registry))
+        assert registry[name]["homepage"] in str(refused.value)
 
 
 def test_an_address_may_leave_out_the_gz_and_the_folder(tmp_path):

@@ -188,14 +188,25 @@ def interruptible() -> Iterator[threading.Event]:
     """SIGTERM and Ctrl-C, however often they come, do no more than set the event that is given, until the end of the block.
 
     Whoever works inside looks at the event where stopping leaves nothing half done. Outside the main thread no signal arrives.
+    What the block itself makes of a signal, as `last_line_said`, stays.
     """
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
-    before = {name: signal.signal(name, lambda number, frame: stop.set()) for name in (signal.SIGINT, signal.SIGTERM)}
+
+    def remember(number, frame):
+        stop.set()
+
+    before = {name: signal.signal(name, remember) for name in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield stop
     finally:
         for name, handler in before.items():
-            signal.signal(name, handler)
+            if signal.getsignal(name) is remember:
+                signal.signal(name, handler)
+
+
+def last_line_said() -> None:
+    "For a process that only has to end: Ctrl-C takes nothing of its last moments, in which Python would show where it was."
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

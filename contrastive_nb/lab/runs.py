@@ -216,5 +216,12 @@ def open_run(
     seed: int = 0,  # the first seed; the others follow it
     device: str = "auto",  # "auto": what the profile says; or "cpu", "cuda", "cuda:1", ...
 ) -> Run:
-    "Open a run: the notebook's second line, from which it takes every size, seed and device."
-    return Run(notebook, profile, seed, device)
+    """Open a run: the notebook's second line, from which it takes every size, seed and device.
+
+    At `ci` size a page takes the data sets that are here and asks no network for others (`data.available`).
+    """
+    from contrastive_nb import data
+
+    opened = Run(notebook, profile, seed, device)
+    data.DOWNLOADS = profile != "ci"
+    return opened
