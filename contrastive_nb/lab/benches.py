@@ -324,7 +324,8 @@ def _file(name: str, folder: Path | None) -> Path:
 
 
 def _recipe(name: str) -> Bench:
-    return Bench(**vars(RECIPES[check_choice("name", name, tuple(RECIPES))]))
+    check_choice("name", name, tuple(RECIPES))
+    return Bench(**vars(RECIPES[name]))
 
 # %% ../../nbs/0_foundations/11_benches.ipynb #b0000051
 def measure(
