@@ -256,9 +256,9 @@ def _floors(bench: Bench, run, few: int) -> dict[str, dict[str, list[float]]]:
     return {floor: {r: [round(row[floor][r], 6) for row in rows] for r in bench.readouts} for floor in rows[0]}
 
 # %% ../../nbs/0_foundations/11_benches.ipynb #b0000045
-def _shift(arm: list[float], reference: list[float]) -> float:
-    "An arm's mean as it would be on all worlds: the reference plus the mean difference on the worlds that both have."
-    return sum(reference) / len(reference) + sum(a - b for a, b in zip(arm, reference, strict=False)) / len(arm)
+def _on_all(arm: list[float], here: list[float], reference: float) -> float:
+    "An arm's mean as it would be in all worlds: the reference plus the mean difference in the worlds that both have."
+    return reference + sum(a - b for a, b in zip(arm, here, strict=False)) / len(arm)
 
 
 def _spread(differences: list[float]) -> tuple[float, float]:
@@ -275,12 +275,15 @@ def _effect(arm: list[float], reference: list[float]) -> dict[str, float]:
     return {"size": (low + high) / 2, "half_width": (high - low) / 2, "seeds": len(arm)}
 
 
-def _why(floor: float, reference: float, ceiling: float, low: float, sees: list[str]) -> str:
-    if (reference - floor) / 5 < low:
+def _why(facts: Mapping, low: float, sees: list[str], pairs: int) -> str:
+    "Why a bench is not admitted; nothing where it is."
+    if (facts["reference"] - facts["floor"]) / 5 < low:
         return "too near the floor"
-    if (ceiling - reference) / 3 < low:
+    if (facts["ceiling"] - facts["reference"]) / 3 < low:
         return "too near the ceiling"
-    return "" if set(sees) & set(OF_OBJECTIVES) else "blind to what an objective does"
+    if not set(sees) & set(OF_OBJECTIVES):
+        return "blind to what an objective does"
+    return "" if pairs >= MOST else "too few pairs to know its spread"
 
 # %% ../../nbs/0_foundations/11_benches.ipynb #b0000046
 def derived(
@@ -293,18 +296,19 @@ def derived(
 
 
 def _derived(scores: Mapping, floors: Mapping, readout: str) -> dict:
-    reference = scores["reference"][readout]
-    levels = {name: _shift(scores[name][readout], reference) for name in ("fifth", "five", "ceiling")}
-    below = {name: _shift(rows[readout], reference) for name, rows in floors.items()}
+    one, other = (scores[name][readout] for name in ("reference", "again"))
+    both = [(a + b) / 2 for a, b in zip(one, other, strict=True)]
+    reference, below = sum(both) / len(both), {name: sum(rows[readout]) / len(rows[readout]) for name, rows in floors.items()}
+    levels = {name: _on_all(scores[name][readout], both, reference) for name in ("fifth", "five", "ceiling")}
     best = max(below, key=lambda name: below[name])
-    sd, upper = _spread([a - b for a, b in zip(reference, scores["again"][readout], strict=True)])
-    facts = {"floor": below[best], "reference": sum(reference) / len(reference), "ceiling": levels["ceiling"], "spread": upper}
+    sd, upper = _spread([a - b for a, b in zip(one, other, strict=True)])
+    effects = {name: _effect(scores[name][readout], one) for name in EFFECTS if name in scores}
     low = 2 * _half_width(upper, MOST)
-    effects = {name: _effect(scores[name][readout], reference) for name in EFFECTS if name in scores}
     sees = [name for name, e in effects.items() if abs(e["size"]) >= max(e["half_width"], low)]
-    allowed, why = admission(facts), _why(below[best], facts["reference"], levels["ceiling"], low, sees)
-    more = {"floors": below, "floor_is": best, "fifth": levels["fifth"], "five": levels["five"], "sd": sd, "effects": effects, "sees": sees}
-    found = facts | more | {"range": allowed and list(allowed), "admitted": not why, "why": why}
+    facts = {"floor": below[best], "reference": reference, "ceiling": levels["ceiling"], "spread": upper}
+    allowed, why = admission(facts), _why(facts, low, sees, len(both))
+    more = {"floors": below, "floor_is": best, "fifth": levels["fifth"], "five": levels["five"], "sd": sd, "pairs": len(both)}
+    found = facts | more | {"effects": effects, "sees": sees, "range": allowed and list(allowed), "admitted": not why, "why": why}
     return json.loads(json.dumps(found), parse_float=lambda x: round(float(x), 6))
 
 # %% ../../nbs/0_foundations/11_benches.ipynb #b0000050
@@ -339,13 +343,14 @@ def measure(
     "Measure a bench and write its file. Raises `ValueError` naming the benches there are, `DataUnavailable` where a real set is wanting."
     from contrastive_nb.lab.runs import open_run
 
-    bench, few = _recipe(name), check_count("few", few)
+    bench, few, effects = _recipe(name), check_count("few", few), check_count("effects", effects, 0)
+    if run is not None and not hasattr(run, "once"):
+        raise TypeError(f"run: got {type(run).__name__}, want a run, whose `once` keeps every training")
     path, run = _file(name, folder), open_run(f"benches/{name}", "laptop") if run is None else run
     best, tuning = _tuned(bench, run)
     bench = replace(bench, settings=bench.settings | best)
     top, above = _tuned(bench, run, **bench.ceiling_how)
-    effects = check_count("effects", effects, 0) if bench.pairs > 4 else 0
-    scores, floors = _arms(bench, run, few, effects, top), _floors(bench, run, few)
+    scores, floors = _arms(bench, run, few, effects if bench.pairs > 4 else 0, top), _floors(bench, run, few)
     seconds = [_trial(bench, run, seed)["seconds"] for seed in range(MEASURED, MEASURED + bench.pairs)]
     searched = {"settings": dict(bench.settings), "ceiling": {"is": bench.ceiling_is, **top}, "tuning": tuning, "ceiling_tuning": above}
     facts = {"schema": 1, "name": name, "first_seed": MEASURED, "seconds": round(sorted(seconds)[len(seconds) // 2], 2)}
