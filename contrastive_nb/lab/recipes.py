@@ -416,12 +416,12 @@ def _phrase_views(world, size: int, generator: torch.Generator, plain: bool = Fa
 
 
 class _Reader(nn.Module):
-    "Words as vectors, a convolution over five of them, mean and largest value: 256 features."
+    "Words as vectors, a convolution over five of them, mean and largest value: 128 features."
 
     def __init__(self, size: int):
         super().__init__()
-        self.words = nn.Embedding(size, 64, padding_idx=words.PAD)
-        self.body = nn.Sequential(nn.Conv1d(64, 128, 5, padding=2, bias=False), nn.BatchNorm1d(128), nn.ReLU(inplace=True))
+        self.words = nn.Embedding(size, 32, padding_idx=words.PAD)
+        self.body = nn.Sequential(nn.Conv1d(32, 64, 5, padding=2, bias=False), nn.BatchNorm1d(64), nn.ReLU(inplace=True))
 
     def forward(self, ids: Tensor) -> Tensor:
         there = (ids != words.PAD)[:, None]
@@ -430,7 +430,7 @@ class _Reader(nn.Module):
 
 
 def _phrase_encoder(world) -> Encoder:
-    return Encoder(_Reader(world.size), projector(256))
+    return Encoder(_Reader(world.size), projector(128))
 
 
 def _bags(ids: Tensor, size: int) -> Tensor:
@@ -468,7 +468,8 @@ _PHRASES = _classes_bench(
     world=_phrase_world,
     sample=_phrase_views,
     floors_of=_phrase_floors,
-    settings={"temperature": 0.1, "lr": 2e-2, "weight_decay": 1e-2, "batch": 128, "steps": 340},
+    settings={"temperature": 0.1, "lr": 1e-1, "weight_decay": 1e-2, "batch": 128, "steps": 200},
+    pairs=4,
 )
 
 
