@@ -124,7 +124,7 @@ class _Facts:
     @property
     def seconds(self) -> float | None:
         "Processor seconds of one training with its read-out."
-        return self.facts and self.facts["seconds"]
+        return None if self.facts is None else self.facts["seconds"]
 
 # %% ../../nbs/0_foundations/11_benches.ipynb #b0000031
 @dataclass(frozen=True)
@@ -348,7 +348,7 @@ def measure(
         raise TypeError(f"run: got {type(run).__name__}, want a run, whose `once` keeps every training")
     path, run = _file(name, folder), open_run(f"benches/{name}", "laptop") if run is None else run
     best, tuning = _tuned(bench, run)
-    bench = replace(bench, settings=bench.settings | best)
+    bench = replace(bench, settings=dict(bench.settings) | best)
     top, above = _tuned(bench, run, **bench.ceiling_how)
     scores, floors = _arms(bench, run, few, effects if bench.pairs > 4 else 0, top), _floors(bench, run, few)
     seconds = [_trial(bench, run, seed)["seconds"] for seed in range(MEASURED, MEASURED + bench.pairs)]
@@ -430,7 +430,7 @@ def spread_of(
 ) -> float | None:
     "Upper 80% limit of the standard deviation of paired differences; `None`: not measured. Raises `ValueError` naming those there are."
     facts = _claimed(claim, folder)
-    return facts and facts["spread"]
+    return None if facts is None else facts["spread"]
 
 
 def admitted(

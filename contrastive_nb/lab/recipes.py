@@ -4,6 +4,7 @@ import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -83,7 +84,7 @@ def _small_conv(shape: tuple[int, int, int]) -> nn.Sequential:
     layers: list[nn.Module] = []
     for before, after, stride in ((shape[0], 16, 2), (16, 32, 2), (32, 64, 1)):
         layers += [nn.Conv2d(before, after, 3, stride, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU(inplace=True)]
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2), nn.Flatten()).to(memory_format=torch.channels_last)
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2), nn.Flatten()).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def _canvas_world(train: data.Images, test: data.Images, seed: int, labelled: int, shown: int):
@@ -172,7 +173,9 @@ _CLASSES = _classes_bench(
     sample=_latent_views,
     settings={"temperature": 0.1, "lr": 1e-2, "weight_decay": 1e-4, "batch": 128, "steps": 140},
 )
-_FEW_CLASSES = replace(_CLASSES, name="few_classes", about="the same world with ten classes", base=4_000_000, world=_latent_world(10, 1.0), pairs=16)
+_FEW_CLASSES = replace(
+    _CLASSES, name="few_classes", about="the same world with ten classes", base=4_000_000, world=_latent_world(10, 1.0), pairs=16
+)
 
 
 def _topic_world(seed: int):
@@ -198,7 +201,7 @@ def _ranking(scores: Tensor, world) -> dict[str, float]:
     return {"ndcg": ndcg_at(scores, relevant.long(), k=10), "mrr": mrr_at(scores, relevant, ~relevant, k=len(world.test.documents))}
 
 
-def _topic_quality(model: Towers, world) -> dict[str, float]:
+def _topic_quality(model: Any, world) -> dict[str, float]:
     return _ranking(similarity_matrix(embed(model.first, world.test_asked), embed(model.second, world.test_stored)), world)
 
 
@@ -240,7 +243,7 @@ _TOPICS = Recipe(
 )
 
 
-def _half_pictures(seed: int, train: int, test: int = 4000) -> list[tuple[Tensor, Tensor, Tensor]]:
+def _half_pictures(seed: int, train: int, test: int = 4000) -> list[tuple[Tensor, ...]]:
     "Left and right halves at 14 x 7, standardised by the training part, and classes."
     parts = data.fashion_mnist(seed, train=train, valid=0, test=test)
     cut = [data.halves(data.Images(F.adaptive_avg_pool2d(part.x, 14), part.y)) for part in (parts.train, parts.test)]
@@ -270,7 +273,7 @@ def _found(scores_of: Callable, world) -> dict[str, float]:
     return {"mrr": sum(mrr_at(scores_of(a, b), own, ~own, k=500) for a, b in pools) / (len(world.test[0]) // 500)}
 
 
-def _half_quality(model: Towers, world) -> dict[str, float]:
+def _half_quality(model: Any, world) -> dict[str, float]:
     return _found(lambda a, b: similarity_matrix(embed(model.first, a), embed(model.second, b)), world)
 
 
@@ -483,7 +486,7 @@ def _plain_pictures(name: str, train: int, test: int) -> Callable:
 
 def _augmented(world, size: int, generator: torch.Generator, plain: bool = False):
     rows = torch.randperm(len(world.train), generator=generator)[:size]
-    strengths = dict(rotate=0.0, scale=0.0, shift=0.0, gain=0.0, noise=0.1, erase=0) if plain else {}
+    strengths: dict[str, Any] = dict(rotate=0.0, scale=0.0, shift=0.0, gain=0.0, noise=0.1, erase=0) if plain else {}
     return *(augment(world.train[rows], generator, **strengths) for _ in range(2)), world.y[rows]
 
 
