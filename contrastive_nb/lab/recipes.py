@@ -127,7 +127,7 @@ _CANVASES = _classes_bench(
     _canvas_encoder,
     world=_digit_canvases,
     sample=_canvas_views,
-    settings={"temperature": 0.2, "lr": 4e-3, "weight_decay": 1e-4, "batch": 128, "steps": 100},
+    settings={"temperature": 0.2, "lr": 4e-3, "weight_decay": 1e-4, "batch": 128, "steps": 240},
 )
 _FASHION = replace(
     _CANVASES,
@@ -135,7 +135,7 @@ _FASHION = replace(
     about="a piece of clothing somewhere on a texture; two canvases of one piece are a pair",
     base=2_000_000,
     world=_cloth_canvases,
-    settings={"temperature": 0.2, "lr": 1e-2, "weight_decay": 1e-4, "batch": 128, "steps": 75},
+    settings={"temperature": 0.2, "lr": 1e-2, "weight_decay": 1e-4, "batch": 128, "steps": 180},
     needs="fashion_mnist",
 )
 
@@ -173,9 +173,7 @@ _CLASSES = _classes_bench(
     sample=_latent_views,
     settings={"temperature": 0.1, "lr": 1e-2, "weight_decay": 1e-4, "batch": 128, "steps": 140},
 )
-_FEW_CLASSES = replace(
-    _CLASSES, name="few_classes", about="the same world with ten classes", base=4_000_000, world=_latent_world(10, 1.0), pairs=16
-)
+_FEW_CLASSES = replace(_CLASSES, name="few_classes", about="the same world with ten classes", base=4_000_000, world=_latent_world(10, 1.0))
 
 
 def _topic_world(seed: int):
