@@ -146,6 +146,11 @@ def page():
     return SimpleNamespace(steps=1, batch_size=4, device="cpu", precision="no", seeds=[0], search_seeds=[0], once=once)
 
 
+def scored():
+    arms = {name: {"r": [level, level + 0.1]} for name, level in dict(reference=0.5, again=0.4, fifth=0.3, five=0.6, ceiling=0.7).items()}
+    return {"scores": arms, "floors": {"raw": {"r": [0.2]}}}
+
+
 def learning(**more):
     return dict(objective=lambda *p: info_nce(*p, temperature=0.5), run=page(), seed=0) | more
 
@@ -211,6 +216,14 @@ GOOD = {
     "encoders:text_tower": lambda: dict(features=4, dim=3),
     "encoders:warp": lambda: dict(x=images().x, degrees=draw(3), zoom=torch.ones(3), right=torch.zeros(3), down=torch.zeros(3)),
     "kernels.tabulated:all_pairs_square": lambda: pairs(),
+    "lab.benches:admission": lambda: dict(facts={"floor": 0.2, "reference": 0.5, "ceiling": 0.8, "spread": 0.01}),
+    "lab.benches:admitted": lambda: dict(folder=HOME),
+    "lab.benches:bench": lambda: dict(name="few_classes", run=page(), folder=HOME),
+    "lab.benches:derived": lambda: dict(measured=scored()),
+    "lab.benches:facts_of": lambda: dict(name="few_classes", folder=HOME),
+    "lab.benches:range_of": lambda: dict(claim="few_classes/knn", folder=HOME),
+    "lab.benches:seeds_for": lambda: dict(spread=0.01, e=0.02),
+    "lab.benches:spread_of": lambda: dict(claim="few_classes/knn", folder=HOME),
     "lab.claims:Claim": lambda: vars(claim()) | dict(paper_figure="12"),
     "lab.claims:chances": lambda: dict(effect=0.1, spread=0.2, seeds=8, smallest_effect=0.1),
     "lab.claims:check_record": lambda: dict(record=claims.load(folder=written().parent)[0]),
@@ -369,6 +382,7 @@ GOOD = {
 
 LOADED = {  # their good call brings something from elsewhere, or changes this process; a bad one is refused before that
     "data:fashion_mnist": lambda: dict(store=nothing("fashion_mnist")),
+    "lab.benches:measure": lambda: dict(name="few_classes", run=page(), folder=HOME),
     "data:intents": lambda: dict(store=nothing("banking77")),
     "data:lists": lambda: dict(store=nothing("lightgbm_ltr")),
     "data:retrieval": lambda: dict(store=nothing("scifact", "cranfield")),

@@ -112,9 +112,19 @@ def test_a_swap_of_two_locals_counts(shelf):
 def test_rooms_and_machinery_are_left_out(shelf):
     assert "book/plots.py" not in shelf.library.modules
     names = freshness.Library().modules
-    assert not [name for name in names if name.partition("/")[0] in freshness.ROOMS] and {"rows.py", "training.py"} <= set(names)
+    rooms = {name for name in names if name.partition("/")[0] in freshness.ROOMS}
+    assert rooms == set(freshness.INSTRUMENTS) and {"rows.py", "training.py"} <= set(names)
     assert all((files.PACKAGE / f"{name}.py").is_file() for name in freshness.MACHINERY)
     assert all((files.PACKAGE / room / "__init__.py").is_file() for room in freshness.ROOMS)
+
+
+def test_lines_of_a_bench_are_heard_though_it_lies_in_a_room():
+    lines = trace.Lines(files.PACKAGE, (*freshness.ROOMS, *freshness.MACHINERY), freshness.INSTRUMENTS)
+    heard = {
+        name: lines._of(str(files.PACKAGE / name)) is not None for name in ("lab/benches.py", "lab/recipes.py", "lab/runs.py", "rows.py")
+    }
+    assert heard == {"lab/benches.py": True, "lab/recipes.py": True, "lab/runs.py": False, "rows.py": True}
+    assert trace.Lines(files.PACKAGE, freshness.ROOMS)._of(str(files.PACKAGE / "lab" / "benches.py")) is None
 
 
 def test_lines_are_written_as_ranges_and_read_back():

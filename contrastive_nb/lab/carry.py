@@ -155,8 +155,9 @@ class Trees:
 
     def _trace(self, root: Path, page: str, modes: tuple[str, ...]) -> dict[str, dict]:
         folder, path = Path(tempfile.mkdtemp(dir=self.home)), root / "nbs" / f"{page}.ipynb"
-        order: dict = {"package": str(root / "contrastive_nb"), "left_out": [*freshness.ROOMS, *freshness.MACHINERY], "modes": modes}
-        order |= {"page": str(path), "cells": freshness.Page(path).last() + 1, "folder": str(folder), "build": files.BUILD}
+        order: dict = {"package": str(root / "contrastive_nb"), "left_out": [*freshness.ROOMS, *freshness.MACHINERY]}
+        order |= {"kept": freshness.INSTRUMENTS, "modes": modes, "folder": str(folder), "build": files.BUILD}
+        order |= {"page": str(path), "cells": freshness.Page(path).last() + 1}
         env = (
             os.environ | dict.fromkeys(THREADS, "1") | {"PYTHONPATH": str(root), "PYTHONHASHSEED": "0", "IN_TEST": "1", "MPLBACKEND": "agg"}
         )

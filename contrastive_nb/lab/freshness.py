@@ -20,6 +20,7 @@ from contrastive_nb import files
 from contrastive_nb.lab import profiles
 
 ROOMS = ("lab", "book", "timing")  # they run, show and time; the walls between the rooms see to it that the library needs none of them
+INSTRUMENTS = ("lab/benches.py", "lab/recipes.py")  # of the rooms, those that numbers of other pages pass through
 MACHINERY = ("_modidx", "_moved", "cli", "files", "registry", "trackers", "__main__")
 CHANGED = "changed: "  # so begins why a run is stale that could perhaps be carried
 LEFT_OUT = ("__all__", "__version__", "_METHODS")  # tables for people, tests and the catalogue
@@ -267,7 +268,7 @@ class Library:
         self.since: dict[str | None, str | None] = {}  # commit -> the files that are not as it has them
         for path in sorted(self.folder.rglob("*.py")):
             name, state = path.relative_to(self.folder).as_posix(), path.stat()
-            if name.partition("/")[0] not in ROOMS and name.removesuffix(".py") not in MACHINERY:
+            if name in INSTRUMENTS or name.partition("/")[0] not in ROOMS and name.removesuffix(".py") not in MACHINERY:
                 self.modules[name] = _parse(path, (state.st_mtime_ns, state.st_size))
 
     def digests(self, keys: Iterable[str]) -> dict[str, str | None]:

@@ -162,7 +162,7 @@ def _listening() -> Lines:
     "The one listener of this process, for every run that it opens."
     from contrastive_nb.lab import freshness
 
-    lines = Lines(files.PACKAGE, (*freshness.ROOMS, *freshness.MACHINERY))
+    lines = Lines(files.PACKAGE, (*freshness.ROOMS, *freshness.MACHINERY), freshness.INSTRUMENTS)
     lines.start()
     return lines
 

@@ -26,8 +26,8 @@ class Lines:
     From Python 3.12 on a line is heard once and costs nothing after; on 3.11 the smallest trainings of the book take a quarter longer.
     """
 
-    def __init__(self, folder: Path, left_out: Iterable[str]):
-        self.folder, self.left_out = str(Path(folder).resolve()) + os.sep, tuple(left_out)
+    def __init__(self, folder: Path, left_out: Iterable[str], kept: Iterable[str] = ()):
+        self.folder, self.left_out, self.kept = str(Path(folder).resolve()) + os.sep, tuple(left_out), tuple(kept)
         self.seen: dict[str, set[int] | None] = {}  # file -> lines; None: nobody asks for it
         self.listens = False
         self.others = False  # whether this process started others of Python, whose lines it does not hear
@@ -39,8 +39,9 @@ class Lines:
     def _of(self, file: str) -> set[int] | None:
         if file not in self.seen:
             inside = file.removeprefix(self.folder)
-            first = inside.replace(os.sep, "/").partition("/")[0].removesuffix(".py")
-            self.seen[file] = None if inside == file or first in self.left_out else set()
+            path = inside.replace(os.sep, "/")
+            left_out = path.partition("/")[0].removesuffix(".py") in self.left_out and path not in self.kept
+            self.seen[file] = None if inside == file or left_out else set()
         return self.seen[file]
 
     def start(self) -> bool:
@@ -179,7 +180,7 @@ def trace(order: dict, mode: str) -> None:
     folder = Path(order["folder"]) / mode
     folder.mkdir()
     os.environ |= {order["build"]: str(folder), "IPYTHONDIR": str(folder / "ipython")}
-    lines, steps = Lines(Path(order["package"]), order["left_out"]), Steps(mode)
+    lines, steps = Lines(Path(order["package"]), order["left_out"], order["kept"]), Steps(mode)
     steps.listen()
     lines.start()
     run_page(Path(order["page"]), order["cells"])
