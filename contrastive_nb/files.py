@@ -4,6 +4,7 @@ import glob
 import hashlib
 import os
 import re
+import subprocess
 import sys
 import tempfile
 import threading
@@ -18,6 +19,18 @@ def checkout() -> Path | None:
     "The repository's root when the package runs from a checkout, else `None`."
     root = PACKAGE.parent
     return root if (root / "settings.ini").exists() and (root / "nbs").is_dir() else None
+
+
+def git(*arguments: str, root: Path | None = None) -> str | None:
+    "What git says in a folder, the checkout unless another is given; `None` where there is none, or git refuses."
+    root = root or checkout()
+    if root is None:
+        return None
+    try:
+        said = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, encoding="utf-8", timeout=60)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return said.stdout if said.returncode == 0 else None
 
 
 def page_of(text: str) -> str | None:

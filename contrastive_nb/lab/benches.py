@@ -11,6 +11,7 @@ import functools
 import json
 import math
 import platform
+import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -23,7 +24,6 @@ from torch import Tensor, nn
 from .. import files
 from ..checks import check_choice, check_count, check_function, check_is, check_number
 from ..encoders import seeded
-from .claims import t_interval
 from .recipes import RECIPES, Recipe, Towers
 from ..objectives import info_nce
 from ..pairs import Pairs, cross, exclude, flip, from_labels, in_batch, stack, two_views
@@ -271,8 +271,9 @@ def _spread(differences: list[float]) -> tuple[float, float]:
 
 
 def _effect(arm: list[float], reference: list[float]) -> dict[str, float]:
-    low, high = t_interval([a - b for a, b in zip(arm, reference, strict=False)])
-    return {"size": (low + high) / 2, "half_width": (high - low) / 2, "seeds": len(arm)}
+    differences = [a - b for a, b in zip(arm, reference, strict=False)]
+    size = sum(differences) / len(arm)
+    return {"size": size, "half_width": _half_width(statistics.stdev(differences), len(arm)), "seeds": len(arm)}
 
 
 def _why(facts: Mapping, low: float, sees: list[str], pairs: int) -> str:
@@ -315,10 +316,8 @@ def _derived(scores: Mapping, floors: Mapping, readout: str) -> dict:
 def _how_made(run) -> dict:
     import sklearn
 
-    from contrastive_nb.lab import freshness
-
     said = run.made() if hasattr(run, "made") else {}
-    commit = (freshness.git("rev-parse", "--short", "HEAD") or "").strip() or None
+    commit = (files.git("rev-parse", "--short", "HEAD") or "").strip() or None
     versions = {"python": platform.python_version(), "torch": torch.__version__, "scikit-learn": sklearn.__version__}
     return {"commit": commit, **versions, "processor": said.get("processor"), "threads": torch.get_num_threads()}
 
@@ -334,19 +333,17 @@ def _recipe(name: str) -> Bench:
 # %% ../../nbs/0_foundations/11_benches.ipynb #b0000051
 def measure(
     name: str,  # a bench
-    run=None,  # whose `once` keeps every training; `None`: one of the bench's own, taken up again under CONTRASTIVE_NB_RESUME=1
+    run,  # whose `once` keeps every training
     *,
     few: int = 2,  # seeds of budgets, floors and ceiling
     effects: int = 6,  # seeds of the known effects; 0: none
     folder: Path | None = None,  # of the files; `None`: data/benches
 ) -> dict:
     "Measure a bench and write its file. Raises `ValueError` naming the benches there are, `DataUnavailable` where a real set is wanting."
-    from contrastive_nb.lab.runs import open_run
-
     bench, few, effects = _recipe(name), check_count("few", few), check_count("effects", effects, 0)
-    if run is not None and not hasattr(run, "once"):
+    if not hasattr(run, "once"):
         raise TypeError(f"run: got {type(run).__name__}, want a run, whose `once` keeps every training")
-    path, run = _file(name, folder), open_run(f"benches/{name}", "laptop") if run is None else run
+    path = _file(name, folder)
     best, tuning = _tuned(bench, run)
     bench = replace(bench, settings=dict(bench.settings) | best)
     top, above = _tuned(bench, run, **bench.ceiling_how)

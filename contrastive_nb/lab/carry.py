@@ -105,7 +105,7 @@ def _check_commit(record: dict, run: dict, then: Path | None) -> str | None:
     "Why a run's commit is not the one that made it, or `None`."
     if then is None:
         return f"its commit {run['commit']} is not here"
-    if freshness.git("merge-base", "--is-ancestor", run["commit"], "HEAD") is None:
+    if files.git("merge-base", "--is-ancestor", run["commit"], "HEAD") is None:
         return f"its commit {run['commit']} is no ancestor of this one"
     page = then / "nbs" / f"{record['notebook']}.ipynb"
     if not page.is_file() or freshness.Page(page).digest() != run["page"]:
@@ -252,7 +252,7 @@ def examine(record: dict, profile: str, library: freshness.Library, trees: Trees
     evidence, why = compare(before, after)
     if why:
         return None, why
-    commit = (freshness.git("rev-parse", "--short", "HEAD") or "").strip()
+    commit = (files.git("rev-parse", "--short", "HEAD") or "").strip()
     return {
         "commit": commit,
         "definitions": changed,

@@ -14,7 +14,6 @@ import math
 import platform
 import re
 import statistics
-import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -415,14 +414,7 @@ def _versions() -> dict:
 
 def _commit() -> str | None:
     "The checkout's short hash, or None outside one."
-    root = files.checkout()
-    if root is None:
-        return None
-    try:
-        said = subprocess.run(["git", "-C", str(root), "rev-parse", "--short", "HEAD"], capture_output=True, text=True, timeout=10)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return said.stdout.strip() or None if said.returncode == 0 else None
+    return (files.git("rev-parse", "--short", "HEAD") or "").strip() or None
 
 # %% ../../nbs/0_foundations/06_claims.ipynb #97f6be9b
 def write(record: dict, folder: Path) -> Path:
@@ -476,7 +468,9 @@ def set_aside(
     folder: Path | None = None,  # None: build/claims/<profile>
 ) -> Path:  # the file written
     """Write down that a claim is not testable here, without a run. Raises `TypeError` or `ValueError`, also where its bench admits it."""
-    check_is("claim", claim, Claim, "a Claim"), _check_text("why", why), _check_open(run, "profile")
+    check_is("claim", claim, Claim, "a Claim")
+    _check_text("why", why)
+    _check_open(run, "profile")
     whole = check_record(records.upgraded(_definition(claim) | {"verdict": VERDICTS[-1], "why": why, "runs": {}}))
     return write(whole, check_path("folder", folder) if folder else files.build() / "claims" / run.profile)
 
@@ -493,7 +487,8 @@ def scale(
 
     Raises `TypeError` or `ValueError` naming the argument.
     """
-    records.check(record), check_choice("profile", profile, tuple(record["runs"]))
+    records.check(record)
+    check_choice("profile", profile, tuple(record["runs"]))
     run, setting = record["runs"][profile], record["paper_setting"] or {}
     sets = [name for name in run["data"] or () if name not in _EMBEDDED]
     if not sets:

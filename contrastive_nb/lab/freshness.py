@@ -11,7 +11,6 @@
 import ast
 import hashlib
 import json
-import subprocess
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -556,32 +555,20 @@ def depends_of(notebook: str | Path, lines: dict[str, list[int]] | None) -> dict
 # --- what git says --------------------------------------------------------------------------------------------------
 
 
-def git(*arguments: str, root: Path | None = None) -> str | None:
-    "What git says in the checkout; `None` where there is none, or git refuses."
-    root = root or files.checkout()
-    if root is None:
-        return None
-    try:
-        said = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=60)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return said.stdout if said.returncode == 0 else None
-
-
 def unclean(notebooks: Iterable[str]) -> str | None:
     """What of the package, the settings, the data's registry or these pages' cells is not as committed; `None` where all is.
 
     Outputs, text cells and records do not count. Raises `ValueError` where git cannot say.
     """
     root = files.checkout()
-    state = git(
+    state = files.git(
         "status", "--porcelain", "--untracked-files=all", "--", "contrastive_nb", "settings.ini", "nbs/*settings.ini", "data/registry.json"
     )
     if root is None or state is None:
         raise ValueError("git cannot say what is committed here")
     changed = [line[3:] for line in state.splitlines() if line.endswith((".py", ".ini", ".json"))]
     for name in notebooks:
-        then, path = git("show", f"HEAD:nbs/{name}.ipynb"), root / "nbs" / f"{name}.ipynb"
+        then, path = files.git("show", f"HEAD:nbs/{name}.ipynb"), root / "nbs" / f"{name}.ipynb"
         if then is None or _code_cells(json.loads(then)) != _code_cells(read_book(path)):
             changed.append(f"nbs/{name}.ipynb")
     return ", ".join(changed) or None
@@ -625,7 +612,7 @@ def _changed_settings(run: dict, profile: str, notebook: str) -> list[str]:
 def _coarse(record: dict, run: dict, page: Page, library: Library) -> str | None:
     "Of a run that kept no executed lines: whether a file that its page may import has changed since its commit."
     if run["commit"] not in library.since:
-        library.since[run["commit"]] = git("diff", "--name-only", run["commit"], "--") if run["commit"] else None
+        library.since[run["commit"]] = files.git("diff", "--name-only", run["commit"], "--") if run["commit"] else None
     since = library.since[run["commit"]]
     if since is None:
         return f"it kept no executed lines, and its commit {run['commit']} is not here"

@@ -6,7 +6,6 @@
 import hashlib
 import json
 import re
-import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -96,10 +95,10 @@ def faults(folder: Path | None = None) -> list[Fault]:
 def staged(folder: Path | None = None) -> list[Fault]:
     "The same of what the next commit would hold."
     root = Path(folder or files.notebooks())
-    names = _git(root, "diff", "--cached", "--relative", "-z", "--name-only", "--diff-filter=d", "--", "*.ipynb") or ""
+    names = files.git("diff", "--cached", "--relative", "-z", "--name-only", "--diff-filter=d", "--", "*.ipynb", root=root) or ""
     found = []
     for name in (name.removesuffix(".ipynb") for name in names.split("\0") if name and not re.search(r"(^|/)[_.]", name)):
-        if why := why_not(json.loads(_git(root, "show", f":./{name}.ipynb") or "")):
+        if why := why_not(json.loads(files.git("show", f":./{name}.ipynb", root=root) or "")):
             found.append(_fault(name, why, root))
     return found
 
@@ -109,20 +108,12 @@ def _fault(name: str, why: str, root: Path) -> Fault:
     return Fault(name, why, f"contrastive-nb restore {name}" if there else f"contrastive-nb run {name} --profile laptop --save")
 
 
-def _git(folder: Path, *arguments: str) -> str | None:
-    try:
-        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, encoding="utf-8")
-    except OSError:
-        return None
-    return done.stdout if done.returncode == 0 else None
-
-
 def _versions(path: Path) -> Iterator[dict]:
     "A notebook as git has it: what is staged, then as it was committed, the newest first."
-    commits = (_git(path.parent, "log", "--format=%H", "-n", "50", "--", path.name) or "").split()
+    commits = (files.git("log", "--format=%H", "-n", "50", "--", path.name, root=path.parent) or "").split()
     for place in ("", *commits):
         try:
-            yield json.loads(_git(path.parent, "show", f"{place}:./{path.name}") or "")
+            yield json.loads(files.git("show", f"{place}:./{path.name}", root=path.parent) or "")
         except ValueError:
             continue
 

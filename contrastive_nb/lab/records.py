@@ -48,7 +48,15 @@ SINCE_2: dict[str, tuple[type, ...]] = {  # what schema 1 had not, `seconds` bei
     "depends": (dict, _NULL),  # "module:name" -> digest, and for a function the lines that were executed
     "carried": (list,),  # the times that it was found to hold past a change: commit, definitions, evidence
 }
-SINCE_3 = {"says": "ours", "paper_effect": None, "paper_setting": None, "bench": None, "seeds": None, "estimand": None, "amended": []}
+SINCE_3: dict = {  # field of the claim -> what an older record means
+    "says": "ours",
+    "paper_effect": None,
+    "paper_setting": None,
+    "bench": None,
+    "seeds": None,
+    "estimand": None,
+    "amended": [],
+}
 _WORDS = {bool: "true or false", list: "a list", dict: "an object", str: "text", float: "a number", _NULL: "null"}
 
 
