@@ -199,6 +199,15 @@ ANSWERS = {
             ],
         },
     },
+    "0_foundations/11_benches": {
+        "my_rough_seeds": {
+            "wrong": [
+                "lambda s, e: min(32, max(8, int((4 * s / e) ** 2)))",
+                "lambda s, e: math.ceil((4 * s / e) ** 2)",
+                "lambda s, e: min(32, max(8, math.ceil(4 * s / e)))",
+            ],
+        },
+    },
     "1_objectives/01_infonce": {
         "my_start": {"wrong": ["lambda n: math.log(2 * n)", "lambda n: math.log(n)", "lambda n: math.log(2 * n - 2)"]},
         "my_embeddings": {
