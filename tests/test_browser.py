@@ -451,7 +451,7 @@ def test_the_front_page_says_in_one_screen_what_this_is(page, served):
     assert page.locator(".hero pre").first.inner_text().split("\n")[:2] == ["make run", "make test"]
 
 
-SHOWN = """<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>Sliders</title></head><body><main><h1>Sliders</h1>
+SHOWN = """<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>Sliders</title><link rel="icon" href="data:,"></head><body><main><h1>Sliders</h1>
 <script>addEventListener("unhandledrejection", event => console.error(event.reason));</script>{}</main></body></html>"""
 
 
