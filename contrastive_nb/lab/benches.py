@@ -337,13 +337,15 @@ def measure(
     run,  # whose `once` keeps every training
     *,
     few: int = 2,  # seeds of budgets, floors and ceiling
-    effects: int = 6,  # seeds of the known effects; 0: none
+    effects: int = 6,  # seeds of the known effects, 3 or more; 0: none
     folder: Path | None = None,  # of the files; `None`: data/benches
 ) -> dict:
     "Measure a bench and write its file. Raises `ValueError` naming the benches there are, `DataUnavailable` where a real set is wanting."
     bench, few, effects = _recipe(name), check_count("few", few), check_count("effects", effects, 0)
     if not hasattr(run, "once"):
         raise TypeError(f"run: got {type(run).__name__}, want a run, whose `once` keeps every training")
+    if 0 < effects < 3:
+        raise ValueError(f"effects: got {effects}, want 0, or 3 and more: one seed has no interval")
     path = _file(name, folder)
     best, tuning = _tuned(bench, run)
     bench = replace(bench, settings=dict(bench.settings) | best)
