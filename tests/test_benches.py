@@ -239,7 +239,7 @@ def test_a_measurement_is_taken_up_again_and_ends_in_the_same_file(tmp_path, mon
     worked = run.worked
     assert first == benches.measure("few_classes", run, few=1, effects=3, folder=tmp_path) and run.worked == worked > 30
     assert benches.facts_of("few_classes", tmp_path) == first
-    assert [len(first["scores"][name]["knn"]) for name in ("reference", "ceiling", *benches.EFFECTS)] == [5, 1, 2, 1, 1, 2]
+    assert [len(first["scores"][name]["knn"]) for name in ("reference", "ceiling", *benches.EFFECTS)] == [5, 1, 3, 2, 2, 3]
 
 
 # --- worlds ---------------------------------------------------------------------------------------------------------------------
