@@ -235,7 +235,7 @@ def test_what_other_code_made_is_shown_as_stale():
     stale = ledger.stale()
     assert stale <= runs
     for marked in (stale, set(), {min(counted)}, runs):
-        assert ledger.ledger_html(ledger.rows(records, marked)).count(">stale</abbr>") == len(marked & counted)
+        assert ledger.ledger_html(ledger.rows(records, marked)).count("<i>stale</i>") == len(marked & counted)
 
 
 # --- each check above on a page with its fault --------------------------------------------------------------------------------------------

@@ -211,10 +211,10 @@ def _measured(row: Row, run: dict) -> dict[str, str | None]:
         facts |= {
             "half-width": markup.number(verdict.half_width),
             f"chance to confirm {2 * smallest:g}": f"{found[claims.VERDICTS[0]]:.2f}",
-            "chance to say no effect where there is none": f"{none[claims.VERDICTS[3]]:.2f}",
+            "chance to say none where none is": f"{none[claims.VERDICTS[3]]:.2f}",
         }
     if row.adjusted is not None:
-        facts["p, Holm over the page"] = f"{row.adjusted:.2g}"
+        facts["p (Holm)"] = f"{row.adjusted:.2g}"
     if record["paper_effect"] is not None:
         holds = "holds" if low <= record["paper_effect"] <= high else "excludes"
         facts["paper's effect"] = f"{markup.number(record['paper_effect'])}, which the interval {holds}"
@@ -247,7 +247,7 @@ def ledger_html(rows: list[Row]) -> str:
 def _line(row: Row, name: str) -> str:
     record, id = row.record, markup.text(row.record["id"])
     would = f"<br><small>the interval alone would read: {markup.text(alone(row))}</small>" if alone(row) else ""
-    old = ' <abbr title="Made by earlier code than the code that stands; it is to be run again">stale</abbr>' if row.stale else ""
+    old = " <i>stale</i>" if row.stale else ""
     behind = "".join(f"<dt>{label}</dt><dd>{markup.text(value)}</dd>" for label, value in told(row).items())
     return (
         f'<tr id="{id}"><td>{markup.verdict(row.verdict)}{old}{would}</td>'
