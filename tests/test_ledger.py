@@ -164,12 +164,12 @@ def test_what_stands_behind_a_verdict():
     chance = claims.chances(0.02, verdict.spread, 8, 0.01)
     assert facts["half-width"] == f"{verdict.half_width:.3g}" and facts["seeds"] == "8" and facts["counts from"] == "0.01"
     assert facts["chance to confirm 0.02"] == f"{chance['confirmed']:.2f}"
-    assert float(facts["chance to say none where none is"]) == pytest.approx(
+    assert float(facts["chance of none where none is"]) == pytest.approx(
         claims.chances(0, verdict.spread, 8, 0.01)["no effect of that size"], abs=0.005
     )
     assert facts["p (Holm)"] == f"{claims.p_value(verdict):.2g}"
     assert facts["paper's effect"] == "0.05, which the interval holds" and facts["paper's figure"] == "Table 1: .05"
-    assert facts["speaks of"] == "this pool of images" and facts["scale"] == "toy, at laptop size"
+    assert facts["speaks of"] == "this pool of images" and facts["scale"] == "toy, laptop"
     assert facts["amended"] == "metric from MRR to AUC: the paper has AUC"
     page = text(ledger.ledger_html([row]))
     assert page.startswith("verdict claim paper says kind effect interval confirmed stale") and all(

@@ -38,7 +38,7 @@ def played(name) -> list:
     page = anatomy.Page(name, json.loads(anatomy.pages()[name].read_text(encoding="utf-8")), anatomy.ROOT)
     names, found = {}, []
     for cell in page.code:
-        if cell.imports_alone or cell.is_exported:
+        if cell.imports_alone or cell.is_exported or all(isinstance(one, ast.FunctionDef) for one in cell.tree.body):
             exec(compile(cell.text, name, "exec"), names)
         elif cell.calls("slider"):
             *before, last = cell.tree.body

@@ -127,6 +127,7 @@ def headline(rows: list[Row]) -> str:
 
 
 def headline_html(rows: list[Row]) -> str:
+    "The headline as a paragraph of a page."
     return f'<p class="headline">{markup.text(headline(rows))}</p>'
 
 
@@ -211,14 +212,14 @@ def _measured(row: Row, run: dict) -> dict[str, str | None]:
         facts |= {
             "half-width": markup.number(verdict.half_width),
             f"chance to confirm {2 * smallest:g}": f"{found[claims.VERDICTS[0]]:.2f}",
-            "chance to say none where none is": f"{none[claims.VERDICTS[3]]:.2f}",
+            "chance of none where none is": f"{none[claims.VERDICTS[3]]:.2f}",
         }
     if row.adjusted is not None:
         facts["p (Holm)"] = f"{row.adjusted:.2g}"
     if record["paper_effect"] is not None:
         holds = "holds" if low <= record["paper_effect"] <= high else "excludes"
         facts["paper's effect"] = f"{markup.number(record['paper_effect'])}, which the interval {holds}"
-    return facts | {"scale": f"{claims.scale(record, row.size or '')}, at {row.size} size"}
+    return facts | {"scale": f"{claims.scale(record, row.size or '')}, {row.size}"}
 
 
 def _interval(run: dict | None) -> str:

@@ -215,6 +215,7 @@ class Verdict:
 
     @property
     def half_width(self) -> float:
+        "Half the length of the interval."
         return (self.interval[1] - self.interval[0]) / 2
 
     def __repr__(self):
