@@ -149,6 +149,7 @@ def test_a_file_says_what_its_numbers_say(path):
         assert not facts["admitted"] or recipe.pairs == 32 and all(facts["effects"][name]["seeds"] >= 6 for name in benches.OF_OBJECTIVES)
         assert benches.range_of(f"{path.stem}/{readout}") == (tuple(facts["range"]) if facts["admitted"] else None)
         assert benches.spread_of(f"{path.stem}/{readout}") == facts["spread"]
+        assert not facts["range"] or benches.seeds_for(facts["spread"], facts["range"][0]) is not None
 
 
 def edits():
