@@ -314,6 +314,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                    'contrastive_nb/lab/benches.py'),
                                             'contrastive_nb.lab.benches._tuned': ( '0_foundations/benches.html#_tuned',
                                                                                    'contrastive_nb/lab/benches.py'),
+                                            'contrastive_nb.lab.benches._up': ( '0_foundations/benches.html#_up',
+                                                                                'contrastive_nb/lab/benches.py'),
                                             'contrastive_nb.lab.benches._why': ( '0_foundations/benches.html#_why',
                                                                                  'contrastive_nb/lab/benches.py'),
                                             'contrastive_nb.lab.benches._world': ( '0_foundations/benches.html#_world',

@@ -129,6 +129,12 @@ def test_at_least_six_benches_of_four_kinds_are_admitted():
     assert len(names) >= 6 and len(names - {"fashion"}) >= 5
 
 
+@pytest.mark.parametrize("name", ["digits", "fashion_plain"])
+def test_pictures_on_an_empty_ground_lie_at_the_floor_of_raw_pixels(name):
+    found = benches.facts_of(name)["readouts"]
+    assert {(facts["why"], facts["floor_is"]) for facts in found.values()} == {("too near the floor", "raw input")}
+
+
 def test_few_pairs_do_not_admit():
     found = measured()
     found["scores"] |= {name: {"r": found["scores"][name]["r"][:16]} for name in ("reference", "again")}
@@ -149,6 +155,7 @@ def test_a_file_says_what_its_numbers_say(path):
         assert not facts["admitted"] or recipe.pairs == 32 and all(facts["effects"][name]["seeds"] >= 6 for name in benches.OF_OBJECTIVES)
         assert benches.range_of(f"{path.stem}/{readout}") == (tuple(facts["range"]) if facts["admitted"] else None)
         assert benches.spread_of(f"{path.stem}/{readout}") == facts["spread"]
+        assert not facts["range"] or benches.seeds_for(facts["spread"], facts["range"][0]) is not None
 
 
 def edits():

@@ -46,8 +46,7 @@ def seeds_for(
 ) -> int | None:
     "The fewest seeds, 8 to 32, whose expected 95% half-width is at most e / 2; `None` where 32 do not suffice. Raises `ValueError` naming the argument."
     check_number("spread", spread, 0), check_number("e", e, 0, open_low=True)
-    enough = e / 2 + 1e-6  # the digits that a bench's file keeps
-    return next((n for n in range(LEAST, MOST + 1) if _half_width(spread, n) <= enough), None)
+    return next((n for n in range(LEAST, MOST + 1) if _half_width(spread, n) <= e / 2), None)
 
 
 def admission(
@@ -262,6 +261,10 @@ def _on_all(arm: list[float], here: list[float], reference: float) -> float:
     return reference + sum(a - b for a, b in zip(arm, here, strict=False)) / len(arm)
 
 
+def _up(x: float) -> float:
+    return math.ceil(x * 1e6) / 1e6
+
+
 def _spread(differences: list[float]) -> tuple[float, float]:
     "Standard deviation, and its upper 80% limit."
     from scipy.stats import chi2
@@ -304,13 +307,18 @@ def _derived(scores: Mapping, floors: Mapping, readout: str) -> dict:
     levels = {name: _on_all(scores[name][readout], both, reference) for name in ("fifth", "five", "ceiling")}
     best = max(below, key=lambda name: below[name])
     sd, upper = _spread([a - b for a, b in zip(one, other, strict=True)])
+    upper = _up(upper)  # what is rounded must not promise more than what was measured
     effects = {name: _effect(scores[name][readout], one) for name in EFFECTS if name in scores}
     low = 2 * _half_width(upper, MOST)
     sees = [name for name, e in effects.items() if abs(e["size"]) >= max(e["half_width"], low)]
     facts = {"floor": below[best], "reference": reference, "ceiling": levels["ceiling"], "spread": upper}
     allowed, why = admission(facts), _why(facts, low, sees, len(both))
     more = {"floors": below, "floor_is": best, "fifth": levels["fifth"], "five": levels["five"], "sd": sd, "pairs": len(both)}
-    found = facts | more | {"effects": effects, "sees": sees, "range": allowed and list(allowed), "admitted": not why, "why": why}
+    found = (
+        facts
+        | more
+        | {"effects": effects, "sees": sees, "range": allowed and [_up(allowed[0]), allowed[1]], "admitted": not why, "why": why}
+    )
     return json.loads(json.dumps(found), parse_float=lambda x: round(float(x), 6))
 
 # %% ../../nbs/0_foundations/11_benches.ipynb #b0000050

@@ -122,20 +122,20 @@ _FEW = {"few_labels": 20, "five_labels": 5}
 _CANVASES = _classes_bench(
     "canvases",
     "a digit somewhere on a texture; two canvases of one digit are a pair",
-    1_000_000,
+    11_000_000,
     _FEW,
     _canvas_encoder,
     world=_digit_canvases,
     sample=_canvas_views,
-    settings={"temperature": 0.2, "lr": 4e-3, "weight_decay": 1e-4, "batch": 128, "steps": 240},
+    settings={"temperature": 0.2, "lr": 4e-3, "weight_decay": 1e-4, "batch": 128, "steps": 300},
 )
 _FASHION = replace(
     _CANVASES,
     name="fashion",
     about="a piece of clothing somewhere on a texture; two canvases of one piece are a pair",
-    base=2_000_000,
+    base=12_000_000,
     world=_cloth_canvases,
-    settings={"temperature": 0.2, "lr": 1e-2, "weight_decay": 1e-4, "batch": 128, "steps": 180},
+    settings={"temperature": 0.2, "lr": 1e-2, "weight_decay": 1e-4, "batch": 128, "steps": 200},
     needs="fashion_mnist",
 )
 
