@@ -105,9 +105,9 @@ def test_arms_of_few_worlds_are_compared_in_the_same_worlds():
         ({}, ""),
         ({"effect": 0.0}, "blind to what an objective does"),
         ({"effect": 0.002}, "blind to what an objective does"),
-        ({"floor": 0.63}, "too near the floor"),
-        ({"ceiling": 0.51}, "too near the ceiling"),
-        ({"wobble": 0.3, "effect": 0.0}, "too near the floor"),
+        ({"floor": 0.63}, "too near the floor for its spread"),
+        ({"ceiling": 0.51}, "too near the ceiling for its spread"),
+        ({"wobble": 0.3, "effect": 0.0}, "too near the floor for its spread"),
     ],
 )
 def test_a_bench_is_admitted_by_room_and_sight(changes, why):
@@ -132,7 +132,7 @@ def test_at_least_six_benches_of_four_kinds_are_admitted():
 @pytest.mark.parametrize("name", ["digits", "fashion_plain"])
 def test_pictures_on_an_empty_ground_lie_at_the_floor_of_raw_pixels(name):
     found = benches.facts_of(name)["readouts"]
-    assert {(facts["why"], facts["floor_is"]) for facts in found.values()} == {("too near the floor", "raw input")}
+    assert {(facts["why"], facts["floor_is"]) for facts in found.values()} == {("too near the floor for its spread", "raw input")}
 
 
 def test_few_pairs_do_not_admit():

@@ -283,9 +283,9 @@ def _effect(arm: list[float], reference: list[float]) -> dict[str, float]:
 def _why(facts: Mapping, low: float, sees: list[str], pairs: int) -> str:
     "Why a bench is not admitted; nothing where it is."
     if (facts["reference"] - facts["floor"]) / 5 < low:
-        return "too near the floor"
+        return "too near the floor for its spread"
     if (facts["ceiling"] - facts["reference"]) / 3 < low:
-        return "too near the ceiling"
+        return "too near the ceiling for its spread"
     if not set(sees) & set(OF_OBJECTIVES):
         return "blind to what an objective does"
     return "" if pairs >= MOST else "too few pairs to know its spread"
