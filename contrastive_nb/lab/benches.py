@@ -241,8 +241,9 @@ def _arms(bench: Bench, run, few: int, effects: int, top: Mapping) -> dict[str, 
         "five": _arm(bench, run, seeds[:few], share=5.0),
         "ceiling": _arm(bench, run, seeds[:few], share=5.0, **top, **bench.ceiling_how),
     }
-    hotter: dict[str, Any] = {"temperature": 5 * bench.settings["temperature"]}
-    for name, change in zip(EFFECTS, (hotter, {"batch": 32}, {"views": {"plain": True}}, {"clean": True}), strict=True):
+    hotter = {"temperature": 5 * bench.settings["temperature"]}
+    changes: tuple[dict[str, Any], ...] = (hotter, {"batch": 32}, {"views": {"plain": True}}, {"clean": True})
+    for name, change in zip(EFFECTS, changes, strict=True):
         if wanted := effects if name in OF_OBJECTIVES else (effects + 1) // 2:
             arms[name] = _arm(bench, run, seeds[:wanted], **change)
     return arms
