@@ -408,8 +408,9 @@ def parameters(page):
     if len(tagged) != 1:
         yield f"{len(tagged)} cells are tagged parameters, want one"
     for cell in tagged:
-        if cell.source.strip() != PARAMETERS:
-            yield f"cell {cell.number}: the parameters are {PARAMETERS!r} and nothing else"
+        wanted = PARAMETERS.replace('"ci"', '"laptop"') if page.kind == "start" else PARAMETERS  # whoever opens it sees it work
+        if cell.source.strip() != wanted:
+            yield f"cell {cell.number}: the parameters are {wanted!r} and nothing else"
         following = next((c for c in page.code if c.number > cell.number), None)
         opening = f'run = open_run("{page.name}", profile, seed=seed, device=device)'
         if following is None or opening not in following.lines or following.lines[-1] != "run":

@@ -18,7 +18,7 @@ def played(profile, monkeypatch, tmp_path) -> dict:
         if cell["cell_type"] == "code":
             text = "".join(cell["source"])
             if "parameters" in cell["metadata"].get("tags", []):
-                text = text.replace('"ci"', repr(profile))
+                text = text.replace('"laptop"', repr(profile))
             exec(compile(text, "start", "exec"), names)
     plt.close("all")
     return names
@@ -29,6 +29,14 @@ def test_the_first_ten_minutes_run_small(monkeypatch, tmp_path):
     assert list(names["accuracy"]) == ["raw pixels", "untrained", "contrastive, no labels", "told every label"]
     assert all(0 <= value <= 1 for value in names["accuracy"].values())
     assert names["history"].steps == len(names["history"].losses) == 2 * names["run"].steps
+
+
+def test_who_opens_the_page_runs_it_at_the_size_that_works():
+    book = json.loads(anatomy.pages()["start"].read_text(encoding="utf-8"))
+    assert not anatomy.problems("start", book)
+    for cell in book["cells"]:
+        cell["source"] = [line.replace('"laptop"', '"ci"') for line in cell["source"]]
+    assert any(problem.startswith("parameters: ") for problem in anatomy.problems("start", book))
 
 
 @pytest.mark.slow
