@@ -318,6 +318,12 @@ GOOD = {
         query=draw(4, 5), key=draw(4, 5), queue=draw(7, 5), extra=draw(4, 2, 5), extra_mask=torch.ones(4, 2, dtype=torch.bool)
     ),
     "protocols:by_seed": lambda: dict(run=page(), key="x", trial=lambda seed: seed),
+    "protocols:edges": lambda: dict(
+        rows=[{"lr": 2.0, "score": 1.0}, {"lr": 1.0, "score": 0.0}], grid={"lr": [1.0, 2.0]}, e=0.1, bounds={"lr": (0.1, 9.0)}
+    ),
+    "protocols:fair_search": lambda: dict(
+        run=page(), key="x", trials={"a": lambda seed, lr: -lr}, grids={"a": {"lr": [1.0, 2.0]}}, e=0.1, bounds={"lr": (1.0, 9.0)}
+    ),
     "protocols:pretrain": lambda: learning(images=torch.rand(6, 1, 8, 8), width=2, build=lambda a, b: two_views(a, b), views={}),
     "protocols:search_quality": lambda: dict(encode=lambda found: draw(len(found), 3), retrieval=corpus(), rows=torch.tensor([0, 2])),
     "protocols:sentence_quality": lambda: dict(

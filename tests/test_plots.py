@@ -209,3 +209,12 @@ def test_roles_are_the_palettes_colours():
     palette = seaborn.color_palette("colorblind").as_hex()
     assert set(plots.ROLE) == {"anchor", "positive", "negative", "hard", "false"}
     assert set(plots.ROLE.values()) <= set(palette) and len(set(plots.ROLE.values())) == 5
+
+
+def test_a_search_is_drawn_with_what_was_taken():
+    rows = [{"lr": lr, "t": t, "score": -abs(lr - 4) - t} for lr in (2.0, 4.0, 8.0) for t in (0, 1)]
+    ax = plots.search({"one": ({"lr": 4.0, "t": 0}, rows), "other": ({"lr": 8.0, "t": 0}, rows[4:])}, "lr")
+    curve, taken, _, at_end = ax.lines
+    assert curve.get_xdata().tolist() == [2.0, 4.0, 8.0] and curve.get_ydata().tolist() == [-2.0, 0.0, -4.0]
+    assert (taken.get_xdata()[0], taken.get_ydata()[0]) == (4.0, 0.0) and at_end.get_xdata()[0] == 8.0
+    assert ax.get_xscale() == "log" and [text.get_text() for text in ax.get_legend().get_texts()] == ["one", "other"]

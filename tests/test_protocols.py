@@ -15,7 +15,16 @@ from contrastive_nb.data import Retrieval
 from contrastive_nb.encoders import seeded, text_tower
 from contrastive_nb.negatives import mine, top_k_shifted
 from contrastive_nb.objectives import info_nce
-from contrastive_nb.protocols import by_seed, search_quality, sentence_quality, small_search, train_retriever, train_sentences
+from contrastive_nb.protocols import (
+    by_seed,
+    edges,
+    fair_search,
+    search_quality,
+    sentence_quality,
+    small_search,
+    train_retriever,
+    train_sentences,
+)
 
 LOSS = partial(info_nce, temperature=0.1)
 RUN = SimpleNamespace(steps=6, batch_size=16, device="cpu", precision="no")
@@ -60,6 +69,74 @@ def test_the_search_tries_everything_on_the_search_seeds_and_remembers():
     assert rows[0]["score"] == pytest.approx(0.075)
     assert small_search(run, "x", pytest.fail, {"lr": [1, 2, 3], "t": [0, 1]}) == (best, rows)
     assert by_seed(run, "y", lambda seed: 2 * seed) == [0.0, 2.0, 4.0] == by_seed(run, "y", pytest.fail)
+
+
+@pytest.mark.parametrize(
+    "scores, more, found",
+    [
+        ((0.0, 1.0, 2.0), {}, {"lr": "high"}),
+        ((2.0, 1.0, 0.0), {}, {"lr": "low"}),
+        ((0.0, 2.0, 1.0), {}, {}),
+        ((0.0, 1.96, 2.0), {}, {}),  # flat: less than half of what counts
+        ((0.0, 1.95, 2.0), {}, {"lr": "high"}),
+        ((0.0, 1.0, 2.0), {"bounds": {"lr": (0.0, 4.0)}}, {}),
+        ((0.0, 1.0, 2.0), {"bounds": {"lr": (1.0, 8.0)}}, {"lr": "high"}),
+    ],
+)
+def test_an_edge_is_an_end_that_counts_and_is_no_bound(scores, more, found):
+    _, rows = small_search(Memory(), "x", lambda seed, lr: scores[int(lr) // 2], {"lr": [1, 2, 4]})
+    assert edges(rows, {"lr": [1, 2, 4]}, e=0.1, **more) == found
+
+
+def test_an_edge_is_judged_beside_its_neighbour_with_all_else_equal():
+    table = {(1, 0): 0.0, (2, 0): 1.0, (1, 1): 1.0, (2, 1): 1.01}  # at y = 0 the neighbour is far worse, at the best y it is not
+    _, rows = small_search(Memory(), "x", lambda seed, x, y: table[x, y], {"x": [1, 2], "y": [0, 1]})
+    assert edges(rows, {"x": [1, 2], "y": [0, 1]}, e=0.1) == {}
+
+
+PEAKS = {"one": 4.0, "other": 32.0}  # powers of 2 where each arm is best
+
+
+def arms(asked=None):
+    def trial(arm, seed, rate):
+        if asked is not None:
+            asked.append((arm, rate))
+        return -abs(math.log2(rate / PEAKS[arm]))
+
+    return {"one": lambda seed, lr: trial("one", seed, lr), "other": lambda seed, step: trial("other", seed, step)}
+
+
+def test_a_grid_is_widened_for_every_arm_alike_and_at_most_twice():
+    asked, narrow = [], {"one": {"lr": [2.0, 4.0, 8.0]}, "other": {"step": [2.0, 4.0, 8.0]}}
+    found = fair_search(Memory(), "x", arms(asked), narrow, e=0.1)
+    assert found["one"].grid["lr"] == found["other"].grid["step"] == [2.0, 4.0, 8.0, 16.0, 32.0]
+    assert (found["one"].best, found["other"].best) == ({"lr": 4.0}, {"step": 32.0})
+    assert found["one"].edges == {} and found["other"].edges == {"step": "high"}
+    assert len(asked) == len(set(asked)) * 2 == 20  # two search seeds; what was tried is not tried again
+    assert fair_search(Memory(), "x", arms(), narrow, e=0.1, widenings=3)["other"].edges == {}
+    assert fair_search(Memory(), "x", arms(), narrow, e=0.1, widenings=0)["one"].grid == narrow["one"]
+    low = fair_search(Memory(), "x", arms(), {"one": {"lr": [8.0, 16.0]}, "other": {"step": [8.0, 16.0]}}, e=0.1, widenings=1)
+    assert low["one"].grid["lr"] == [4.0, 8.0, 16.0, 32.0]  # one arm asked for less, the other for more
+
+
+def test_no_grid_is_widened_beyond_what_makes_sense():
+    found = fair_search(
+        Memory(), "x", arms(), {"one": {"lr": [2.0, 8.0]}, "other": {"step": [2.0, 8.0]}}, e=0.1, bounds={"step": (0, 10.0)}
+    )
+    assert found["other"].grid["step"][-1] == 10.0 and found["other"].edges == {}
+
+
+@pytest.mark.parametrize(
+    "trials, grids, said",
+    [
+        (arms(), {"one": {"lr": [1.0, 2.0]}}, "grids: got one, want one for each of one, other"),
+        (arms(), {"one": {"lr": [1.0, 2.0]}, "other": {"step": [1.0, 2.0, 4.0]}}, "grids: got grids of different sizes"),
+        ({"one": lambda seed, lr: -lr}, {"one": {"lr": [0.0, 1.0]}}, "grids: lr: got .0.0, 1.0., want values above 0"),
+    ],
+)
+def test_a_search_that_is_not_fair_or_cannot_be_widened_is_refused(trials, grids, said):
+    with pytest.raises(ValueError, match=said):
+        fair_search(Memory(), "x", trials, grids, e=0.1)
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 100])

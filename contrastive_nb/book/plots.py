@@ -3,7 +3,7 @@
 Plain module: how a figure is styled teaches nothing about the methods. Matplotlib loads when something is drawn.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 ONE, TWO, WIDE = (3.5, 2.5), (7.0, 2.5), (7.0, 3.4)  # inches: one panel, two panels, one wide panel
 
@@ -129,6 +129,24 @@ def masks(
     ax.spines[:].set_visible(False)
     if legend:
         ax.legend(handles=handles, loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=1.1, handleheight=1.1)
+    return ax
+
+
+def search(
+    found: Mapping[str, tuple[Mapping, Sequence[Mapping]]],  # arm -> (best setting, rows with `score`), as `small_search` gives them
+    setting: str,  # one that all arms have; its values are above 0
+    ax=None,  # matplotlib axes; None: a new figure
+):
+    "Draw the best score at each value of a setting, a line an arm, with a circle round what was taken; returns the axes."
+    ax = _axes(ax, ONE)
+    for i, (arm, (best, rows)) in enumerate(found.items()):
+        values = sorted({row[setting] for row in rows})
+        scores = [max(row["score"] for row in rows if row[setting] == value) for value in values]
+        ax.plot(values, scores, marker="os^Dv"[i % 5], color=f"C{i}", markersize=4, label=arm)
+        ax.plot(best[setting], scores[values.index(best[setting])], "o", color=f"C{i}", markersize=11, fillstyle="none")
+    ax.set_xscale("log")
+    ax.set(xlabel=setting, ylabel="score on the search seeds")
+    ax.legend()
     return ax
 
 
