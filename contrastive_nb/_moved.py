@@ -27,7 +27,7 @@ MOVED: dict[str, dict[str, str | None]] = {
     },
     "plots": {"*": "book.plots"},
     "tables": {"*": "book.tables"},
-    "exercises": {"*": "book.exercises"},
+    "exercises": {"*": "book.exercises", "NOT_ATTEMPTED": "book.exercises:NOT_BEGUN"},
     "catalogue": {
         "*": "book.catalogue",
         **dict.fromkeys(("recorded", "stale", "ledger_html", "verdicts_html", "drawn", "forest"), "book.ledger"),

@@ -45,7 +45,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from . import files
-from .checks import check_bytes, check_choice, check_count, check_floating, check_is, check_number, check_path, check_texts
+from contrastive_nb.checks import (
+    check_bytes,
+    check_choice,
+    check_count,
+    check_flag,
+    check_floating,
+    check_is,
+    check_number,
+    check_path,
+    check_texts,
+)
 
 # %% ../nbs/0_foundations/02_data.ipynb #b8d7e07e
 class Images(NamedTuple):
@@ -397,9 +407,7 @@ def _keep(target: Path, record: dict, bring: Callable[[Path], Any]) -> bytes:
         state, contents = _inspect(part, record)
         if state != "intact":
             raise OSError("not the contents in the registry")
-        with part.open("rb+") as file:  # on the disk before it gets its name, so that a machine that stops leaves no empty file
-            os.fsync(file.fileno())
-        part.replace(target)
+        files.move_whole(part, target)
     return contents
 
 # %% ../nbs/0_foundations/02_data.ipynb #3f0c71d2
@@ -500,7 +508,7 @@ def available(
 
     Raises `TypeError` or `ValueError` naming the argument.
     """
-    asks = DOWNLOADS if download is None else check_is("download", download, bool, "True, False or None")
+    asks = DOWNLOADS if download is None else check_flag("download", download)
     try:
         _gather(name, Store.of(store), asks)
     except DataUnavailable:

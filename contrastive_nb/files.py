@@ -93,6 +93,13 @@ def parts_of(path: Path) -> list[Path]:
     return sorted(path.parent.glob(f"{glob.escape(path.name)}.*.part"))
 
 
+def move_whole(part: Path, path: Path) -> None:
+    "Give a finished file its name, in one step; it is on the disk first, so that a machine that stops leaves no empty file."
+    with part.open("rb+") as file:
+        os.fsync(file.fileno())
+    part.replace(path)
+
+
 def write_whole(path: str | Path, content: bytes | memoryview | str) -> Path:
     """Write a file beside the wanted one, then rename it: whoever looks finds the old file or the new one, never a half.
 
@@ -104,9 +111,7 @@ def write_whole(path: str | Path, content: bytes | memoryview | str) -> Path:
     try:
         with part.open("wb") as file:
             file.write(content.encode("utf-8") if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        move_whole(part, path)
     finally:
         part.unlink(missing_ok=True)
     return path

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 from functools import partial
 from pathlib import Path
@@ -55,6 +56,14 @@ def within_budget(item):
 
 pytest_runtest_setup = pytest.hookimpl(wrapper=True)(within_budget)
 pytest_runtest_call = pytest.hookimpl(wrapper=True)(within_budget)
+
+
+@pytest.fixture(autouse=True)
+def ctrl_c():
+    "A command that was interrupted and has said its last line ignores Ctrl-C from there on: here the process goes on."
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(autouse=True)

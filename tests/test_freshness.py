@@ -293,11 +293,11 @@ def test_lines_of_other_processes_are_not_heard_and_that_is_known():
 def test_an_older_record_is_upgraded_and_nothing_is_invented():
     old = {"id": "T", "runs": {"laptop": {"seeds": [0], "seconds": 3.0}}}
     new = records.upgraded(old)
-    assert new["schema"] == 2 and new["runs"]["laptop"]["seeds"] == [0] and new["runs"]["laptop"]["seconds"] == 3.0
+    assert new["schema"] == 3 and new["runs"]["laptop"]["seeds"] == [0] and new["runs"]["laptop"]["seconds"] == 3.0
     assert {key: value for key, value in new["runs"]["laptop"].items() if key not in ("seeds", "seconds")} == (
         dict.fromkeys(records.SINCE_2) | {"carried": []}
     )
-    assert records.upgraded(new) == new and records.upgraded(new | {"schema": 3})["schema"] == 3 and records.upgraded([1]) == [1]
+    assert records.upgraded(new) == new and records.upgraded(new | {"schema": 4})["schema"] == 4 and records.upgraded([1]) == [1]
 
 
 def test_notebooks_without_outputs_are_to_be_run(shelf, tmp_path):

@@ -195,7 +195,7 @@ MINI, BY_HAND = "T01-mechanism-mini", "T01-mechanism-plain"
 def test_a_record_says_what_made_it(copy):
     record = json.loads((copy.root / f"data/claims/{MINI}.json").read_text())
     run = record["runs"]["laptop"]
-    assert record["schema"] == 2 and run["clean"] is True and run["threads"] >= 1 and run["processor"] and run["carried"] == []
+    assert record["schema"] == 3 and run["clean"] is True and run["threads"] >= 1 and run["processor"] and run["carried"] == []
     assert run["seconds"] > 0.1 and run["memory"] > 100 and list(run["data"]) == ["tiny"] and run["settings"]["steps"] == 3
     assert run["versions"]["scikit-learn"] and len(run["page"]) == 16
     assert {"kernels/softmax.py:row_contrast", "objective.py:of_pairs", "training.py:fit", "kernels/tabulated.py:FROM_PAIRS"} <= set(

@@ -69,7 +69,7 @@ def test_without_the_keys_cleaning_would_show_solutions_and_take_alt_texts(key, 
 @pytest.mark.parametrize("name", [name for name, path in anatomy.pages().items() if '"code"' in path.read_text(encoding="utf-8")])
 def test_papermill_finds_the_parameters(name):
     cells = json.loads(anatomy.pages()[name].read_text(encoding="utf-8"))["cells"]
-    assert ["".join(cell["source"]) for cell in cells if "parameters" in cell["metadata"].get("tags", [])] == [anatomy.PARAMETERS]
+    assert ["".join(cell["source"]) for cell in cells if "parameters" in cell["metadata"].get("tags", [])] == [anatomy.parameters_of(name)]
 
 
 def test_nbdev_has_its_table():

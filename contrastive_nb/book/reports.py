@@ -149,5 +149,6 @@ def cost_text(
             known.add(record["notebook"])
     if not known:
         return f"What a run at `laptop` costs is kept with new records; none of {len(pages)} pages has such records yet."
-    spent = f"{sum(pages.values()) / 60:.0f} processor minutes"
+    minutes = sum(pages.values()) / 60
+    spent = f"{minutes:.0f} processor minutes" if minutes >= 1 else "less than a processor minute"
     return f"A run at `laptop` took {spent} on the {len(known)} of {len(pages)} pages whose records keep them."

@@ -148,6 +148,7 @@ def decide(
     testable: bool = True,  # whether the instrument could have shown an effect of that size
 ) -> str:  # one of VERDICTS
     """The verdict's rule: the first line that fits. Raises `TypeError` or `ValueError` naming the argument."""
+    testable = check_flag("testable", testable)
     check_number("smallest_effect", smallest_effect, 0, open_low=True), check_flag("testable", testable)
     bounds = _numbers("interval", interval)
     if len(bounds) != 2 or bounds[0] > bounds[1]:
