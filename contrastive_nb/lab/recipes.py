@@ -287,10 +287,12 @@ def _whiten(x: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
 
 def _cca(left: Tensor, right: Tensor, dims: int, ridge: float) -> tuple[Callable, Callable]:
     "Canonical correlation with a ridge: two maps into a space in which the pairs agree; directions weigh by their correlation."
+    left, right = left.double(), right.double()  # rare words leave almost no variance, which float32 does not resolve
     (one, a), (other, b) = _whiten(left, ridge), _whiten(right, ridge)
     u, s, v = torch.linalg.svd(a @ ((left - one).T @ (right - other) / len(left)) @ b)
     weight = s[:dims].sqrt()
-    return (lambda x: (x - one) @ a @ u[:, :dims] * weight), (lambda x: (x - other) @ b @ v.T[:, :dims] * weight)
+    first = lambda x: ((x - one) @ a @ u[:, :dims] * weight).float()  # noqa: E731
+    return first, lambda x: ((x - other) @ b @ v.T[:, :dims] * weight).float()
 
 
 def _half_floors(world) -> dict[str, dict[str, float]]:
