@@ -422,8 +422,14 @@ def parameters(page):
             yield f"the cell after the parameters says {opening} and ends in run"
 
 
+def without_hints(cell) -> int:
+    "The lines of a cell that are code: hints of an exercise are words."
+    words = [node for node in cell.tree.body if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]).startswith("hints_")]
+    return cell.length - sum(node.end_lineno - node.lineno + 1 for node in words)
+
+
 def grain(page):
-    plain = sorted(cell.length for cell in page.code if cell.is_plain and not cell.is_reference)
+    plain = sorted(without_hints(cell) for cell in page.code if cell.is_plain)
     if plain:
         middle, tenth = statistics.median(plain), plain[min(len(plain) - 1, int(0.9 * len(plain)))]
         if not 3 <= middle <= 6:
