@@ -15,9 +15,8 @@ from pathlib import Path
 
 from contrastive_nb.lab.profiles import PROFILES
 
-MEANING = tuple(
-    "id paper notebook statement metric baseline treatment direction smallest_effect bench".split()
-)  # another one: another claim
+# another meaning is another claim; notes may change and are amended
+MEANING = tuple("id paper notebook statement metric baseline treatment direction smallest_effect bench".split())
 NOTES = tuple("kind formula paper_figure says paper_effect paper_setting seeds estimand amended".split())
 CLAIM = MEANING + NOTES
 RUN: dict[str, tuple[type, ...]] = {  # field of a run -> its kinds in JSON
