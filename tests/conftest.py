@@ -72,6 +72,19 @@ def seeded():
     torch.manual_seed(0)
 
 
+@pytest.fixture
+def styled():
+    "The style of the book's figures, and none of them left open."
+    import matplotlib.pyplot as plt
+
+    from contrastive_nb.book import plots
+
+    with plt.rc_context():
+        plots.style()
+        yield
+    plt.close("all")
+
+
 def copy_files(root, folder):
     "Copies what belongs to a repository (tracked files and new ones that are not ignored) to a folder, and returns the folder."
     listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=root, capture_output=True, text=True)

@@ -12,13 +12,7 @@ from contrastive_nb.book import plots
 from contrastive_nb.lab import pictures
 from contrastive_nb.pairs import Pairs, two_views
 
-
-@pytest.fixture(autouse=True)
-def closed():
-    with plt.rc_context():
-        plots.style()
-        yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("styled")
 
 
 def svg(figure):

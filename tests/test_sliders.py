@@ -16,12 +16,7 @@ from contrastive_nb.book.sliders import slider
 WITH_SLIDER = [name for name, path in anatomy.pages().items() if "import slider" in path.read_text(encoding="utf-8")]
 
 
-@pytest.fixture(autouse=True)
-def closed():
-    with plt.rc_context():
-        plots.style()
-        yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("styled")
 
 
 def line(height):

@@ -6,8 +6,6 @@ from contrastive_nb import files
 from contrastive_nb.book import catalogue, ledger
 from contrastive_nb.lab import profiles
 
-EMBEDDED = ("digits", "people")  # sets without an entry in data/registry.json
-
 
 def entries() -> list[dict]:
     "The rows of data/gpu.yml as they stand (see the file's head)."
