@@ -286,6 +286,7 @@ def lab(context: typer.Context) -> None:
         scratch.refuse("lab")
         target = (files.build() / "lab").resolve()
         came = scratch.copy(root, target)
+        scratch.trust(target)
     except (ValueError, OSError) as error:
         raise _refuse(error) from None
     typer.echo(

@@ -58,6 +58,31 @@ def test_a_page_that_is_there_is_kept_and_a_changed_one_comes_beside(tree):
     assert scratch.copy(tree, target) == [] and page.read_text() == "nbs/1_a/01_page.ipynb 2"
 
 
+def test_pages_are_trusted_as_the_tree_has_them_and_no_others(tree, tmp_path, monkeypatch):
+    import nbformat
+    from nbformat.sign import NotebookNotary
+
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "jupyter"))
+    (tmp_path / "jupyter").mkdir()
+    target, name = tree / "build" / "lab", "nbs/1_a/01_page.ipynb"
+
+    def page(text):
+        output = nbformat.v4.new_output("display_data", {"image/svg+xml": f"<svg>{text}</svg>"})
+        return nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1", id="a1", outputs=[output])])
+
+    def is_trusted(path):
+        return NotebookNotary().check_signature(nbformat.read(path, as_version=4))
+
+    for other in ("one", "two"):
+        nbformat.write(page(other), tree / f"nbs/1_a/{'01_page' if other == 'one' else '02_more'}.ipynb")
+    scratch.copy(tree, target)
+    assert not is_trusted(target / name) and scratch.trust(target) == 2 and is_trusted(target / name)
+    nbformat.write(page("by hand"), target / name)
+    nbformat.write(page("newer"), tree / name)
+    scratch.copy(tree, target)
+    assert scratch.trust(target) == 2 and not is_trusted(target / name) and is_trusted(scratch.beside(target / name))
+
+
 def call(folder: Path, *command: str, **setting: str) -> subprocess.CompletedProcess:
     kept = {key: value for key, value in os.environ.items() if key not in ("IN_TEST", "CONTRASTIVE_NB_BUILD", "PYTHONPATH")}
     bin = Path(sys.executable).parent
