@@ -44,7 +44,7 @@ lab: $(STAMP)  ## open JupyterLab on a scratch copy of the book, build/lab, whic
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m contrastive_nb lab $(ARGS)
 
 edit: $(STAMP)  ## open JupyterLab on the source itself
-	$(BIN)/jupyter trust $$(git ls-files '*.ipynb') > /dev/null
+	$(BIN)/jupyter trust nbs/*.ipynb nbs/*/*.ipynb > /dev/null
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/jupyter lab nbs/index.ipynb $(ARGS)
 
 site: $(STAMP) front  ## build the website in _site from the notebooks as they are committed
