@@ -277,13 +277,6 @@ def drawn(records: list[dict]) -> list[tuple]:
     return rows
 
 
-def _looks() -> dict[str, tuple]:
-    "A colour, a marker and whether it is filled, for every verdict."
-    from contrastive_nb.book import plots
-
-    return {verdict: plots.VERDICTS.get(verdict, ("#5f5f5f", "D", False)) for verdict in claims.VERDICTS}
-
-
 def forest(
     rows: list[tuple],  # of `drawn`
 ) -> str:
@@ -299,7 +292,7 @@ def forest(
 
     with plt.rc_context({"svg.fonttype": "none"}):
         figure, axes = plt.subplots(figsize=(plots.WIDE[0], 1.0 + 0.2 * len(rows)))
-        for verdict, (colour, marker, filled) in _looks().items():
+        for verdict, (colour, marker, filled) in plots.VERDICTS.items():
             mine = [(y, *row[1:4]) for y, row in enumerate(rows) if row[4] == verdict]
             if mine:
                 ys, effects, lows, highs = zip(*mine, strict=True)
