@@ -358,6 +358,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                         'contrastive_nb/lab/claims.py'),
                                            'contrastive_nb.lab.claims._check_open': ( '0_foundations/claims.html#_check_open',
                                                                                       'contrastive_nb/lab/claims.py'),
+                                           'contrastive_nb.lab.claims._check_power': ( '0_foundations/claims.html#_check_power',
+                                                                                       'contrastive_nb/lab/claims.py'),
                                            'contrastive_nb.lab.claims._check_run': ( '0_foundations/claims.html#_check_run',
                                                                                      'contrastive_nb/lab/claims.py'),
                                            'contrastive_nb.lab.claims._check_seeds': ( '0_foundations/claims.html#_check_seeds',

@@ -606,14 +606,16 @@ def test_the_pages_settings():
 
 # --- benches ------------------------------------------------------------------------------------------------------------
 
-ON_A_BENCH = change(OUTCOME, bench="canvases/probe", smallest_effect=0.01)
+ON_A_BENCH = change(OUTCOME, bench="canvases/probe", smallest_effect=0.01, seeds=8)
 
 
 @pytest.fixture
 def benches(monkeypatch):
     "A benches module that admits what it is told to: range_of(bench) -> (low, high) or None."
+    from contrastive_nb.lab import benches as real
+
     ranges = {"canvases/probe": (0.005, 0.02)}
-    fake = SimpleNamespace(range_of=ranges.get)
+    fake = SimpleNamespace(range_of=ranges.get, spread_of=lambda name: 0.005, seeds_for=real.seeds_for)
     monkeypatch.setitem(sys.modules, "contrastive_nb.lab.benches", fake)
     monkeypatch.setattr(sys.modules["contrastive_nb.lab"], "benches", fake, raising=False)
     return ranges
@@ -644,6 +646,21 @@ def test_a_bench_that_does_not_admit_the_effect_lets_no_other_verdict_through(wh
         record(ON_A_BENCH, replace(verdict, verdict=CONFIRMED), FakeRun(), folder=tmp_path / "forged")
     assert not (tmp_path / "ledger").exists() and not (tmp_path / "forged").exists()
     assert judged_again(json.loads(path.read_text()))["runs"]["laptop"]["verdict"] == NOT_TESTABLE
+
+
+@pytest.mark.parametrize(
+    "claim, said",
+    [
+        (replace(ON_A_BENCH, seeds=None), "claim.seeds: got no number, want 8 or more: what canvases/probe needs for 0.01"),
+        (replace(ON_A_BENCH, smallest_effect=0.005), "claim.seeds: got 8, want 18 or more: what canvases/probe needs for 0.005"),
+    ],
+)
+def test_seeds_that_were_not_fixed_or_are_too_few_for_the_bench_are_not_recorded(claim, said, benches, tmp_path):
+    with pytest.raises(ValueError, match=said):
+        written(tmp_path, claim)
+    assert not list(tmp_path.rglob("*.json"))
+    benches["canvases/probe"] = None  # what is not testable anyway is kept with the seeds that it had
+    assert load(folder=written(tmp_path, claim).parent)[0]["runs"]["laptop"]["verdict"] == NOT_TESTABLE
 
 
 def test_an_outcome_without_a_bench_is_not_testable_and_keeps_its_numbers(tmp_path):

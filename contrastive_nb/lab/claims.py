@@ -346,6 +346,18 @@ def _check_seeds(claim: Claim, seeds, count: int, profile: str) -> None:
     if profile != "ci" and claim.seeds not in (None, count):
         raise ValueError(f"seeds: got {count}, want {claim.seeds}, the number that the claim fixed before its run")
 
+
+def _check_power(claim: Claim) -> None:
+    "What is judged on a bench has fixed as many seeds as the spread of the bench asks for."
+    if claim.bench is None or not _testable(claim):
+        return
+    from contrastive_nb.lab import benches
+
+    wanted = benches.seeds_for(benches.spread_of(claim.bench), claim.smallest_effect)
+    if claim.seeds is None or claim.seeds < wanted:
+        fixed = "no number" if claim.seeds is None else claim.seeds
+        raise ValueError(f"claim.seeds: got {fixed}, want {wanted} or more: what {claim.bench} needs for {claim.smallest_effect:g}")
+
 # %% ../../nbs/0_foundations/06_claims.ipynb #03dbc15f
 def _check_run(claim: Claim, profile: str, run: dict) -> None:
     if run["seconds"] is not None:
@@ -452,6 +464,8 @@ def record(
         raise ValueError(f"claim.notebook: got {claim.notebook!r}, want {run.notebook!r}, the notebook that runs")
     seeds = list(seeds) if seeds is not None else [0] if len(verdict.baseline) == 1 else list(run.seeds)
     _check_seeds(claim, seeds, len(verdict.baseline), run.profile)
+    if run.profile != "ci":
+        _check_power(claim)
     numbers = dict(seeds=seeds, baseline=verdict.baseline, treatment=verdict.treatment, effect=verdict.effect)
     numbers |= dict(interval=list(verdict.interval), parameters=run.parameters, search=search or {})
     numbers["verdict"] = None if run.profile == "ci" else verdict.verdict
