@@ -352,6 +352,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                              'contrastive_nb/lab/claims.py'),
                                            'contrastive_nb.lab.claims.Verdict.spread': ( '0_foundations/claims.html#verdict.spread',
                                                                                          'contrastive_nb/lab/claims.py'),
+                                           'contrastive_nb.lab.claims._check_belong': ( '0_foundations/claims.html#_check_belong',
+                                                                                        'contrastive_nb/lab/claims.py'),
                                            'contrastive_nb.lab.claims._check_claim': ( '0_foundations/claims.html#_check_claim',
                                                                                        'contrastive_nb/lab/claims.py'),
                                            'contrastive_nb.lab.claims._check_fields': ( '0_foundations/claims.html#_check_fields',

@@ -392,10 +392,13 @@ def _left_behind(part: Path) -> bool:
 
 def _sweep(folder: Path) -> None:
     "Remove what downloads that were killed left in the folder of a set."
-    for part in folder.rglob(".part-*"):
-        with contextlib.suppress(OSError):  # another process sweeps too
-            if _left_behind(part):
-                shutil.rmtree(part)
+    for place, names, _ in os.walk(folder):  # says nothing of what disappears while it looks: others download and sweep too
+        parts = [Path(place, name) for name in names if name.startswith(".part-")]
+        names[:] = [name for name in names if not name.startswith(".part-")]
+        for part in parts:
+            with contextlib.suppress(OSError):
+                if _left_behind(part):
+                    shutil.rmtree(part)
 
 
 def _keep(target: Path, record: dict, bring: Callable[[Path], Any]) -> bytes:

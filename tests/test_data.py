@@ -603,6 +603,25 @@ def test_several_at_once_do_not_disturb_each_other(make, http_server):
         assert all(pool.map(lambda _: right(data.load("tiny", store=store)), range(8)))
 
 
+def test_parts_that_come_and_go_while_one_looks_are_no_fault(tmp_path):
+    stop = threading.Event()
+
+    def others():
+        while not stop.is_set():
+            part = tmp_path / "sub" / f".part-elsewhere-1-{threading.get_ident()}"
+            (part / "inner").mkdir(parents=True)
+            (part / "inner").rmdir(), part.rmdir()
+
+    with ThreadPoolExecutor(2) as pool:
+        busy = [pool.submit(others) for _ in range(2)]
+        try:
+            for _ in range(500):
+                data._sweep(tmp_path)
+        finally:
+            stop.set()
+        assert [one.result() for one in busy] == [None, None]
+
+
 def test_a_cache_that_cannot_be_written_is_said(make, server, tmp_path):
     (tmp_path / "file").write_text("not a folder")
     store = data.Store(None, tmp_path / "file", make(server).registry)

@@ -358,6 +358,16 @@ def _check_power(claim: Claim) -> None:
         fixed = "no number" if claim.seeds is None else claim.seeds
         raise ValueError(f"claim.seeds: got {fixed}, want {wanted} or more: what {claim.bench} needs for {claim.smallest_effect:g}")
 
+
+def _check_belong(claim: Claim, verdict: Verdict, run) -> None:
+    "The verdict is one on this claim, and the run is of its notebook."
+    check_is("claim", claim, Claim, "a Claim"), check_is("verdict", verdict, Verdict, "a Verdict, as `judge` gives it")
+    _check_open(run, "notebook", "profile", "parameters", "device", "code", "seeds")
+    if verdict.claim not in (None, claim):
+        raise ValueError(f"verdict: got one on {verdict.claim.id}, want one on {claim.id}, this claim")
+    if claim.notebook != run.notebook:
+        raise ValueError(f"claim.notebook: got {claim.notebook!r}, want {run.notebook!r}, the notebook that runs")
+
 # %% ../../nbs/0_foundations/06_claims.ipynb #03dbc15f
 def _check_run(claim: Claim, profile: str, run: dict) -> None:
     if run["seconds"] is not None:
@@ -455,13 +465,7 @@ def record(
 
     Raises `TypeError` or `ValueError` naming the argument, and writes nothing then.
     """
-    check_is("claim", claim, Claim, "a Claim"), check_is("verdict", verdict, Verdict, "a Verdict, as `judge` gives it")
-    _check_open(run, "notebook", "profile", "parameters", "device", "code", "seeds")
-    check_is("seeds", () if seeds is None else seeds, Sequence, "a list of whole numbers")
-    if verdict.claim not in (None, claim):
-        raise ValueError(f"verdict: got one on {verdict.claim.id}, want one on {claim.id}, this claim")
-    if claim.notebook != run.notebook:
-        raise ValueError(f"claim.notebook: got {claim.notebook!r}, want {run.notebook!r}, the notebook that runs")
+    _check_belong(claim, verdict, run), check_is("seeds", () if seeds is None else seeds, Sequence, "a list of whole numbers")
     seeds = list(seeds) if seeds is not None else [0] if len(verdict.baseline) == 1 else list(run.seeds)
     _check_seeds(claim, seeds, len(verdict.baseline), run.profile)
     if run.profile != "ci":
