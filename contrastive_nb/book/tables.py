@@ -2,6 +2,9 @@
 
 import html
 import math
+from pathlib import Path
+
+from contrastive_nb.checks import check_is
 
 
 class Table:
@@ -39,3 +42,34 @@ def table(
 ) -> Table:
     "A table of rows for the last line of a cell."
     return Table(rows, formats)
+
+
+def _scored(name: str, scores: list[float]) -> dict:
+    from contrastive_nb.lab.claims import t_interval
+
+    low, high = t_interval(scores)
+    return {"": name, "mean": (low + high) / 2, "half-width": (high - low) / 2 if len(scores) > 1 else None, "seeds": len(scores)}
+
+
+def results(
+    readout: str,  # "bench/read-out", what the claims are judged on
+    arms: dict[str, list[float]],  # what each method reached, a number a seed
+    *,
+    folder: Path | None = None,  # of the measured facts; None: data/benches
+) -> Table:  # a row a floor, from the lowest, a row a method, and the ceiling
+    """What methods reached between a bench's floors and its ceiling, with the half-width of the 95% interval of each mean.
+
+    Floors and ceiling are the bench's own, of other worlds. Raises `TypeError` or `ValueError` naming the argument.
+    """
+    from contrastive_nb.lab import benches
+
+    check_is("arms", arms, dict, "lists of scores by method")
+    benches.range_of(readout, folder)  # names what there is
+    name, _, which = readout.partition("/")
+    facts = benches.facts_of(name, folder)
+    if facts is None:
+        raise ValueError(f"readout: got {readout!r}, want a bench that was measured: {', '.join(benches.admitted(folder))}")
+    found = facts["readouts"][which]
+    below = [{"": f"floor: {floor}", "mean": found["floors"][floor]} for floor in sorted(found["floors"], key=found["floors"].get)]
+    above = {"": f"ceiling: {facts['ceiling']['is']}", "mean": found["ceiling"]}
+    return Table([*below, *(_scored(arm, list(scores)) for arm, scores in arms.items()), above], ".3f")
