@@ -222,6 +222,20 @@ def test_objective_and_builder_can_be_exchanged():
     assert bench.score(0, lambda *pairs: bench.objective(*pairs)) == bench.score(0)
 
 
+def test_the_optimizer_of_a_training_can_be_exchanged():
+    bench, made = small(), []
+
+    def plain(groups):
+        made.append(torch.optim.SGD(groups))
+        return made[0]
+
+    assert bench.score(0) == bench.score(0, optimizer="adamw")
+    moved = [torch.nn.utils.parameters_to_vector(bench.train(0, **how).parameters()) for how in ({}, {"optimizer": plain})]
+    assert len(made) == 1 and not torch.equal(*moved)
+    with pytest.raises(ValueError, match="optimizer"):
+        bench.train(0, optimizer="adam")
+
+
 @pytest.mark.parametrize("call", [dict(epochs=3), dict(objective=3), dict(pair="in_batch")])
 def test_a_wrong_argument_of_a_training_is_named(call):
     with pytest.raises(TypeError, match=next(iter(call)) + "|how"):

@@ -146,8 +146,8 @@ class Bench(_Facts, Recipe):
     def train(self, seed: int, objective: Callable | None = None, pair: Callable | None = None, **how) -> nn.Module:
         """An encoder trained in the world of a seed, under the reference's objective and builder or under others.
 
-        `how`: temperature, lr, weight_decay, batch, steps, views (options of `sample`), share (of the steps), again (another
-        training in the same world). Raises `TypeError` or `ValueError` naming the argument.
+        `how`: temperature, lr, weight_decay, batch, steps, views (options of `sample`), share (of the steps), optimizer (as of
+        `fit`), again (another training in the same world). Raises `TypeError` or `ValueError` naming the argument.
         """
         return _train(self, check_count("seed", seed, 0), objective, pair, **how)
 
@@ -171,10 +171,14 @@ def _check_given(**functions) -> None:
             check_function(name, function)
 
 # %% ../../nbs/0_foundations/11_benches.ipynb #b0000034
-def _train(bench: Bench, seed: int, objective, pair, *, views=None, again=0, share=1.0, truth=False, clean=False, **settings) -> nn.Module:
+def _train(
+    bench: Bench, seed: int, objective, pair, *, views=None, again=0, share=1.0, optimizer="adamw", truth=False, clean=False, **settings
+) -> nn.Module:
     _check_given(objective=objective, pair=pair)
     if unknown := set(settings) - set(bench.settings):
-        raise TypeError(f"how: got {sorted(unknown)[0]}, want one of {', '.join([*bench.settings, 'views', 'again', 'share'])}")
+        raise TypeError(
+            f"how: got {sorted(unknown)[0]}, want one of {', '.join([*bench.settings, 'views', 'again', 'share', 'optimizer'])}"
+        )
     values, world = dict(bench.settings) | settings, _world(bench, seed)
     compare = pair or PAIRS[bench.kind][2 if truth else 1 if clean else 0]
     start = bench.base + seed + 50_000_000 * again  # first weights, batches and views
@@ -188,6 +192,7 @@ def _train(bench: Bench, seed: int, objective, pair, *, views=None, again=0, sha
         steps=steps,
         lr=values["lr"],
         weight_decay=values["weight_decay"],
+        optimizer=optimizer,
         warmup=steps // 10,
         seed=start,
         device=bench.device,
