@@ -6,7 +6,7 @@ from pathlib import Path
 
 from contrastive_nb import devices, files
 from contrastive_nb.book import tables
-from contrastive_nb.timing.contestants import CONTESTANTS
+from contrastive_nb.timing.contestants import CONTESTANTS, learns
 from contrastive_nb.timing.tournament import Plan, compare
 
 FORMATS = {"ms": ".3g", "wall_ms": ".3g", "mb": ",.0f", "to_floor": ".2f", "to_torch": ".2f", "value": ".0e", "gradient": ".0e"}
@@ -28,7 +28,8 @@ def _summed(cell: dict, agreement: dict) -> dict:
         nothing = dict.fromkeys(("ms", "quartiles", "wall_ms", "mb", "to_floor", "to_torch", "value", "gradient"))
         return row | nothing | dict(why=cell["failed"])
     low, middle, high = (1e3 * x for x in _quartiles(cell["seconds"]))
-    held = statistics.median(cell["bytes"]) - 2 * (2 if cell["precision"] == "bf16" else 4) * cell["rows"] * cell["dims"]
+    gradients = 2 * (2 if cell["precision"] == "bf16" else 4) * cell["rows"] * cell["dims"] if learns(cell["group"]) else 0
+    held = statistics.median(cell["bytes"]) - gradients
     ratios = {key: statistics.median(cell[key]) if None not in cell[key] else None for key in ("to_floor", "to_torch")}
     return row | dict(
         ms=middle, quartiles=f"{low:.3g} to {high:.3g}", wall_ms=1e3 * statistics.median(cell["wall"]), mb=max(0.0, held) / 1e6, **ratios,
