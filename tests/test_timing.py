@@ -462,6 +462,22 @@ def test_medians_and_quartiles_of_a_cell():
     assert row["mb"] == pytest.approx((10**6 - 2 * 4 * 100 * 8) / 1e6)
 
 
+def _dense(group, rows, ratios, **other):
+    one = dict.fromkeys(CELL) | cell(rows, [0.001] * len(ratios), None if ratios else "not reached")
+    return (
+        one | dict(contestant=f"{group}/dense", group=group, dims=128, wall=[0.001] * len(ratios), to_floor=ratios, to_torch=ratios) | other
+    )
+
+
+def test_the_front_door_says_of_each_limit_whether_it_holds():
+    cells = [_dense("infonce", 256, [1.6, 1.4, 1.5]), _dense("infonce", 512, [1.3, 1.2, 1.26]), _dense("infonce", 1024, [1.0], threads=2),
+             _dense("mw", 256, []), _dense("ranknet", 256, [1.9], dims=768)]  # fmt: skip
+    found = {(row["value"], row["B"]): (row["ratio"], row["holds"]) for row in report.front_door(dict(agreement={}, cells=cells))}
+    assert set(found) == {(group, size) for group, limits in report.LIMITS.items() for size in limits}
+    assert found.pop(("infonce", 256)) == (1.5, "yes") and found.pop(("infonce", 512)) == (1.26, "no")
+    assert set(found.values()) == {(None, "not measured")}  # other threads, other widths and what was not reached say nothing
+
+
 # --- the command -----------------------------------------------------------------------------------------------------------------------------
 
 
