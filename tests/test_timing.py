@@ -102,7 +102,8 @@ def test_the_child_finds_this_package_and_none_of_its_modules_by_a_bare_name(tmp
 
 # --- the contestants -----------------------------------------------------------------------------------------------------------------------
 
-VALUED = [name for name in CONTESTANTS if "/" in name]
+VALUED = [name for name in CONTESTANTS if "/" in name and contestants.learns(CONTESTANTS[name].group)]
+SEARCHES = [name for name in CONTESTANTS if name.startswith("mining/")]
 
 
 @pytest.mark.parametrize("rows", [9, 16])
@@ -123,6 +124,67 @@ def test_every_contestant_computes_the_value_of_its_group(name, rows):
         torch.testing.assert_close(mine.grad.double(), theirs.grad, rtol=1e-4, atol=2e-6)
 
 
+@pytest.mark.parametrize("rows", [9, 40])
+@pytest.mark.parametrize("name", SEARCHES)
+def test_every_search_finds_the_same_rows_in_the_same_order(name, rows):
+    if why := contestants.available(CONTESTANTS[name]):
+        pytest.skip(why)
+    query, key = measure.embeddings(rows, 8, seed=rows, noise=2.0)
+    hardest = [[j for j in row.argsort(descending=True).tolist() if j != i][:10] for i, row in enumerate(_cosines(query, key))]
+    spare = [[-1] * (contestants.MINED - len(row)) if name == "mining/mine" else [] for row in hardest]  # where the corpus ends
+    want = sum(place * j for row, end in zip(hardest, spare, strict=True) for place, j in enumerate(row + end, 1)) / rows
+    assert float(CONTESTANTS[name].make(query, key)()) == pytest.approx(want, rel=1e-12)
+    assert query.grad is None and key.grad is None
+
+
+def _cosines(query, key):
+    query, key = (x.detach().double() / x.detach().double().norm(dim=1, keepdim=True) for x in (query, key))
+    return query @ key.T
+
+
+def test_a_search_that_finds_other_rows_takes_no_part(tmp_path):
+    "Two hits changed about: the rows are the same, their order is not."
+    path = tmp_path / "swapped.py"
+    path.write_text(
+        textwrap.dedent("""
+        from contrastive_nb.timing.contestants import _told, enter
+        from contrastive_nb.negatives import mine
+
+        @enter("mining/swapped", "torch", "the first two of each query the other way round")
+        def make(query, key):
+            order = [1, 0, *range(2, 10)]
+            return lambda: _told(mine(query.detach(), key.detach(), k=10)[:, order])
+    """)
+    )
+    try:
+        plan = tournament.Plan(
+            ["mining/swapped", "mining/mine"], sizes=[32], dims=[4], threads=[1], repetitions=1, least=0.001, also=[str(path)]
+        )
+        table = tournament.compare(plan)
+    finally:
+        CONTESTANTS.pop("mining/swapped", None)
+    assert table["missing"]["mining/swapped"].startswith("does not agree with float64: value off by")
+    assert table["agreement"]["mining/mine"] == {"value": 0.0, "gradient": None}
+
+
+def test_mining_has_seconds_and_memory_in_the_table(tmp_path):
+    path = tmp_path / "cpu.json"
+    done = call("mining/", "--sizes", "64,4096", "--dims", "16", "--threads", "1", "--repetitions", "1", "--output", str(path))
+    assert done.exit_code == 0, done.output
+    check_table(report.read(path))
+    rows = {(row["contestant"], row["rows"]): row for row in report.summary(report.read(path))}
+    assert {name for name, _ in rows} >= {"product", "mining/torch", "mining/mine"}
+    whole, blocks = (rows[f"mining/{way}", 4096] for way in ("torch", "mine"))
+    assert whole["ms"] > 0 and blocks["ms"] > 0 and whole["to_floor"] > 1 and blocks["to_torch"] > 0
+    matrix = 4 * 4096**2 / 1e6
+    assert whole["mb"] > matrix > 2 * blocks["mb"]  # a block of 128 queries at a time
+
+
+def test_no_gradients_are_taken_off_the_memory_of_a_search():
+    one = dict.fromkeys(CELL) | cell(100, [0.001]) | dict(wall=[0.001], to_floor=[1.0], to_torch=[1.0])
+    assert report._summed(one | dict(group="mining"), {})["mb"] == 1.0 > report._summed(one | dict(group="infonce"), {})["mb"]
+
+
 def test_the_floor_is_the_three_products():
     query, key = measure.embeddings(5, 3)
     CONTESTANTS["products"].make(query, key)()
@@ -141,6 +203,7 @@ def test_everyone_is_held_against_what_there_is(name):
 def test_the_yardsticks_run_first():
     assert tournament.chosen(["mw/dense"]) == ["products", "infonce/torch", "mw/dense"]
     assert tournament.chosen(["lightly"])[:4] == ["products-2n", "ntxent/torch", "decoupled/torch", "ntxent/lightly"]
+    assert tournament.chosen(["mine"]) == ["product", "mining/torch", "mining/mine"]
     assert tournament.chosen(["products"]) == ["products", "products-2n"] and set(tournament.chosen([])) == set(CONTESTANTS)
 
 
@@ -397,6 +460,22 @@ def test_medians_and_quartiles_of_a_cell():
     row = report._summed(one, {"value": 1e-7, "gradient": 2e-7})
     assert (row["ms"], row["quartiles"], row["wall_ms"], row["to_floor"], row["to_torch"]) == (2.0, "1.5 to 3", 3.0, 2.0, None)
     assert row["mb"] == pytest.approx((10**6 - 2 * 4 * 100 * 8) / 1e6)
+
+
+def _dense(group, rows, ratios, **other):
+    one = dict.fromkeys(CELL) | cell(rows, [0.001] * len(ratios), None if ratios else "not reached")
+    return (
+        one | dict(contestant=f"{group}/dense", group=group, dims=128, wall=[0.001] * len(ratios), to_floor=ratios, to_torch=ratios) | other
+    )
+
+
+def test_the_front_door_says_of_each_limit_whether_it_holds():
+    cells = [_dense("infonce", 256, [1.6, 1.4, 1.5]), _dense("infonce", 512, [1.3, 1.2, 1.26]), _dense("infonce", 1024, [1.0], threads=2),
+             _dense("mw", 256, []), _dense("ranknet", 256, [1.9], dims=768)]  # fmt: skip
+    found = {(row["value"], row["B"]): (row["ratio"], row["holds"]) for row in report.front_door(dict(agreement={}, cells=cells))}
+    assert set(found) == {(group, size) for group, limits in report.LIMITS.items() for size in limits}
+    assert found.pop(("infonce", 256)) == (1.5, "yes") and found.pop(("infonce", 512)) == (1.26, "no")
+    assert set(found.values()) == {(None, "not measured")}  # other threads, other widths and what was not reached say nothing
 
 
 # --- the command -----------------------------------------------------------------------------------------------------------------------------

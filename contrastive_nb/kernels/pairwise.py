@@ -3,15 +3,18 @@
 # Plain module: RankNet, the triplet losses and MW derive the formula on their pages; this is the one place that computes it.
 # A *link* turns the gap s_n - s_p into a cost: log(1 + e^(gap / t)), or with a margin the hinge max(0, margin + gap).
 
+import math
 from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from contrastive_nb.rows import columns_of, list_pairs, present, to_float64
+from contrastive_nb.kernels.tile import LOG2_E
+from contrastive_nb.rows import all_in, columns_of, list_pairs, present, to_float64
 
 AT_ONCE = 2**16  # gaps in memory at one time on the CPU: the buffers stay in the cache
+FLAT = 40.0  # from here on log(1 + e^gap) is the gap, and its slope 1, to the last digit of float64
 
 
 def row_losses(
@@ -21,15 +24,16 @@ def row_losses(
     weights: Tensor | None,  # (Q, K) share of a positive in its row, multiplicity of a negative; 0 takes a pair out
     temperature: float | Tensor | None = None,  # divides the scores: a number, or a tensor that broadcasts to (Q, K); None: 1
     margin: float | None = None,  # None: logistic link; a number: hinge, in units of score
-) -> tuple[Tensor, Tensor]:  # (Q,) float64 weighted means of a row's pairs, 0 where there is none; (Q,) bool: rows that have one
+) -> tuple[
+    Tensor, Tensor | bool
+]:  # (Q,) float64 weighted means of a row's pairs, 0 where there is none; (Q,) bool or True: rows that have one
     """Each positive of a row against each negative of that row.
 
     Memory grows with the matrix and not with the pairs. `torch.func.grad` and `vmap` over scores, weights and temperature work
     (vmap takes one after the other), forward mode does not. Second derivatives work too; they keep every pair.
     """
     positives, negatives = present(positives, weights), present(negatives, weights)
-    (columns, there), many = columns_of(positives), negatives.sum(1, dtype=torch.int32)
-    there = (many > 0)[:, None].expand_as(columns) if there is None else there & (many > 0)[:, None]
+    columns, there, many, mask = _partners(positives, negatives)
     count = there.sum(1, dtype=torch.int32)
     if weights is None:
         pos_share, neg_share = there / to_float64((many * count).clamp(min=1)[:, None]), None
@@ -44,8 +48,24 @@ def row_losses(
             used = positives | negatives
             scores = to_float64(torch.where(used, scores, 0.0)) / to_float64(temperature)
             temperature = 1.0
-    pos = torch.where(there, scores.gather(1, columns), 0.0)
-    return _Pairwise.apply(pos, scores, pos_share, neg_share, temperature, negatives, count, margin, _learns(pos, scores))[0], count > 0
+    pos = scores.gather(1, columns)
+    pos = pos if mask is columns else torch.where(there, pos, 0.0)
+    losses = _Pairwise.apply(pos, scores, pos_share, neg_share, temperature, mask, count, margin, _learns(pos, scores))[0]
+    return losses, mask is columns or count > 0
+
+
+def _partners(positives: Tensor, negatives: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """(Q, M) columns of a row's positives, (Q, M) which of them meet a negative, (Q,) how many they meet, and the mask of the negatives.
+
+    Where a row has one positive and all its other keys are negatives, as in a batch of pairs, the mask is that one column.
+    """
+    columns, there = columns_of(positives)
+    others = positives.shape[1] - 1
+    if there is None and columns.shape[1] == 1 and others > 0 and all_in(positives ^ negatives):
+        return columns, torch.ones_like(columns, dtype=torch.bool), torch.full_like(columns[:, 0], others), columns
+    many = negatives.sum(1, dtype=torch.int32)
+    some = (many > 0)[:, None]
+    return columns, some.expand_as(columns) if there is None else there & some, many, negatives
 
 
 def pooled_losses(
@@ -114,14 +134,11 @@ def _first(rows, n: int):
 def _logistic(gap: Tensor, cost: Tensor, small: Tensor, scale: Tensor) -> None:
     """log(1 + scale e^gap) into `cost`, its slope into `gap`; scale <= 1, and 1 in rows where a gap is above 0.
 
-    As max(0, gap) - log(1 - q) with q the sigmoid of -|gap|: nothing overflows, and q keeps its digits where it is small.
+    The exponential ends where the cost is the gap itself, so nothing overflows.
     """
-    torch.abs(gap, out=small).neg_().sigmoid_()
-    torch.mul(small, scale - 1, out=cost).add_(1)
-    small.mul_(scale).div_(cost)  # scale q / (1 - q + scale q)
-    gap.clamp_(min=0)
-    torch.sub(gap, torch.neg(small, out=cost).log1p_(), out=cost)
-    gap.sign_().sub_(small).abs_()  # 1 - q above 0, q below
+    torch.clamp(gap, max=FLAT, out=small).mul_(LOG2_E).exp2_().mul_(scale)
+    torch.maximum(gap, torch.log1p(small, out=cost), out=cost)
+    torch.div(small, torch.add(small, 1, out=gap), out=gap)
 
 
 def _hinge(gap: Tensor, cost: Tensor, small: Tensor, scale: None) -> None:
@@ -142,12 +159,19 @@ def _origin(pos: Tensor, top: Tensor, temperature, margin) -> tuple[Tensor, Tens
     return base, torch.exp((to_float64(base) - to_float64(pos)) / to_float64(temperature)).to(pos.dtype)
 
 
+def _masked(neg: Tensor, mask: Tensor | None, rows) -> Tensor:
+    "Some rows of the negatives, with -inf where none is. A copy with one hole a row costs a quarter of a choice at every pair."
+    if mask is None:
+        return neg
+    return torch.where(mask[rows], neg[rows], -torch.inf) if mask.dtype == torch.bool else neg[rows].scatter(1, mask[rows], -torch.inf)
+
+
 def _meetings(pos, neg, temperature, mask, count, margin):
     "(rows, m, costs, slopes) of the m-th positive of some rows against their negatives; both are buffers, used again for the next."
     work = neg.dtype if margin is None else to_float64(neg[:0]).dtype  # a hinge subtracts numbers of one size: float64
     buffers = None
     for rows, live in _blocks(count, neg.shape[1]):
-        block = neg if mask is None else torch.where(mask[rows], neg[rows], -torch.inf)
+        block = _masked(neg, mask, rows)
         t = temperature[rows] if isinstance(temperature, Tensor) and temperature.dim() else temperature
         base, scale = _origin(pos[rows], block.amax(1, keepdim=True), t, margin) if any(live) else (None, None)
         buffers = neg.new_empty(3, live[0] if live else 0, neg.shape[1], dtype=work) if buffers is None else buffers
@@ -171,12 +195,12 @@ def _losses(pos, neg, pos_share, neg_share, temperature, mask, count, margin, ke
     """(R,) losses; costs and slopes of each positive, summed over its negatives (R, M); with `keep` the slopes of each negative (R, K)."""
     costs, slopes = (torch.zeros_like(pos_share) for _ in range(2))
     kept = torch.zeros_like(neg) if keep else neg.new_empty(0)
-    shares = None if neg_share is None else neg_share.to(neg.dtype)
+    shares, part = None if neg_share is None else neg_share.to(neg.dtype), 0.5 ** math.ceil(math.log2(max(1, neg.shape[1])))
     for rows, m, cost, slope in _meetings(pos, neg, temperature, mask, count, margin):
         if shares is not None:
             cost.mul_(_rows_of(shares, rows))
             slope.mul_(_rows_of(shares, rows))
-        costs[rows, m] = cost.sum(1, dtype=costs.dtype)  # costs may be too large to be summed in float32
+        costs[rows, m] = cost.mul_(part).sum(1).to(costs.dtype) / part  # costs may be too large to be summed in float32
         slopes[rows, m] = slope.sum(1).to(slopes.dtype)
         if keep:
             kept[rows] += slope.mul_(pos_share[rows, m, None].to(slope.dtype))
@@ -208,7 +232,8 @@ class _Pairwise(torch.autograd.Function):
     """(R,) sum over a row's positives and negatives of share x share x cost, and what the backward pass needs of it.
 
     pos (R, M), neg (R, K) or (1, K) for all rows, pos_share (R, M), neg_share like neg or None for 1, temperature a number, () or
-    (R, 1), mask (R, K) or None, count (R,) of positives that meet, the first of each row, margin, keep: sum the slopes of (R, K) at once.
+    (R, 1), mask (R, K) bool, or (R, 1) the column of the one key that is no negative, or None, count (R,) of positives that meet, the
+    first of each row, margin, keep: sum the slopes of (R, K) at once.
     """
 
     @staticmethod
@@ -292,6 +317,8 @@ def _to_temperature(pos, neg, to_pos, to_neg, temperature) -> Tensor:
 def _plain(margin, mask, pos, neg, pos_share, neg_share, temperature) -> Tensor:
     "The formula, every pair at once: what second derivatives are taken of."
     pos, neg = to_float64(pos), to_float64(neg)
+    if mask is not None and mask.dtype != torch.bool:
+        mask = torch.ones_like(neg, dtype=torch.bool).scatter(1, mask, False)
     gap = (neg if mask is None else torch.where(mask, neg, 0.0))[:, None] - pos[:, :, None]
     t = temperature[:, :, None] if isinstance(temperature, Tensor) and temperature.dim() else temperature
     cost = -F.logsigmoid(-gap / to_float64(t)) if margin is None else F.relu(gap + margin)

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from .. import objective
 from ..checks import check_flag, check_number
-from ..rows import list_pairs, present, to_float64
+from ..rows import list_pairs, present, to_float64, where_true
 
 # %% ../../nbs/9_scaling/01_fast_mw.ipynb #48336120
 BIN = 2.0**-8  # widest bin, in temperatures: the slopes at the bins' middles are carried over at most half of it
@@ -72,11 +72,11 @@ def place(
     mask: Tensor | None = None,  # bool of the same shape: what is False goes to the last bin, whatever it is
 ) -> tuple[Tensor, Tensor]:  # (n,) int32 bin, (n,) float32 distance from its middle in bins, within [-1/2, 1/2]; without rounding error
     "The bin of every score and the distance from the bin's middle."
-    if mask is not None:
-        scores = torch.where(mask, scores, (grid.first + grid.bins) / grid.scale)
-    at = (scores * grid.scale).reshape(-1)
+    at = scores.clone() if mask is None else torch.where(mask, scores, (grid.first + grid.bins) / grid.scale)
+    at = at.mul_(grid.scale).reshape(-1)
     nearest = at.round()
-    return (nearest - grid.first).to(torch.int32), at.sub_(nearest)
+    at.sub_(nearest)
+    return nearest.sub_(grid.first).to(torch.int32), at
 
 # %% ../../nbs/9_scaling/01_fast_mw.ipynb #fc39cf0a
 class Bins(NamedTuple):
@@ -88,16 +88,31 @@ class Bins(NamedTuple):
     def add(self, index: Tensor, rest: Tensor, weights: Tensor | None = None) -> None:
         "Count a tile that was placed; `weights` (any shape, as many) are multiplicities. float64, so that tiles of any size add up."
         rest = rest.double()
-        weights = None if weights is None else weights.reshape(-1).double()
-        _tally(self.counts, index, weights)
-        _tally(self.moments, index, rest if weights is None else rest * weights)
+        if weights is None and rest.device.type == "cpu":
+            counts, moments = _count(index, rest, len(self.counts))
+            self.counts.add_(counts), self.moments.add_(moments)
+        else:
+            weights = torch.ones_like(rest) if weights is None else weights.reshape(-1).double()
+            _tally(self.counts, index, weights)
+            _tally(self.moments, index, rest.mul_(weights))
 
 
-def _tally(into: Tensor, index: Tensor, weights: Tensor | None) -> None:
+def _count(index: Tensor, rest: Tensor, bins: int) -> tuple[Tensor, Tensor]:
+    """(bins,) how many scores and (bins,) their distances, both in one sum.
+
+    Each score adds twice their number plus its distance; the distances of all of them come to less than half of that.
+    """
+    apart = 2 * max(1, len(rest))
+    both = torch.bincount(index, rest.add_(apart), minlength=bins)
+    counts = (both / apart).round_()
+    return counts, both.sub_(counts, alpha=apart)
+
+
+def _tally(into: Tensor, index: Tensor, weights: Tensor) -> None:
     if into.device.type == "cpu":
         into += torch.bincount(index, weights, minlength=len(into))
     else:  # there bincount would wait for the device
-        into.index_add_(0, index, torch.ones_like(index, dtype=into.dtype) if weights is None else weights)
+        into.index_add_(0, index, weights)
 
 
 def empty_bins(grid: Grid, device: torch.device | str) -> Bins:
@@ -183,8 +198,15 @@ def read(
 ) -> Tensor:
     "(P,) float64: a tabulated function at listed scores."
     cell, s = _locate(points, grid)
-    ends = torch.cat([nodes[cell], nodes[cell + 1]], 1)
-    return (hermite(s, order) * ends).sum(1) / grid.step**order
+    return (hermite(s, order) * _to_cells(nodes)[cell]).sum(1) / grid.step**order
+
+
+def _read_both(nodes: Tensor, points: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
+    "(P,) values and (P,) slopes by temperatures, both float64."
+    cell, s = _locate(points, grid)
+    weights = (torch.linalg.vander(s, N=6) @ torch.cat(_HERMITES[:2], 1).to(s.device)).reshape(-1, 2, 6)
+    values, slopes = (weights * _to_cells(nodes)[cell][:, None]).sum(2).unbind(1)
+    return values, slopes / grid.step
 
 # %% ../../nbs/9_scaling/01_fast_mw.ipynb #41283246
 FAR = 24.0  # so many temperatures from its bend the softplus is its argument, or an exponential, to 4e-11
@@ -264,9 +286,9 @@ def _slopes(nodes: Tensor, grid: Grid, factor) -> Tensor:
     return F.pad(torch.cat([table, last], 1) * (factor / grid.step), (0, 1))
 
 
-def look_up(table: Tensor, index: Tensor, rest: Tensor) -> Tensor:
+def look_up(table: Tensor, index: Tensor, rest: Tensor, out: Tensor | None = None) -> Tensor:
     "(n,) float32 slopes at the scores that `place` put into bins: the bin's slope and its change over the rest of the way."
-    return table[0].index_select(0, index).addcmul_(table[1].index_select(0, index), rest)
+    return torch.index_select(table[0], 0, index, out=out).addcmul_(table[1].index_select(0, index), rest)
 
 # %% ../../nbs/9_scaling/01_fast_mw.ipynb #889b7a6f
 def temperature_slope(
@@ -287,7 +309,7 @@ def temperature_slope(
 def _total(bins: Bins) -> Tensor:
     "The counted weight; 1 where nothing was counted, so that nothing is divided by 0."
     total = bins.counts[:-1].sum()
-    return torch.where(total > 0, total, torch.ones_like(total))
+    return total + (total == 0)
 
 # %% ../../nbs/9_scaling/01_fast_mw.ipynb #35921d9a
 ENTRIES_A_TILE = 2**17  # on the CPU: what belongs to a tile stays in the cache
@@ -301,7 +323,9 @@ def _tiles(scores: Tensor, grid: Grid):
 
 # %% ../../nbs/9_scaling/01_fast_mw.ipynb #1d4ebe78
 class _Tabulated(torch.autograd.Function):
-    """(P,) each positive's mean logistic loss against the negatives. What is kept for the backward pass: the arguments, nodes, bins.
+    """(P,) each positive's mean logistic loss against the negatives.
+
+    What is kept for the backward pass: the arguments, slopes (P,), bins, and of a matrix of one tile where its scores were placed.
 
     `torch.func.grad` works; `vmap` does not, since a table reads its scores, nor do second derivatives, which a table has not.
     """
@@ -309,11 +333,13 @@ class _Tabulated(torch.autograd.Function):
     @staticmethod
     def forward(*inputs):  # torch reads this signature at every call: many names take time
         scores, temperature, negatives, weights, rows, columns, grid = inputs
-        bins = empty_bins(grid, scores.device)
+        bins, placed = empty_bins(grid, scores.device), ()
         for part in _tiles(scores, grid):
-            bins.add(*place(scores[part], grid, negatives[part]), None if weights is None else weights[part])
+            placed = place(scores[part], grid, negatives[part])
+            bins.add(*placed, None if weights is None else weights[part])
         nodes = meet(bins_to_nodes(bins, grid) / _total(bins), grid, below=False)
-        return read(nodes, scores[rows, columns], grid), nodes, *bins
+        kept = placed if scores.numel() <= ENTRIES_A_TILE else ()
+        return *_read_both(nodes, scores[rows, columns], grid), *bins, *kept
 
     @staticmethod
     def setup_context(ctx, inputs, output):
@@ -323,7 +349,8 @@ class _Tabulated(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, slopes, *_):
-        to_scores, to_temperature = _Slopes.apply(slopes, *ctx.saved_tensors, ctx.grid)
+        gradients = _Slopes.apply if torch.is_grad_enabled() else _Slopes.forward
+        to_scores, to_temperature = gradients(ctx.grid, slopes, *ctx.saved_tensors)
         return to_scores, to_temperature if ctx.needs_input_grad[1] else None, *[None] * 5
 
 # %% ../../nbs/9_scaling/01_fast_mw.ipynb #24a6a5f2
@@ -332,15 +359,16 @@ class _Slopes(torch.autograd.Function):
 
     @staticmethod
     def forward(*inputs):
-        slopes, scores, temperature, negatives, weights, rows, columns, nodes, counts, moments, grid = inputs
+        grid, slopes, scores, temperature, negatives, weights, rows, columns, steep, counts, moments, *placed = inputs
         bins, points = Bins(counts, moments), scores[rows, columns]
         met = meet(points_to_nodes(points, slopes, grid), grid)
         table = slope_table(met, grid, 1 / (_total(bins) * grid.temperature))
-        out = torch.empty_like(scores)
+        out = torch.empty_like(scores, memory_format=torch.contiguous_format)
         for part in _tiles(scores, grid):
-            found = look_up(table, *place(scores[part], grid, negatives[part])).view_as(out[part])
-            out[part] = found if weights is None else torch.where(negatives[part], found * weights[part], 0.0)
-        pulls = slopes * read(nodes, points, grid, 1)
+            found = look_up(table, *(placed or place(scores[part], grid, negatives[part])), out=out[part].view(-1))
+            if weights is not None:
+                out[part] = torch.where(negatives[part], found.view_as(out[part]) * weights[part], 0.0)
+        pulls = slopes * steep
         out[rows, columns] += (pulls / grid.temperature).float()
         return out, None if temperature is None else temperature_slope(bins, met, points, pulls, grid).to(temperature)
 
@@ -394,7 +422,7 @@ def tabulated_losses(
     """
     if scores.dtype != torch.float32 or scores.device.type == "mps" or scores.numel() ** 2 <= FROM_PAIRS:
         return None
-    rows, columns = positives.nonzero(as_tuple=True)
+    rows, columns = where_true(positives)
     pairs = len(rows) * scores.numel()
     if pairs <= FROM_PAIRS:
         return None

@@ -6,7 +6,6 @@
 __all__ = ['mw']
 
 # %% ../../nbs/1_objectives/10_mw.ipynb #94e58a9a
-import torch
 from torch import Tensor
 
 from .. import objective
@@ -25,7 +24,7 @@ def _pooled(scores, positives, negatives, weights, temperature):
     elif weights is not None:
         heavy = to_float64(weights[positives])
         losses = losses * (heavy / heavy.mean())
-    return losses, torch.ones_like(losses, dtype=torch.bool)
+    return losses, True
 
 # %% ../../nbs/1_objectives/10_mw.ipynb #25698264
 def mw(

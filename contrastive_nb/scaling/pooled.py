@@ -12,7 +12,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from contrastive_nb.kernels.tabulated import (
-    Bins,
     Grid,
     bins_to_nodes,
     empty_bins,
@@ -45,7 +44,7 @@ class _Tabulated:
             nearest = part.mul_(self.grid.scale).round()
             rest, index = part.sub_(nearest), nearest.sub_(self.grid.first).to(torch.int32)
             if count:
-                _count(self.bins, index, rest)
+                self.bins.add(index, rest)
             if self.slopes is not None:
                 at, change = self.slopes
                 torch.addcmul(torch.index_select(at, 0, index, out=nearest), change.index_select(0, index), rest, out=part)
@@ -54,20 +53,6 @@ class _Tabulated:
         "(P,) losses of listed positives and their slopes to the scores."
         seen = meet(bins_to_nodes(self.bins, self.grid) / negatives, self.grid, below=False)
         return read(seen, points, self.grid), read(seen, points, self.grid, 1) / self.grid.temperature
-
-
-def _count(bins: Bins, index: Tensor, rest: Tensor) -> None:
-    """Counts and moments, on a CPU both in one sum.
-
-    Each score adds 2 PART plus its distance from the bin's middle; the distances of up to PART scores come to less than half of that.
-    """
-    if rest.device.type != "cpu":
-        bins.add(index, rest)
-        return
-    both = torch.bincount(index, rest.double().add_(2 * PART), minlength=len(bins.counts))
-    counts = (both / (2 * PART)).round_()
-    bins.counts.add_(counts)
-    bins.moments.add_(both.sub_(counts.mul_(2 * PART)))
 
 
 class _Compared:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 TEMPERATURE = 0.1
+MINED = 10  # hard negatives of a query where a corpus is searched
 CLASS_SIZE = 8  # items of one class where labels are compared: 16 rows, as each item is there twice
 
 
@@ -26,7 +27,7 @@ class Contestant(NamedTuple):
     space: int = 2  # and memory as this one
 
 
-FLOOR = {"one-way": "products", "two-way": "products-2n"}  # three bare products of the same shapes
+FLOOR = {"one-way": "products", "two-way": "products-2n", "search": "product"}  # bare products of the same shapes
 GROUPS = {
     "infonce": ("one-way", "InfoNCE of each query against the batch's keys"),
     "ntxent": ("two-way", "NT-Xent of two views"),
@@ -34,6 +35,8 @@ GROUPS = {
     "supcon": ("two-way", "supervised contrast of two views with labels"),
     "mw": ("one-way", "MW: every positive against every negative of the batch"),
     "ranknet": ("one-way", "RankNet, a list a query"),
+    "mining": ("search", "the hardest negatives of a corpus, a few a query; no gradients"),
+    "product": ("search", "one bare matrix product"),
     "products": ("one-way", "three bare matrix products"),
     "products-2n": ("two-way", "three bare matrix products of two views"),
 }
@@ -92,6 +95,11 @@ def floor_of(group: str) -> str:
     return FLOOR[GROUPS[group][0]]
 
 
+def learns(group: str | None) -> bool:
+    "Whether a step of the group leaves gradients at the embeddings: a search does not."
+    return group is None or GROUPS[group][0] != "search"
+
+
 def installed(library: str) -> str | None:
     "The version of a contestant's library, or None where it is missing."
     try:
@@ -113,9 +121,12 @@ def available(contestant: Contestant) -> str | None:
 
 
 def oracle(group: str, query, key):
-    "The group's value in float64 by the dense objective on the dense pairs."
+    "The group's value in float64 by the dense objective on the dense pairs; of a search by a sort of all scores."
     from contrastive_nb import objectives, pairs
 
+    if group == "mining":
+        scores = _cosine(query.double(), key.double()).detach()
+        return _told([[j for j in row.argsort(descending=True).tolist() if j != i][:MINED] for i, row in enumerate(scores)])
     query, key = query.double(), key.double()
     if group in ("infonce", "mw", "ranknet"):
         name = {"infonce": "info_nce"}.get(group, group)
@@ -426,9 +437,54 @@ def _ranknet_pair_list(query, key):
     return descend(loss, query, key)
 
 
+# --- hard negatives of a corpus: row i of the keys belongs to query i, all others are its negatives -----------------------------------
+
+
+def _told(found):
+    "One number that says which rows were found, and in which order."
+    import torch
+
+    found = torch.as_tensor(found, dtype=torch.float64)
+    return (found @ torch.arange(1, found.shape[1] + 1, dtype=torch.float64)).mean()
+
+
+def _product(query, key):
+    def step():
+        return (query.detach() @ key.detach().T)[0, 0]
+
+    return step
+
+
+def _mining_torch(query, key):
+    def step():
+        scores = _cosine(query.detach(), key.detach()).fill_diagonal_(float("-inf"))
+        return _told(scores.topk(min(MINED, len(key) - 1), 1).indices.cpu())
+
+    return step
+
+
+def _mining_mine(query, key):
+    from contrastive_nb.negatives import mine
+
+    return lambda: _told(mine(query.detach(), key.detach(), k=MINED).cpu())
+
+
+def _mining_sentence_transformers(query, key):
+    from sentence_transformers.util import semantic_search
+
+    def step():
+        found = semantic_search(query.detach(), key.detach(), top_k=MINED + 1)
+        return _told(
+            [[hit["corpus_id"] for hit in hits if hit["corpus_id"] != i][: min(MINED, len(key) - 1)] for i, hits in enumerate(found)]
+        )
+
+    return step
+
+
 # --- the list --------------------------------------------------------------------------------------------------------------------------
 
 CONTESTANTS: dict[str, Contestant] = {entry.name: entry for entry in (
+    _entry("product", "torch", "the scores", _product),
     _entry("products", "torch", "scores, and the two products that lead back", _products),
     _entry("products-2n", "torch", "the same for both views against both views", _products_2n),
     _entry("infonce/torch", "torch", "normalize, one product, cross_entropy", _infonce_torch),
@@ -461,4 +517,8 @@ CONTESTANTS: dict[str, Contestant] = {entry.name: entry for entry in (
     _entry("ranknet/dense", "contrastive_nb", "ranknet(*in_batch(query, key))", _ranknet_dense),
     _entry("ranknet/pair-list", "torch", "the list of all pairs of each list, those of unequal relevance kept, as allRank does it",
            _ranknet_pair_list, power=3, space=3),
+    _entry("mining/torch", "torch", "the whole score matrix, its diagonal out, topk", _mining_torch),
+    _entry("mining/mine", "contrastive_nb", "mine(query, corpus)", _mining_mine, space=1),
+    _entry("mining/sentence-transformers", "sentence-transformers", "util.semantic_search, each query's own row left out",
+           _mining_sentence_transformers, space=1),
 )}  # fmt: skip

@@ -20,7 +20,7 @@ PROBE = dict(rows=16, dims=8, noise=2.0)  # small inputs on which values and gra
 SLOW = 1.0  # seconds: the first step of such length is the one that counts, shorter ones are repeated
 IMPORTS = {
     "torch": (),
-    "contrastive_nb": ("contrastive_nb.objectives", "contrastive_nb.pairs", "contrastive_nb.scaling"),
+    "contrastive_nb": ("contrastive_nb.negatives", "contrastive_nb.objectives", "contrastive_nb.pairs", "contrastive_nb.scaling"),
     "info-nce-pytorch": ("info_nce",),
     "lightly": ("lightly",),
     "pytorch-metric-learning": ("pytorch_metric_learning.losses",),
@@ -82,10 +82,10 @@ def _time_a_cell(job: dict) -> dict:
 
 
 def _probe(job: dict) -> dict:
-    "Value and gradients on the small inputs."
+    "Value and gradients on the small inputs; none of a search."
     query, key = _inputs(job, PROBE["rows"], PROBE["noise"])
     value = CONTESTANTS[job["contestant"]].make(query, key)()
-    return dict(value=float(value), gradients=[x.grad.double().tolist() for x in (query, key)])
+    return dict(value=float(value), gradients=[x.grad.double().tolist() for x in (query, key) if x.grad is not None])
 
 
 def _in_a_fork(job: dict) -> dict:

@@ -6,10 +6,19 @@ from pathlib import Path
 
 from contrastive_nb import devices, files
 from contrastive_nb.book import tables
-from contrastive_nb.timing.contestants import CONTESTANTS
+from contrastive_nb.timing.contestants import CONTESTANTS, learns
 from contrastive_nb.timing.tournament import Plan, compare
 
 FORMATS = {"ms": ".3g", "wall_ms": ".3g", "mb": ",.0f", "to_floor": ".2f", "to_torch": ".2f", "value": ".0e", "gradient": ".0e"}
+
+LIMITS = {  # by batch size: how many times plain PyTorch a call on the dense pairs may take, one thread, 128 dimensions
+    "infonce": {256: 1.5, 512: 1.25, 1024: 1.1},
+    "ntxent": {512: 1.3, 1024: 1.3, 4096: 1.3},
+    "decoupled": {512: 1.3, 1024: 1.3, 4096: 1.3},
+    "supcon": {512: 1.3, 1024: 1.3, 4096: 1.3},
+    "mw": {256: 3.0, 1024: 1.75},
+    "ranknet": {256: 2.0},
+}
 
 
 def _order(cell: dict) -> tuple:
@@ -28,7 +37,8 @@ def _summed(cell: dict, agreement: dict) -> dict:
         nothing = dict.fromkeys(("ms", "quartiles", "wall_ms", "mb", "to_floor", "to_torch", "value", "gradient"))
         return row | nothing | dict(why=cell["failed"])
     low, middle, high = (1e3 * x for x in _quartiles(cell["seconds"]))
-    held = statistics.median(cell["bytes"]) - 2 * (2 if cell["precision"] == "bf16" else 4) * cell["rows"] * cell["dims"]
+    gradients = 2 * (2 if cell["precision"] == "bf16" else 4) * cell["rows"] * cell["dims"] if learns(cell["group"]) else 0
+    held = statistics.median(cell["bytes"]) - gradients
     ratios = {key: statistics.median(cell[key]) if None not in cell[key] else None for key in ("to_floor", "to_torch")}
     return row | dict(
         ms=middle, quartiles=f"{low:.3g} to {high:.3g}", wall_ms=1e3 * statistics.median(cell["wall"]), mb=max(0.0, held) / 1e6, **ratios,
@@ -39,6 +49,18 @@ def _summed(cell: dict, agreement: dict) -> dict:
 def summary(table: dict) -> list[dict]:
     "A row a contestant and size: medians, quartiles, memory over inputs and gradients, ratios within rounds, disagreement; or why not."
     return [_summed(cell, table["agreement"].get(cell["contestant"], {})) for cell in sorted(table["cells"], key=_order)]
+
+
+def front_door(table: dict) -> list[dict]:
+    "A row a limit: what the call on the dense pairs takes over plain PyTorch, median of the ratios within rounds, and whether the limit holds."
+    measured = {(row["contestant"], row["rows"]): row["to_torch"] for row in summary(table) if (row["dims"], row["threads"]) == (128, 1)}
+    rows = []
+    for group, limits in LIMITS.items():
+        for size, limit in limits.items():
+            ratio = measured.get((f"{group}/dense", size))
+            holds = "not measured" if ratio is None else "yes" if ratio <= limit else "no"
+            rows.append(dict(value=group, B=size, ratio=ratio, limit=limit, holds=holds))
+    return rows
 
 
 def read(path: Path) -> dict:
