@@ -1,7 +1,8 @@
 """What a record depends on, and whether it still holds: current, carried or stale. Plain module: it is machinery, not a lesson."""
 
 # A record depends on the functions of the library that its run executed, with the constants, classes and imports that
-# they name; on the statements of its page that feed `record(...)`; on the profile's values; and on its data. Each of them
+# they name; on the statements of its page that feed `record(...)`; on the profile's values; on its data; and an outcome on what was
+# measured of its bench. Each of them
 # is kept in the record as a digest, so that a look at the files says what changed since. What does not count: the rooms in
 # `ROOMS`, comments, docstrings, annotations, layout, names of locals, and what an error says.
 #
@@ -436,6 +437,14 @@ class Page:
         "The last code cell that feeds a record; -1 where none does."
         return max((self.cells[i] for i in self.feeding), default=-1)
 
+    def benches(self) -> list[str]:
+        "The files of the benches that the page names."
+        parts = [part for node in self.statements for part in ast.walk(node)]
+        named = {part.value.partition("/")[0] for part in parts if isinstance(part, ast.Constant) and isinstance(part.value, str)}
+        words = set().union(*map(_words, self.statements))
+        paths = sorted(files.shared("data/benches").glob("*.json")) if words & {"bench", "benches"} else []
+        return [path.read_text(encoding="utf-8") for path in paths if path.stem in named]
+
     def _carriers(self, first: set[str]) -> set[str]:
         "These names, and the page's functions that use them, directly or through others."
         found, grown = set(first), True
@@ -531,14 +540,15 @@ def of_notebook(
     *,
     package: Path | None = None,  # the package's folder; this one
 ) -> str:  # 16 hex digits
-    """A digest of the page's code, of the modules that it may import, and of its settings: by it a run that resumes knows its own memory.
+    """A digest of the page's code, of the modules that it may import, of its settings and its benches: by it a run that resumes knows its own memory.
 
     Raises `FileNotFoundError` for a notebook that is not there, `ValueError` for an unknown profile.
     """
     path, library = _find(path), Library(package)
     cells = [list(map(canonical, _parse_cell(source))) or source.strip().splitlines() for source in _sources(path)]
-    modules = {name: library.modules[name].text for name in library.imported(Page(path))}
-    return digest([cells, modules, settings_of(profile, name_of(path))])
+    page = Page(path)
+    modules = {name: library.modules[name].text for name in library.imported(page)}
+    return digest([cells, modules, settings_of(profile, name_of(path)), *page.benches()])
 
 
 def settings_of(profile: str, notebook: str) -> dict:
@@ -556,13 +566,21 @@ def depends_of(notebook: str | Path, lines: dict[str, list[int]] | None) -> dict
 
 
 def unclean(notebooks: Iterable[str]) -> str | None:
-    """What of the package, the settings, the data's registry or these pages' cells is not as committed; `None` where all is.
+    """What of the package, the settings, the data's registry, the benches or these pages' cells is not as committed; `None` where all is.
 
     Outputs, text cells and records do not count. Raises `ValueError` where git cannot say.
     """
     root = files.checkout()
     state = files.git(
-        "status", "--porcelain", "--untracked-files=all", "--", "contrastive_nb", "settings.ini", "nbs/*settings.ini", "data/registry.json"
+        "status",
+        "--porcelain",
+        "--untracked-files=all",
+        "--",
+        "contrastive_nb",
+        "settings.ini",
+        "nbs/*settings.ini",
+        "data/registry.json",
+        "data/benches",
     )
     if root is None or state is None:
         raise ValueError("git cannot say what is committed here")
@@ -598,6 +616,29 @@ def checksums(names: Iterable[str]) -> dict[str, str | None]:
     return {name: digest([file["sha256"] for file in registry[name]["files"]]) if name in registry else None for name in sorted(names)}
 
 
+def bench_of(
+    name: str,  # "bench/read-out", as a claim names it
+) -> dict:
+    "What an outcome takes from its bench: the settings of the trainings, and the read-out's range, spread and admission."
+    from contrastive_nb.lab import benches
+
+    bench, _, readout = name.partition("/")
+    found = benches.bench(bench)
+    measured = (found.facts or {"readouts": {}})["readouts"].get(readout, {})
+    return dict(found.settings) | {key: measured.get(key) for key in ("range", "spread", "admitted")}
+
+
+def _changed_bench(record: dict, run: dict) -> str | None:
+    "What of a claim's bench is not what its run was made with."
+    then = run.get("bench")
+    if record["bench"] is None or then == (now := bench_of(record["bench"])):
+        return None
+    if then is None:
+        return f"it kept nothing of its bench {record['bench']}"
+    changed = sorted(key for key in {*now, *then} if key not in now or key not in then or now[key] != then[key])
+    return f"its bench {record['bench']} changed: {', '.join(changed)}"
+
+
 def changed_parts(run: dict, library: Library) -> dict[str, str | None]:
     "The parts of the library that are not what a run went through, as they are now."
     now = library.digests(run["depends"])
@@ -626,6 +667,8 @@ def judge(record: dict, profile: str, page: Page | None, library: Library) -> tu
     run, notebook = record["runs"][profile], record["notebook"]
     if page is None:
         return "stale", f"its page {notebook} is gone"
+    if why := _changed_bench(record, run):
+        return "stale", why
     if run.get("depends") is None:
         why = _coarse(record, run, page, library)
         return ("stale", why) if why else ("current", "")

@@ -47,6 +47,9 @@ SINCE_2: dict[str, tuple[type, ...]] = {  # what schema 1 had not, `seconds` bei
     "depends": (dict, _NULL),  # "module:name" -> digest, and for a function the lines that were executed
     "carried": (list,),  # the times that it was found to hold past a change: commit, definitions, evidence
 }
+OF_SOME: dict[str, tuple[type, ...]] = {  # what a run may have
+    "bench": (dict,),  # of an outcome: the settings, range, spread and admission of its bench
+}
 SINCE_3: dict = {  # field of the claim -> what an older record means
     "says": "ours",
     "paper_effect": None,
@@ -87,7 +90,7 @@ def check(record) -> dict:
         if profile not in PROFILES:
             raise ValueError(f"runs: got the profile {profile!r}, want one of {', '.join(map(repr, PROFILES))}")
         _check_object(f"runs[{profile!r}]: run", run, RUN)
-        for field, kinds in [*RUN.items(), *((field, kinds) for field, kinds in SINCE_2.items() if field in run)]:
+        for field, kinds in [*RUN.items(), *((field, kinds) for field, kinds in (SINCE_2 | OF_SOME).items() if field in run)]:
             if (isinstance(run[field], bool) and bool not in kinds) or not isinstance(run[field], kinds):
                 wanted = " or ".join(dict.fromkeys(_WORDS[float if kind is int else kind] for kind in kinds))
                 raise TypeError(f"runs[{profile!r}]: {field}: got {_name(run[field])}, want {wanted}")
