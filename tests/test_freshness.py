@@ -197,6 +197,18 @@ def test_pictures_exercises_and_solutions_of_the_book_feed_no_record():
             assert "solution" not in tags and not names & {"plt", "plots"}, f"{name}: {freshness.ast.unparse(node)}"
 
 
+def test_a_page_states_a_claim_word_for_word(shelf):
+    said = dict(id="S03-outcome-auc-digits", statement="On digits it (MW) is better.", metric="AUC", baseline="mean", treatment="MW")
+    cells = ["for name in ('digits',):", "    Claim(id=f'S03-outcome-auc-{name}', statement=f'On {name} it (MW) is better.',", "    metric='AUC', baseline='mean', treatment='MW')"]  # fmt: skip
+    shelf.write("\n".join(cells))
+    page = freshness.Page(shelf.path)
+    assert page.states(said)
+    for field, other in (*((field, "!" + said[field]) for field in said), ("statement", "On digits it is better."), ("metric", "AU")):
+        assert not page.states(said | {field: other}), field
+    shelf.write("f'{anything}'", "1")
+    assert not freshness.Page(shelf.path).states(said)
+
+
 def test_cells_that_are_no_python_are_passed_over(shelf):
     assert shelf.feeding("%%bash\nls -l | wc", "%matplotlib inline\nrecord(1)", "!ls") == ["record(1)"]
 

@@ -56,6 +56,14 @@ SPOILT = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("fields, done", [({}, True), ({"verdict": "not testable here", "why": "its experiment is gone"}, False)])
+def test_a_gpu_run_of_an_earlier_experiment_is_still_to_be_made(fields, done, monkeypatch):
+    record = next(record for record in RECORDS if record["id"] == ROWS[0]["claim"])
+    ran = record | {"runs": record["runs"] | {"gpu": record["runs"]["laptop"]}} | fields
+    monkeypatch.setattr(claims, "load", lambda: [ran if record["id"] == ran["id"] else record for record in RECORDS])
+    assert full_runs.plan()[0]["done"] is done
+
+
 @pytest.mark.parametrize("case", SPOILT)
 def test_a_spoilt_list_is_found(case, monkeypatch):
     spoil, says = SPOILT[case]

@@ -12,16 +12,19 @@
 import ast
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
 from contrastive_nb import files
 from contrastive_nb.lab import profiles
+from contrastive_nb.lab.records import SET_ASIDE, is_set_aside
 
 ROOMS = ("lab", "book", "timing")  # they run, show and time; the walls between the rooms see to it that the library needs none of them
 INSTRUMENTS = ("lab/benches.py", "lab/recipes.py")  # of the rooms, those that numbers of other pages pass through
 MACHINERY = ("_modidx", "_moved", "cli", "files", "registry", "trackers", "__main__")
+STATED = ("id", "statement", "metric", "baseline", "treatment")  # a claim's words
 CHANGED = "changed: "  # so begins why a run is stale that could perhaps be carried
 LEFT_OUT = ("__all__", "__version__", "_METHODS")  # tables for people, tests and the catalogue
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
@@ -406,6 +409,15 @@ def _sources(path: Path) -> list[str]:
     return ["".join(cell["source"]) for cell in read_book(path)["cells"] if cell["cell_type"] == "code"]
 
 
+def _text(node: ast.AST) -> str:
+    "A text of the page as a pattern; nothing for what is no text."
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return re.escape(node.value)
+    if isinstance(node, ast.JoinedStr) and any(isinstance(part, ast.Constant) for part in node.values):
+        return "".join(re.escape(part.value) if isinstance(part, ast.Constant) else ".+" for part in node.values)
+    return ""
+
+
 class Page:
     "A page's statements, and which of them feed its records: what `record(...)` is given, where that comes from, and so on."
 
@@ -444,6 +456,12 @@ class Page:
         words = set().union(*map(_words, self.statements))
         paths = sorted(files.shared("data/benches").glob("*.json")) if words & {"bench", "benches"} else []
         return [path.read_text(encoding="utf-8") for path in paths if path.stem in named]
+
+    def states(self, record: dict) -> bool:
+        "Whether the page has the words of a claim, each of them as a text of its own; what it puts into a text may be anything."
+        texts = [_text(part) for node in self.statements for part in ast.walk(node)]
+        patterns = re.compile("|".join(f"(?:{text})" for text in texts if text), re.S)
+        return all(patterns.fullmatch(record[field]) for field in STATED)
 
     def _carriers(self, first: set[str]) -> set[str]:
         "These names, and the page's functions that use them, directly or through others."
@@ -662,6 +680,13 @@ def _coarse(record: dict, run: dict, page: Page, library: Library) -> str | None
     return f"it kept no executed lines, and since {run['commit']} these changed: {', '.join(changed[:3])}" if changed else None
 
 
+def _judge_aside(record: dict, page: Page | None) -> tuple[str, str]:
+    "A claim that was set aside rests on no run: what it has of an earlier experiment is history as long as its page states it."
+    if page is None:
+        return "stale", f"its page {record['notebook']} is gone"
+    return ("current", "") if page.states(record) else ("stale", f"{record['notebook']} does not state it in these words")
+
+
 def judge(record: dict, profile: str, page: Page | None, library: Library) -> tuple[str, str]:
     "current, carried or stale, and why, of one run of a record."
     run, notebook = record["runs"][profile], record["notebook"]
@@ -704,8 +729,8 @@ def _other_versions(run: dict) -> str:
 def states(
     records: Iterable[dict],  # of the ledger
     notebooks: Path | None = None,  # the notebooks' folder
-) -> Iterator[tuple[dict, str, str, str]]:  # record, profile, state, why
-    "Every recorded run, judged."
+) -> Iterator[tuple[dict, str, str, str]]:  # record, profile or "set aside", state, why
+    "Every recorded run, judged, and every claim that was set aside, once."
     root, library = Path(notebooks or files.notebooks()), Library()
     pages: dict[str, Page | None] = {}
     for record in records:
@@ -713,6 +738,9 @@ def states(
         if name not in pages:
             path = root / f"{name}.ipynb"
             pages[name] = Page(path) if path.is_file() else None
+        if is_set_aside(record):
+            yield record, SET_ASIDE, *_judge_aside(record, pages[name])
+            continue
         for profile in record["runs"]:
             yield record, profile, *judge(record, profile, pages[name], library)
 
@@ -739,7 +767,7 @@ def read_ledger(claims: Path | None = None) -> list[dict]:
 
 
 def stale_runs(notebooks: Path | None = None, claims: Path | None = None) -> set[tuple[str, str]]:
-    "The stale runs, (claim's id, profile); none where no notebooks are at hand."
+    "The stale runs, (claim's id, profile or 'set aside'); none where no notebooks are at hand."
     if notebooks is None and not files.notebooks().is_dir():
         return set()
     return {(record["id"], profile) for record, profile, state, _ in states(read_ledger(claims), notebooks) if state == "stale"}
@@ -747,7 +775,8 @@ def stale_runs(notebooks: Path | None = None, claims: Path | None = None) -> set
 
 def stale_notebooks(profile: str, notebooks: Path | None = None, claims: Path | None = None) -> list[str]:
     "The notebooks that a run in this profile must make again: those of stale records; at laptop also those without outputs."
-    found = {rec["notebook"] for rec, made_by, state, _ in states(read_ledger(claims), notebooks) if (made_by, state) == (profile, "stale")}
+    made_by = (profile, SET_ASIDE) if profile == "laptop" else (profile,)
+    found = {rec["notebook"] for rec, size, state, _ in states(read_ledger(claims), notebooks) if size in made_by and state == "stale"}
     root = Path(notebooks or files.notebooks())
     every = all_notebooks(root)
     if profile == "laptop":

@@ -59,6 +59,7 @@ SINCE_3: dict = {  # field of the claim -> what an older record means
     "estimand": None,
     "amended": [],
 }
+SET_ASIDE = "set aside"
 _WORDS = {bool: "true or false", list: "a list", dict: "an object", str: "text", float: "a number", _NULL: "null"}
 
 
@@ -76,6 +77,11 @@ def _check_object(what: str, value, fields) -> None:
         raise ValueError(f"{what}: got no {', '.join(missing)}, want {', '.join(fields)}")
 
 
+def is_set_aside(record: dict) -> bool:
+    "Whether the claim is not testable here, as its page says; runs that it has are then of an earlier experiment."
+    return record.get("verdict") is not None
+
+
 def check(record) -> dict:
     """The record unchanged, if no field is missing or of another kind. Raises `TypeError` or `ValueError` naming the field.
 
@@ -84,8 +90,11 @@ def check(record) -> dict:
     _check_object("record", record, [*CLAIM, "runs"])
     if not isinstance(record["runs"], dict) or not (record["runs"] or record.get("verdict") == "not testable here"):
         raise ValueError(f"runs: got {record['runs']!r}, want a run a profile, or the verdict 'not testable here' with the reason why")
-    if not record["runs"] and not isinstance(record.get("why"), str):
-        raise ValueError(f"why: got {record.get('why')!r}, want the reason why it is not testable here")
+    if is_set_aside(record):
+        if record["verdict"] != "not testable here":
+            raise ValueError(f"verdict: got {record['verdict']!r} for the claim itself, want 'not testable here', or a run that has one")
+        if not isinstance(record.get("why"), str) or not record["why"].strip():
+            raise ValueError(f"why: got {record.get('why')!r}, want the reason why it is not testable here")
     for profile, run in record["runs"].items():
         if profile not in PROFILES:
             raise ValueError(f"runs: got the profile {profile!r}, want one of {', '.join(map(repr, PROFILES))}")
