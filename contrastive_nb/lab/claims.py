@@ -474,7 +474,7 @@ def record(
     numbers = dict(seeds=seeds, baseline=verdict.baseline, treatment=verdict.treatment, effect=verdict.effect)
     numbers |= dict(interval=list(verdict.interval), parameters=run.parameters, search=search or {})
     numbers["verdict"] = None if run.profile == "ci" else verdict.verdict
-    made = run.made() if hasattr(run, "made") else {"seconds": None}  # what a page's own run knows of itself
+    made = run.made(claim.id) if hasattr(run, "made") else {"seconds": None}  # what a page's own run knows of itself
     made |= dict(versions=_versions(), device=run.device, code=run.code, commit=_commit())
     made |= {} if seconds is None else {"seconds": check_number("seconds", seconds, 0)}
     made |= {} if claim.bench is None else {"bench": freshness.bench_of(claim.bench)}

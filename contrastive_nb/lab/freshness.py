@@ -418,6 +418,10 @@ def _text(node: ast.AST) -> str:
     return ""
 
 
+def _says(node: ast.AST, words: str) -> bool:
+    return bool((text := _text(node)) and re.fullmatch(text, words, re.S))
+
+
 class Page:
     "A page's statements, and which of them feed its records: what `record(...)` is given, where that comes from, and so on."
 
@@ -437,9 +441,19 @@ class Page:
         self.changes = self._all_changes()
         self.feeding = self._feeding()
 
-    def digest(self) -> str:
-        "Of the statements that feed the records."
-        return digest([canonical(self.statements[i]) for i in self.feeding])
+    def digest(self, claim: str | None = None) -> str:
+        "Of the statements that feed the records, or the record of this claim."
+        return digest([canonical(self.statements[i]) for i in (self.feeding if claim is None else self.feeding_one(claim))])
+
+    def made(self, claim: str, run: dict) -> bool:
+        "Whether these statements made a run of a claim; older runs keep a digest of what feeds any record of the page."
+        return run["page"] in (self.digest(claim), self.digest())
+
+    def feeding_one(self, claim: str) -> list[int]:
+        "The statements that feed the record of a claim, by its id; those of all records where they cannot be told apart."
+        stating = {i for i, node in enumerate(self.statements) if any(_says(part, claim) for part in ast.walk(node))}
+        fed = [found for start in self._starts({"record"}) if stating.intersection(found := self._fed([start]))]
+        return sorted(set().union(*fed)) if fed else self.feeding
 
     def words(self) -> set[str]:
         "The names that these statements take from outside."
@@ -490,8 +504,13 @@ class Page:
 
     def _feeding(self, names: frozenset[str] = frozenset({"record"})) -> list[int]:
         "The statements that use these names, directly or through the page's functions, and those that feed them."
-        records = self._carriers(set(names))
-        starts = [i for i, reads in enumerate(self.reads) if reads & records]
+        return self._fed(self._starts(set(names)))
+
+    def _starts(self, names: set[str]) -> list[int]:
+        used = self._carriers(names)
+        return [i for i, reads in enumerate(self.reads) if reads & used]
+
+    def _fed(self, starts: list[int]) -> list[int]:
         found, todo = set(starts), [(name, i) for i in starts for name in self.reads[i]]
         seen: set[tuple[str, int]] = set()
         while todo:
@@ -697,7 +716,7 @@ def judge(record: dict, profile: str, page: Page | None, library: Library) -> tu
     if run.get("depends") is None:
         why = _coarse(record, run, page, library)
         return ("stale", why) if why else ("current", "")
-    if page.digest() != run["page"]:
+    if not page.made(record["id"], run):
         return "stale", f"cells of {notebook} that feed it changed"
     if keys := _changed_settings(run, profile, notebook):
         return "stale", f"settings of {notebook} changed: {', '.join(keys)}"

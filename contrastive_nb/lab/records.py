@@ -43,7 +43,7 @@ SINCE_2: dict[str, tuple[type, ...]] = {  # what schema 1 had not, `seconds` bei
     "clean": (bool, _NULL),  # whether package, settings and the page's cells were as committed
     "settings": (dict, _NULL),  # the profile's values for the page, but the clock
     "data": (dict, _NULL),  # set -> digest of its checksums
-    "page": (str, _NULL),  # digest of the page's statements that feed its records
+    "page": (str, _NULL),  # digest of the page's statements that feed the record
     "depends": (dict, _NULL),  # "module:name" -> digest, and for a function the lines that were executed
     "carried": (list,),  # the times that it was found to hold past a change: commit, definitions, evidence
 }
