@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
+from commands import CliRunner
 
 from contrastive_nb import cli, files
 from contrastive_nb.book import reports

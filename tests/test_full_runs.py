@@ -4,7 +4,7 @@ import copy
 import json
 
 import pytest
-from typer.testing import CliRunner
+from commands import CliRunner
 
 from contrastive_nb import cli, files
 from contrastive_nb.book import full_runs

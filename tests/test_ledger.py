@@ -7,8 +7,8 @@ import sys
 import types
 
 import pytest
+from commands import CliRunner
 from test_catalogue import Tags, plant, shown
-from typer.testing import CliRunner
 
 from contrastive_nb import cli, files, lab
 from contrastive_nb.book import catalogue, ledger, markup, plots, reports

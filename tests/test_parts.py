@@ -6,8 +6,8 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
+from commands import CliRunner
 from test_run import Lab, write_notebook
-from typer.testing import CliRunner
 
 from contrastive_nb import cli, files
 from contrastive_nb.lab import freshness, join, nightly, parts, runner

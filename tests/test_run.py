@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
+from commands import CliRunner
 from test_ledger import claim
-from typer.testing import CliRunner
 
 from contrastive_nb import cli, files
 from contrastive_nb.book import reports
