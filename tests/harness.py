@@ -1574,6 +1574,162 @@ def check_metric_bad_input(method) -> None:
             method(wrong)
 
 
+# ---- decoders: (scores, prefix, length=, *, generator, **options) -> tokens; scores: (B, L) tokens -> (B, V), of the next one -----------
+
+
+def certain(tokens: Tensor) -> Tensor:
+    "A model that knows what comes: the sum of the last two tokens, of seven; the rest has a score far below."
+    return torch.nn.functional.one_hot((tokens[:, -1] + tokens[:, -2]) % 7, 7).double() * 200
+
+
+def undecided(tokens: Tensor) -> Tensor:
+    "A model that prefers nothing, and never takes token 3."
+    return torch.zeros(len(tokens), 7, dtype=FLOAT64).index_fill(1, torch.tensor([3]), -math.inf)
+
+
+def decoded(method, scores, prefix: Tensor, seed: int = 0, **options) -> Tensor:
+    return method(scores, prefix, **({"length": 6} | options), generator=numbers(seed))
+
+
+def prefixes(count: int = 5) -> Tensor:
+    return torch.randint(0, 3, (count, 3), generator=numbers(4))
+
+
+@check(shapes=("decoder",))
+def check_decoder_tokens(method) -> None:
+    "The prefix, then as many tokens of the vocabulary as were asked for; the prefix given stays as it was."
+    prefix = prefixes()
+    before, tokens = prefix.clone(), decoded(method, undecided, prefix)
+    assert tokens.dtype == torch.long and tokens.shape == (5, 9), f"got {tokens.dtype} of shape {tuple(tokens.shape)}, want (5, 9)"
+    assert torch.equal(tokens[:, :3], before) and torch.equal(prefix, before), "the prefix is another"
+    assert ((tokens >= 0) & (tokens < 7)).all(), "a token that the vocabulary does not have"
+
+
+@check(shapes=("decoder",))
+def check_decoder_generator(method) -> None:
+    "What it draws comes from the generator alone."
+    torch.manual_seed(1)
+    state, one = torch.get_rng_state(), decoded(method, undecided, prefixes())
+    assert torch.equal(state, torch.get_rng_state()), "it draws from torch's own generator"
+    torch.manual_seed(2)
+    assert torch.equal(one, decoded(method, undecided, prefixes())), "the same seed gives other tokens"
+
+
+@check(shapes=("decoder",))
+def check_decoder_certain(method) -> None:
+    "A model that is certain is followed, step by step."
+    tokens = decoded(method, certain, prefixes())
+    for i in range(3, 9):
+        assert torch.equal(tokens[:, i], (tokens[:, i - 1] + tokens[:, i - 2]) % 7), (
+            f"token {i} is not the one that the model is certain of"
+        )
+
+
+@check(shapes=("decoder",))
+def check_decoder_rows(method) -> None:
+    "A sequence alone is continued as it is among others."
+    prefix = prefixes()
+    alone = torch.cat([decoded(method, certain, prefix[i : i + 1]) for i in range(5)])
+    assert torch.equal(alone, decoded(method, certain, prefix)), "other sequences change what a sequence becomes"
+
+
+@check(shapes=("decoder",))
+def check_decoder_impossible(method) -> None:
+    "A token whose score is minus infinity is never taken."
+    tokens = torch.cat([decoded(method, undecided, prefixes(), seed)[:, 3:] for seed in range(20)])
+    assert not (tokens == 3).any(), "it takes a token that cannot come"
+
+
+@check(shapes=("decoder",))
+def check_decoder_bad_input(method) -> None:
+    "A length that is no count and a prefix that is no table of tokens are refused by name."
+    prefix = prefixes()
+    wrong = [("length", prefix, {"length": length}) for length in (0, -1, 2.0, "2", True)]
+    wrong += [("prefix", x, {}) for x in (prefix.tolist(), prefix[0], prefix.double(), prefix[:, :0])]
+    for name, given, options in wrong:
+        with pytest.raises((TypeError, ValueError), match=name):
+            decoded(method, certain, given, **options)
+
+
+# ---- estimators: (f, x, draws=, *, generator, **options) -> a gradient of x's shape; f: (n, D) points -> (n,) values --------------------
+
+SLOPE = torch.tensor([2.0, -1.0, 0.5, 0.0], dtype=FLOAT64)
+
+
+def slanted(points: Tensor) -> Tensor:
+    return points.detach() @ SLOPE
+
+
+def estimated(method, f=slanted, x: Tensor | None = None, seed: int = 0, **options) -> Tensor:
+    return method(f, torch.ones(4, dtype=FLOAT64) if x is None else x, **({"draws": 500} | options), generator=numbers(seed))
+
+
+def agreement(method, draws: int) -> float:
+    "Mean cosine of estimate and slope over ten seeds."
+    found = torch.stack([estimated(method, seed=seed, draws=draws) for seed in range(10)])
+    return torch.nn.functional.cosine_similarity(found, SLOPE, dim=-1).mean().item()
+
+
+@check(shapes=("estimator",))
+def check_estimator_gradient(method) -> None:
+    "Finite, of the point's shape and dtype, without a graph; the point stays as it was."
+    for dtype in (FLOAT64, torch.float32):
+        x = torch.ones(4, dtype=dtype, requires_grad=True)
+        found = estimated(method, lambda points: slanted(points.double()).to(points.dtype), x)
+        assert found.shape == x.shape and found.dtype == dtype and found.isfinite().all(), f"got {found}, want a gradient of {x}"
+        assert not found.requires_grad and x.grad is None and (x == 1).all(), "the point was changed, or a graph was kept"
+
+
+@check(shapes=("estimator",))
+def check_estimator_generator(method) -> None:
+    "What it draws comes from the generator alone; another seed draws other points."
+    torch.manual_seed(1)
+    state, one = torch.get_rng_state(), estimated(method)
+    assert torch.equal(state, torch.get_rng_state()), "it draws from torch's own generator"
+    torch.manual_seed(2)
+    assert torch.equal(one, estimated(method)), "the same seed gives another gradient"
+    assert not torch.equal(one, estimated(method, seed=1)), "another seed changes nothing"
+
+
+@check(shapes=("estimator",))
+def check_estimator_direction(method) -> None:
+    "On a plane it points up the slope."
+    assert (found := agreement(method, 2000)) > 0.95, f"cosine {found:.3f} with the slope, want above 0.95"
+
+
+@check(shapes=("estimator",))
+def check_estimator_draws(method) -> None:
+    "More draws come nearer."
+    few, many = agreement(method, 8), agreement(method, 800)
+    assert many > few, f"cosine {few:.3f} with 8 draws, {many:.3f} with 800"
+
+
+@check(shapes=("estimator",))
+def check_estimator_values_alone(method) -> None:
+    "It asks for values, at points near and not only at the point, and for no gradient of them."
+    seen = []
+
+    def f(points):
+        seen.append(points)
+        return slanted(points)
+
+    estimated(method, f)
+    points = torch.cat([x.reshape(-1, 4) for x in seen])
+    assert not any(x.requires_grad for x in seen), "it wants a gradient of what has none"
+    assert len(points.unique(dim=0)) > 100, f"it looked at {len(points.unique(dim=0))} points for 500 draws"
+
+
+@check(shapes=("estimator",))
+def check_estimator_bad_input(method) -> None:
+    "Draws that are no count and a point that is none are refused by name."
+    x = torch.ones(4, dtype=FLOAT64)
+    wrong = [("draws", x, {"draws": draws}) for draws in (0, -1, 2.0, "2", True)]
+    wrong += [("x", point, {}) for point in (x.tolist(), x.long(), x * math.nan)]
+    for name, point, options in wrong:
+        with pytest.raises((TypeError, ValueError), match=name):
+            estimated(method, slanted, point, **options)
+
+
 # ---- outside implementations ----------------------------------------------------------------------------------------------------
 
 

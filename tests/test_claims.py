@@ -685,6 +685,42 @@ def test_a_claim_is_set_aside_without_a_run(tmp_path, benches):
     assert not (tmp_path / "none").exists()
 
 
+def test_a_claim_that_is_set_aside_keeps_the_runs_of_an_earlier_experiment(tmp_path, benches):
+    fixed = replace(OUTCOME, seeds=8)
+    ledger = tmp_path / "ledger"
+    merge(written(tmp_path, fixed), ledger)
+    now = replace(fixed, seeds=16, estimand="other seeds")  # notes may change; the earlier run had seeds of its own
+    path = merge(set_aside(now, "the bench of today is too small for a hundredth", FakeRun(), folder=tmp_path / "aside"), ledger)
+    (found,) = load(folder=ledger)
+    assert (found["verdict"], found["why"][:9], found["seeds"]) == (NOT_TESTABLE, "the bench", 16)
+    assert found["runs"]["laptop"]["treatment"] == BETTER and found["runs"]["laptop"]["verdict"] == NOT_TESTABLE
+    assert json.loads(path.read_text()) == found == judged_again(found) and records.is_set_aside(found)
+    again = merge(set_aside(now, "another reason", FakeRun(), folder=tmp_path / "aside"), ledger)
+    assert json.loads(again.read_text())["runs"] == found["runs"]
+    other = replace(now, statement="Another claim.")
+    assert json.loads(merge(set_aside(other, "why", FakeRun(), folder=tmp_path / "aside"), ledger).read_text())["runs"] == {}
+    merge(written(tmp_path / "new", OUTCOME), ledger)
+    (found,) = load(folder=ledger)
+    assert not records.is_set_aside(found) and "why" not in found  # a run takes its place
+
+
+@pytest.mark.parametrize(
+    "fields, said",
+    [
+        ({"verdict": CONFIRMED}, "verdict: got 'confirmed' for the claim itself, want 'not testable here'"),
+        ({"why": None}, "why: got None, want the reason"),
+        ({"why": " "}, "why: got ' ', want the reason"),
+        ({"kind": "mechanism"}, "its bench admits 0.01"),
+    ],
+)
+def test_a_record_that_is_set_aside_with_runs_says_why_and_nothing_else(fields, said, tmp_path):
+    merge(written(tmp_path, OUTCOME), tmp_path / "ledger")
+    path = merge(set_aside(OUTCOME, "too few images", FakeRun(), folder=tmp_path / "aside"), tmp_path / "ledger")
+    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+    with pytest.raises(ValueError, match=said):
+        load(folder=path.parent)
+
+
 @pytest.mark.parametrize("verdict", [CONFIRMED, NO_EFFECT, None])
 def test_a_record_without_a_run_says_not_testable_and_nothing_else(verdict, tmp_path):
     path = set_aside(OUTCOME, "too few images", FakeRun(), folder=tmp_path)

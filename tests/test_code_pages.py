@@ -7,9 +7,9 @@ import sys
 
 import pytest
 import typer
+from commands import CliRunner
 from test_ledger import claim
 from test_run import CLAIM, Lab, write_notebook
-from typer.testing import CliRunner
 
 from contrastive_nb import cli, data, files
 from contrastive_nb.lab import claims

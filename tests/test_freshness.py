@@ -197,6 +197,53 @@ def test_pictures_exercises_and_solutions_of_the_book_feed_no_record():
             assert "solution" not in tags and not names & {"plt", "plots"}, f"{name}: {freshness.ast.unparse(node)}"
 
 
+APART = (
+    "from contrastive_nb.lab import Claim, record",
+    "first, second = (Claim(id=f'S-{name}') for name in ('a', 'b'))",
+    "one = 1",
+    "two = 2",
+    "record(first, one)",
+    "record(second, two)",
+)
+
+
+@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize("cell, old, new, alone", [(2, "1", "3", {"S-a"}), (3, "2", "3", {"S-b"}), (5, "two", "two * 2", {"S-b"})])
+def test_a_cell_that_feeds_one_claim_makes_its_record_alone_stale(shelf, monkeypatch, together, cell, old, new, alone):
+    cells = list(APART)
+    if not together:
+        cells[1] = "first = Claim(id='S-a')\nsecond = Claim(id='S-b')"
+    shelf.write(*cells)
+    monkeypatch.setattr(freshness, "settings_of", lambda *names: {})
+    page = freshness.Page(shelf.path)
+    runs = {id: {"page": page.digest(id), "depends": {}, "settings": {}, "data": {}, "versions": {}} for id in ("S-a", "S-b")}
+    older = {id: run | {"page": page.digest()} for id, run in runs.items()}
+    cells[cell] = cells[cell].replace(old, new)
+    shelf.write(*cells)
+
+    def stale(runs):
+        made = [{"id": id, "notebook": "1_a/01_page", "bench": None, "runs": {"laptop": run}} for id, run in runs.items()]
+        return {r["id"] for r in made if freshness.judge(r, "laptop", freshness.Page(shelf.path), shelf.library)[0] == "stale"}
+
+    assert stale(runs) == ({"S-a", "S-b"} if together else alone)  # one statement makes both claims: they are not told apart
+    assert stale(older) == {"S-a", "S-b"}  # what feeds any record of the page
+    cells[cell] = APART[cell]
+    shelf.write(*cells)
+    assert stale(runs) == stale(older) == set()
+
+
+def test_a_page_states_a_claim_word_for_word(shelf):
+    said = dict(id="S03-outcome-auc-digits", statement="On digits it (MW) is better.", metric="AUC", baseline="mean", treatment="MW")
+    cells = ["for name in ('digits',):", "    Claim(id=f'S03-outcome-auc-{name}', statement=f'On {name} it (MW) is better.',", "    metric='AUC', baseline='mean', treatment='MW')"]  # fmt: skip
+    shelf.write("\n".join(cells))
+    page = freshness.Page(shelf.path)
+    assert page.states(said)
+    for field, other in (*((field, "!" + said[field]) for field in said), ("statement", "On digits it is better."), ("metric", "AU")):
+        assert not page.states(said | {field: other}), field
+    shelf.write("f'{anything}'", "1")
+    assert not freshness.Page(shelf.path).states(said)
+
+
 def test_cells_that_are_no_python_are_passed_over(shelf):
     assert shelf.feeding("%%bash\nls -l | wc", "%matplotlib inline\nrecord(1)", "!ls") == ["record(1)"]
 

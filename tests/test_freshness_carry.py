@@ -11,11 +11,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
+from commands import CliRunner
 
 from contrastive_nb import cli, files
 from contrastive_nb.book import reports
-from contrastive_nb.lab import carry, freshness
+from contrastive_nb.lab import benches, carry, freshness
 
 if files.checkout() is None or shutil.which("git") is None:
     pytest.skip("needs the repository and git", allow_module_level=True)
@@ -58,10 +58,16 @@ PLAIN = """
 by_hand = torch.tensor([1.0, 2.0, 4.0])
 _ = record(claim, judge(claim, [by_hand.mean().item()], [by_hand.max().item()], run=run), run)
 """
+BENCHED = """
+claim = Claim(id="T01-outcome-bench", paper="Nobody", notebook=run.notebook, kind="outcome", statement="It is more.", metric="accuracy",
+              baseline="mw", treatment="info_nce", direction="higher", smallest_effect=0.01, bench="digits/few_labels", seeds=8)
+_ = record(claim, judge(claim, [0.5] * 8, [0.625] * 8, run=run), run, seeds=range(8))
+"""
 PAGES = {
     "mini": [SET_UP, PARAMETERS, 'run = open_run("1_a/01_mini", profile, seed=seed, device=device)',
              CLAIM.format(name="mini"), TRAINED, JUDGED, FIGURE, SOLUTION],
     "plain": [SET_UP, PARAMETERS, 'run = open_run("1_a/02_plain", profile)', CLAIM.format(name="plain"), PLAIN],
+    "bench": [SET_UP, PARAMETERS, 'run = open_run("1_a/03_bench", profile)', BENCHED],
 }  # fmt: skip
 SIZES = "[ci:01_mini]\nseeds = 1\nsteps = 4\nbatch_size = 32\n\n[laptop:01_mini]\nseeds = 5\nsteps = 3\nbatch_size = 80\n"
 RECORD = """
@@ -99,6 +105,7 @@ class Copy:
         for name in ("settings.ini", "data/registry.json", "data/catalogue.yml"):
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(here / name, root / name)
+        shutil.copytree(here / "data/benches", root / "data/benches")
         (root / "data/claims").mkdir()
         (root / ".gitignore").write_text("build/\n__pycache__/\n")
         self.git("init", "-q")
@@ -170,10 +177,10 @@ def made(tmp_path_factory):
     whole = {"file": "numbers.txt", "key": "x", "bytes": 5, "unpacked": 5, "sha256": hashlib.sha256(contents).hexdigest()}
     copy.write("data/registry.json", json.dumps(registry | {"tiny": registry["fashion_mnist"] | {"reader": "numbers", "files": [whole]}}))
     copy.write("nbs/1_a/settings.ini", SIZES)
-    for name, page in (("mini", "01_mini"), ("plain", "02_plain")):
+    for name, page in (("mini", "01_mini"), ("plain", "02_plain"), ("bench", "03_bench")):
         copy.write(f"nbs/1_a/{page}.ipynb", book_of(PAGES[name]))
     copy.commit()
-    copy.make_records("1_a/02_plain", "1_a/01_mini")  # in one process: what the first has loaded is also the second's
+    copy.make_records("1_a/02_plain", "1_a/03_bench", "1_a/01_mini")  # in one process: what one has loaded is also the next one's
     return copy
 
 
@@ -189,7 +196,7 @@ def copy(made, monkeypatch):
     made.git("clean", "-qfd")
 
 
-MINI, BY_HAND = "T01-mechanism-mini", "T01-mechanism-plain"
+MINI, BY_HAND, ON_A_BENCH = "T01-mechanism-mini", "T01-mechanism-plain", "T01-outcome-bench"
 
 
 def test_a_record_says_what_made_it(copy):
@@ -206,7 +213,9 @@ def test_a_record_says_what_made_it(copy):
     )
     assert copy.stale() == {}
     everything = copy.say("stale", "--all")
-    assert everything.exit_code == 0 and everything.stdout.splitlines() == [f"{MINI} laptop current", f"{BY_HAND} laptop current"]
+    assert everything.exit_code == 0 and everything.stdout.splitlines() == [
+        f"{name} laptop current" for name in (MINI, BY_HAND, ON_A_BENCH)
+    ]
 
 
 def test_what_alters_no_number_makes_nothing_stale(copy):
@@ -258,6 +267,56 @@ def test_cells_settings_and_data_count_for_their_own_records_alone(copy, edit, w
     assert copy.stale() == {MINI: f"laptop stale: {why}"}
     said = copy.say("carry", "01_mini")
     assert said.exit_code == 1 and said.stdout == f"{MINI} laptop stale: {why}\n"
+
+
+def edit_bench(copy, change) -> None:
+    "A bench's file with other numbers, and what follows from them."
+    path = copy.root / "data/benches/digits.json"
+    facts = json.loads(path.read_text())
+    change(facts)
+    path.write_text(json.dumps(facts | {"readouts": benches.derived(facts)}, indent=1))
+
+
+def measured_again(facts: dict, readout: str) -> None:
+    facts["scores"]["reference"][readout] = [x - 0.01 * i for i, x in enumerate(facts["scores"]["reference"][readout])]
+
+
+@pytest.mark.parametrize(
+    "change, keys",
+    [
+        (lambda facts: facts["settings"].update(temperature=0.1), "temperature"),
+        (lambda facts: facts["settings"].update(steps=60, batch=64, lr=0.1), "batch, lr, steps"),
+        (lambda facts: measured_again(facts, "few_labels"), "spread"),
+        (lambda facts: measured_again(facts, "knn"), None),  # another read-out
+        (lambda facts: facts["made"].update(processor="another"), None),
+        (lambda facts: facts["ceiling"].update({"is": "in other words"}), None),
+    ],
+)
+def test_a_claim_rests_on_the_settings_and_the_measures_of_its_bench(copy, monkeypatch, change, keys):
+    monkeypatch.setattr(carry.Trees, "trace", None)
+    memory = freshness.of_notebook("1_a/03_bench", "laptop"), freshness.of_notebook("1_a/01_mini", "laptop")
+    edit_bench(copy, change)
+    why = f"laptop stale: its bench digits/few_labels changed: {keys}"
+    assert copy.stale() == ({ON_A_BENCH: why} if keys else {})
+    said = copy.say("carry")
+    assert said.stdout == (f"{ON_A_BENCH} {why}\n" if keys else "") and said.exit_code == int(keys is not None)
+    now = freshness.of_notebook("1_a/03_bench", "laptop"), freshness.of_notebook("1_a/01_mini", "laptop")
+    assert now[0] != memory[0] and now[1] == memory[1]  # what a run remembers, it remembers of this bench
+    assert freshness.unclean([]) == "data/benches/digits.json"
+
+
+def test_a_bench_that_is_admitted_since_and_a_run_that_kept_nothing_of_it(copy, monkeypatch):
+    real = json.loads((copy.root / f"data/claims/{ON_A_BENCH}.json").read_text())["runs"]["laptop"]["bench"]
+    assert real == {"temperature": 0.4, "lr": 0.004, "weight_decay": 0.0001, "batch": 128, "steps": 120} | {
+        "range": None, "spread": 0.028995, "admitted": False,
+    }  # fmt: skip
+    copy.edit_record(ON_A_BENCH, lambda run: run["bench"].update(admitted=True, range=[0.01, 0.02]))
+    assert copy.stale() == {ON_A_BENCH: "laptop stale: its bench digits/few_labels changed: admitted, range"}
+    copy.edit_record(ON_A_BENCH, lambda run: run.pop("bench"))
+    assert copy.stale() == {ON_A_BENCH: "laptop stale: it kept nothing of its bench digits/few_labels"}
+    copy.edit_record(ON_A_BENCH, lambda run: run.update(bench="digits"))
+    said = copy.say("stale")
+    assert said.exit_code == 2 and "bench: got text, want an object" in said.stderr
 
 
 def keep_traces_of_commits(monkeypatch):

@@ -4,7 +4,7 @@ import copy
 import json
 
 import pytest
-from typer.testing import CliRunner
+from commands import CliRunner
 
 from contrastive_nb import cli, files
 from contrastive_nb.book import full_runs
@@ -54,6 +54,14 @@ SPOILT = {
     "a plan that is not told": (lambda rows: rows[-1].update(plan=""), "and plan"),
     "a size that no setting has": (lambda rows: rows[0].update(size=["epochs"]), "size: got epochs for S19-outcome-cold-fashion"),
 }  # fmt: skip
+
+
+@pytest.mark.parametrize("fields, done", [({}, True), ({"verdict": "not testable here", "why": "its experiment is gone"}, False)])
+def test_a_gpu_run_of_an_earlier_experiment_is_still_to_be_made(fields, done, monkeypatch):
+    record = next(record for record in RECORDS if record["id"] == ROWS[0]["claim"])
+    ran = record | {"runs": record["runs"] | {"gpu": record["runs"]["laptop"]}} | fields
+    monkeypatch.setattr(claims, "load", lambda: [ran if record["id"] == ran["id"] else record for record in RECORDS])
+    assert full_runs.plan()[0]["done"] is done
 
 
 @pytest.mark.parametrize("case", SPOILT)

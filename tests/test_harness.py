@@ -17,7 +17,7 @@ from harness import CHECKS, applicable, check_oracle, load_from_page
 from oracles import ORACLES
 
 from contrastive_nb import encoders, metrics, objective, registry
-from contrastive_nb.checks import check_choice, check_list_values, check_number
+from contrastive_nb.checks import check_choice, check_count, check_list_values, check_number
 from contrastive_nb.kernels import pairwise, tabulated
 from contrastive_nb.negatives import batches, margin_pos, mining, mochi, simans
 from contrastive_nb.objectives import cacr, info_nce, mw, ranklist
@@ -738,6 +738,107 @@ def test_a_wrong_method_of_another_kind_turns_the_harness_red(right, function, n
         CHECKS[name](right)
 
 
+# ---- decoders and estimators: no page has one yet, so that small ones stand for them; what each wrong one has wrong is its name ---------
+
+
+def drawn(scores, prefix, length, *, heat, generator=None):
+    "A decoder: draws each token from the softmax of the scores divided by `heat`."
+    check_count("length", length)
+    if not isinstance(prefix, torch.Tensor) or prefix.dtype != torch.long or prefix.dim() != 2 or not prefix.numel():
+        raise TypeError(f"prefix: got {prefix!r}, want a table of tokens")
+    for _ in range(length):
+        chances = torch.softmax(scores(prefix) / check_number("heat", heat, 0, open_low=True), dim=1)
+        prefix = torch.cat([prefix, torch.multinomial(chances, 1, generator=generator)], dim=1)
+    return prefix
+
+
+def without_the_prefix(scores, prefix, length, **keywords):
+    return drawn(scores, prefix, length, **keywords)[:, prefix.shape[1] :]
+
+
+def of_any_seed(scores, prefix, length, *, heat, generator=None):
+    return drawn(scores, prefix, length, heat=heat)
+
+
+def boiling(scores, prefix, length, *, heat, generator=None):
+    return drawn(scores, prefix, length, heat=1e4, generator=generator)
+
+
+def led_by_the_first(scores, prefix, length, **keywords):
+    return drawn(lambda tokens: scores(tokens[:1]).expand(len(tokens), -1), prefix, length, **keywords)
+
+
+def of_what_cannot_come(scores, prefix, length, **keywords):
+    return drawn(lambda tokens: scores(tokens).clamp(min=-1.0), prefix, length, **keywords)
+
+
+def of_any_length(scores, prefix, length, **keywords):
+    return drawn(scores, torch.as_tensor(prefix).long().reshape(-1, 3), max(1, int(length)), **keywords)
+
+
+def two_sided(f, x, draws, *, sigma, generator=None):
+    "An estimator: differences of values on both sides of the point, along random directions."
+    check_count("draws", draws)
+    if not isinstance(x, torch.Tensor) or not x.is_floating_point() or not x.isfinite().all():
+        raise TypeError(f"x: got {x!r}, want a point of finite numbers")
+    x = x.detach()
+    steps = sigma * torch.randn(draws, len(x), generator=generator, dtype=torch.float64).to(x.dtype)
+    return ((f(x + steps) - f(x - steps))[:, None] * steps).mean(0) / (2 * sigma**2)
+
+
+def with_a_graph(f, x, draws, **keywords):
+    return two_sided(f, x, draws, **keywords) * torch.ones(4, requires_grad=True).to(torch.float64)
+
+
+def of_one_seed(f, x, draws, *, sigma, generator=None):
+    return two_sided(f, x, draws, sigma=sigma, generator=harness.numbers(7))
+
+
+def downhill(*arguments, **keywords):
+    return -two_sided(*arguments, **keywords)
+
+
+def of_two_draws(f, x, draws, **keywords):
+    return two_sided(f, x, min(check_count("draws", draws), 2), **keywords)
+
+
+def exact(f, x, draws, *, sigma, generator=None):
+    return torch.autograd.functional.jacobian(lambda point: point @ harness.SLOPE, f(x[None]) * 0 + x)
+
+
+def of_any_point(f, x, draws, **keywords):
+    return two_sided(f, torch.nan_to_num(torch.as_tensor(x).double()), max(1, int(draws)), **keywords)
+
+
+DECODER = Method("drawn", f"{__name__}:drawn", kind="decoder", notebook=RIGHT.notebook, options={"heat": 0.7})
+ESTIMATOR = Method("two_sided", f"{__name__}:two_sided", kind="estimator", notebook=RIGHT.notebook, options={"sigma": 0.1})
+OF_NO_PAGE = [
+    (DECODER, without_the_prefix, "decoder tokens"), (DECODER, of_any_seed, "decoder generator"), (DECODER, boiling, "decoder certain"),
+    (DECODER, led_by_the_first, "decoder rows"), (DECODER, of_what_cannot_come, "decoder impossible"),
+    (DECODER, of_any_length, "decoder bad input"),
+    (ESTIMATOR, with_a_graph, "estimator gradient"), (ESTIMATOR, of_one_seed, "estimator generator"),
+    (ESTIMATOR, downhill, "estimator direction"), (ESTIMATOR, of_two_draws, "estimator draws"), (ESTIMATOR, exact, "estimator values alone"),
+    (ESTIMATOR, of_any_point, "estimator bad input"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("right", [DECODER, ESTIMATOR], ids=lambda method: method.kind)
+def test_a_decoder_and_an_estimator_get_their_checks(right):
+    registry.register(right)
+    try:
+        assert registry.methods(kind=right.kind)[-1] is right
+    finally:
+        registry._added.remove(right)
+    assert len(applicable(right)) >= 5 and failures(right) == {}
+    assert {name for given, _, name in OF_NO_PAGE if given is right} == set(applicable(right))
+
+
+@pytest.mark.parametrize(("right", "function", "name"), OF_NO_PAGE, ids=lambda part: getattr(part, "__name__", None))
+def test_a_wrong_decoder_or_estimator_turns_the_harness_red(right, function, name):
+    with pytest.raises((AssertionError, TypeError, ValueError, pytest.fail.Exception)):
+        CHECKS[name](dataclasses.replace(right, name="wrong", function=f"{__name__}:{function.__name__}"))
+
+
 # ---- the registry and the page --------------------------------------------------------------------------------------------------
 
 
@@ -752,9 +853,9 @@ def test_a_new_entry_gets_every_check():
 
 def test_every_kind_and_shape_that_has_an_entry_is_asked_five_things_or_more():
     assert {m.kind for m in registry.methods()} >= {"objective", "mixer", "narrower", "builder", "batches", "metric", "head"}
-    asked = {m.signature: len(applicable(m)) for m in (*registry.methods(), *OF_EMBEDDINGS.values(), WEIGHER)}
+    asked = {m.signature: len(applicable(m)) for m in (*registry.methods(), *OF_EMBEDDINGS.values(), WEIGHER, DECODER, ESTIMATOR)}
     assert min(asked.values()) >= 5, asked
-    assert set(asked) >= set(registry.SHAPES)
+    assert set(asked) == set(registry.SHAPES) | set(registry.KINDS) - {"objective"}
 
 
 def test_a_wrong_entry_turns_the_command_red(tmp_path):

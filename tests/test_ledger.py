@@ -7,11 +7,11 @@ import sys
 import types
 
 import pytest
+from commands import CliRunner
 from test_catalogue import Tags, plant, shown
-from typer.testing import CliRunner
 
 from contrastive_nb import cli, files, lab
-from contrastive_nb.book import ledger, markup, plots, reports
+from contrastive_nb.book import catalogue, ledger, markup, plots, reports
 from contrastive_nb.lab import claims, records, rejudge
 
 EIGHT = [0.70, 0.72, 0.69, 0.71, 0.70, 0.73, 0.68, 0.71]
@@ -60,6 +60,12 @@ def claim(id, kind="mechanism", says="paper", verdict="confirmed", size="laptop"
 def set_aside(id):
     record = claim(id, "outcome", verdict=claims.VERDICTS[-1])
     return claims.check_record(record | {"runs": {}, "verdict": claims.VERDICTS[-1], "why": "No bench sees it."})
+
+
+def of_earlier(id, effect_of="not testable here", **fields):
+    "A claim that is set aside, with the run of an experiment that is gone."
+    record = claim(id, "outcome", verdict=effect_of, **fields)
+    return claims.check_record(record | {"verdict": claims.VERDICTS[-1], "why": "No bench sees it."})
 
 
 def text(piece):
@@ -194,6 +200,28 @@ def test_what_is_not_testable_shows_what_the_interval_alone_reads():
     assert "not testable here the interval alone would read: confirmed" in page
     assert "not testable here S03-outcome-d" in page and "No bench sees it." in page and "not run" in page
     assert ledger.told(aside) == {"counts from": "0.01", "why": "No bench sees it."}
+
+
+def test_numbers_of_an_earlier_experiment_are_marked_and_nothing_rests_on_them(monkeypatch):
+    old, beside = of_earlier("S03-c"), claim("S03-d", "outcome", verdict="not testable here", notebook=of_earlier("S03-c")["notebook"])
+    row, other = ledger.rows([old, beside], stale={("S03-outcome-c", "laptop")})
+    assert row.earlier and not other.earlier and not row.stale and row.verdict == "not testable here" == catalogue.judged_by(old)[1]
+    assert row.adjusted is None and other.adjusted == claims.p_value(ledger._numbers(beside["runs"]["laptop"]))  # one claim is tested
+    assert ledger.alone(row) is None and ledger.alone(other) == "confirmed"
+    page = text(ledger.ledger_html([row]))
+    assert "No bench sees it." in page and page.count("of an earlier experiment") == 2 and "would read" not in page
+    assert ledger.told(row)["numbers"] == f"of an earlier experiment (commit {old['runs']['laptop']['commit']})"
+    assert "of an earlier experiment" not in text(ledger.ledger_html([other]))
+    assert [label.endswith(" (earlier)") for label, *_ in ledger.drawn([old, beside])] == [True, False]
+    (gone,) = ledger.rows([old], stale={("S03-outcome-c", "set aside")})
+    assert gone.stale
+    said = " ".join(reports.claims_text([row]).split())
+    assert "not testable S03-outcome-c" in said and "(Set aside: No bench sees it; the numbers are of an earlier experiment.)" in said
+    assert "(Set aside: No bench sees it.)" in " ".join(reports.claims_text(ledger.rows([set_aside("S03-d")])).split())
+    monkeypatch.setattr(claims, "load", lambda: [old])
+    (paper,) = (row for row in catalogue.rows() if row["id"] == "S03")
+    assert paper["verdicts"] == {"S03-outcome-c": "not testable here"}
+    assert "none of 0 pages" in reports.cost_text([old])
 
 
 def test_the_gpu_run_counts_and_a_ci_run_does_not():

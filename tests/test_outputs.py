@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
+from commands import CliRunner
 
 from contrastive_nb import cli, files
 from contrastive_nb.lab import freshness, outputs

@@ -6,8 +6,8 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
+from commands import CliRunner
 from test_run import Lab, write_notebook
-from typer.testing import CliRunner
 
 from contrastive_nb import cli, files
 from contrastive_nb.lab import freshness, join, nightly, parts, runner
@@ -141,6 +141,27 @@ def one(effect: float, low: float, high: float, verdict="confirmed", **fields) -
 )
 def test_an_effect_may_move_by_half_of_its_half_width(new, fails, says):
     change = nightly.compare(new, one(1.0, 0.8, 1.2))
+    assert (change and change.fails) is fails and says in str(change)
+
+
+ASIDE = dict(runs={}, why="no bench sees it") | {"verdict": "not testable here"}
+EARLIER = one(1.0, 0.8, 1.2, "not testable here") | {"verdict": "not testable here", "why": "no bench sees it"}
+
+
+@pytest.mark.parametrize(
+    "new, old, fails, says",
+    [
+        (one(0, 0, 0) | ASIDE, EARLIER, None, ""),
+        (one(0, 0, 0) | ASIDE, one(0, 0, 0) | ASIDE, None, ""),
+        (one(0, 0, 0) | ASIDE, None, None, ""),
+        (one(0, 0, 0, metric="another") | ASIDE, EARLIER, False, "is another claim"),
+        (one(0, 0, 0) | ASIDE, one(1.0, 0.8, 1.2), True, "is set aside, and its record has a run"),
+        (one(9.0, 8, 10), EARLIER, False, "is measured, and its record is set aside"),
+        (None, EARLIER, True, "was not set aside by this run"),
+    ],
+)
+def test_what_a_claim_that_is_set_aside_measured_earlier_is_not_compared(new, old, fails, says):
+    change = nightly.compare(new, old)
     assert (change and change.fails) is fails and says in str(change)
 
 

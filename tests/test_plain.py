@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from commands import CliRunner
 from test_parts import records, write_claim
 from test_run import Lab, errors, write_notebook
-from typer.testing import CliRunner
 
 from contrastive_nb import cli, files
 from contrastive_nb.lab import freshness, plain, profiles

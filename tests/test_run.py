@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
+from commands import CliRunner
 from test_ledger import claim
-from typer.testing import CliRunner
 
 from contrastive_nb import cli, files
 from contrastive_nb.book import reports
@@ -364,6 +364,33 @@ def test_a_claim_that_is_set_aside_is_reported_and_kept(lab, capsys):
     assert (record["runs"], record["verdict"]) == ({}, "not testable here")
     lab.run(profile="ci")
     assert capsys.readouterr().out.rstrip().endswith("not testable here")
+
+
+def test_a_claim_that_is_set_aside_after_a_run_keeps_its_numbers_and_runs_no_more(lab, capsys):
+    ran = CLAIM.replace("mechanism", "outcome").replace("claims.judge(claim, [1.0], [2.0])", "claims.judge(claim, [1.0] * 8, [2.0] * 8)")
+    ran = ran.replace(", run)", ", run, seeds=range(8))")
+    path = write_notebook(lab.nbs, "1_a/01_claim", ran)
+    assert lab.run(profile="laptop", save=True) == 0
+    stated = ran.partition("_ = claims.record")[0]
+    assert stated != ran
+    write_notebook(lab.nbs, "1_a/01_claim", stated, "_ = claims.set_aside(claim, 'no bench sees it', run)")
+    assert lab.run(profile="laptop", save=True) == 0
+    capsys.readouterr()
+    (record,) = freshness.read_ledger(lab.claims)
+    assert record["verdict"] == "not testable here" and record["runs"]["laptop"]["treatment"] == [2.0] * 8
+    states = lambda: [found[1:] for found in freshness.states(freshness.read_ledger(lab.claims), lab.nbs)]
+    assert states() == [("set aside", "current", "")] and freshness.stale_notebooks("laptop", lab.nbs, lab.claims) == []
+    assert lab.run(profile="laptop", save=True, stale=True) == 0 and "no notebook is stale" in capsys.readouterr().out
+    lab.run(profile="ci")
+    assert capsys.readouterr().out.rstrip().endswith("not testable here")
+    book = path.read_text()
+    path.write_text(book.replace(record["statement"], "Other words."))
+    assert states() == [("set aside", "stale", "1_a/01_claim does not state it in these words")]
+    assert freshness.stale_notebooks("laptop", lab.nbs, lab.claims) == ["1_a/01_claim"]
+    assert freshness.stale_notebooks("gpu", lab.nbs, lab.claims) == []
+    assert freshness.stale_runs(lab.nbs, lab.claims) == {(record["id"], "set aside")}
+    path.unlink()
+    assert states() == [("set aside", "stale", "its page 1_a/01_claim is gone")]
 
 
 def test_saving_puts_back_outputs_and_records(lab, capsys):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from typer.testing import CliRunner
+from commands import CliRunner
 
 from contrastive_nb import files
 from contrastive_nb.cli import app

@@ -5,6 +5,7 @@ import re
 from contrastive_nb import files, registry
 from contrastive_nb.book import markup
 from contrastive_nb.lab import claims
+from contrastive_nb.lab.records import is_set_aside
 
 
 def entries() -> list[dict]:
@@ -30,9 +31,12 @@ def _authors(entry: dict) -> str:
 
 
 def judged_by(record: dict) -> tuple[str | None, str | None]:
-    "The run of a claim that counts, the one at gpu size before the one at laptop size, and its verdict; no run of a claim set aside."
+    """The run of a claim that counts, the one at gpu size before the one at laptop size, and its verdict.
+
+    Of a claim that is set aside it is the run of an earlier experiment, if there is one, and the verdict is the claim's own.
+    """
     size = next((size for size in ("gpu", "laptop") if size in record["runs"]), None)
-    return size, record["runs"][size]["verdict"] if size else record.get("verdict")
+    return size, record["verdict"] if is_set_aside(record) else record["runs"][size]["verdict"] if size else None
 
 
 def rows() -> list[dict]:

@@ -5,6 +5,7 @@ import textwrap
 from contrastive_nb import files
 from contrastive_nb.book import catalogue, ledger
 from contrastive_nb.lab import profiles
+from contrastive_nb.lab.records import is_set_aside
 
 
 def entries() -> list[dict]:
@@ -43,7 +44,7 @@ def _row(entry: dict, records: dict[str, dict], papers: dict[str, dict]) -> dict
         "why": entry["why"],
         "paper_setting": {key: value for key, value in setting.items() if value is not None},
         "minutes": settings["minutes"],
-        "done": bool(record and "gpu" in record["runs"]),
+        "done": bool(record and "gpu" in record["runs"] and not is_set_aside(record)),
     }
 
 

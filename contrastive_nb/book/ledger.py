@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from contrastive_nb.book import catalogue, markup
 from contrastive_nb.lab import claims, freshness
+from contrastive_nb.lab.records import SET_ASIDE, is_set_aside
 
 NOTHING = "\u2013"
+EARLIER = "of an earlier experiment"
 COUNTED = ("mechanism", "outcome")  # costs stand apart, identities are facts
 SAYS = {"paper": "the paper", "implied": "implied", "ours": "ours"}
 MARKS = {  # the whole of what a paper says: its sign, and when it is set
@@ -24,7 +26,7 @@ class Row:
     "A claim with the run that counts."
 
     record: dict  # as `claims.load` gives it
-    size: str | None  # of the run; None where the claim was set aside without one
+    size: str | None  # of the run, of an earlier experiment where the claim is set aside; None where there is none
     verdict: str
     stale: bool = False
     adjusted: float | None = None  # Holm's p over the claims of its page; None where the run has no p
@@ -32,6 +34,11 @@ class Row:
     @property
     def run(self) -> dict | None:
         return self.record["runs"][self.size] if self.size else None
+
+    @property
+    def earlier(self) -> bool:
+        "Whether its numbers are of an earlier experiment, on which no verdict rests."
+        return self.run is not None and is_set_aside(self.record)
 
     @property
     def confirmed(self) -> bool:
@@ -70,14 +77,15 @@ def rows(
     pages: dict[str, dict[str, float]] = {}
     for record in records:
         size, _ = catalogue.judged_by(record)
-        p = claims.p_value(_numbers(record["runs"][size])) if size else None
+        p = claims.p_value(_numbers(record["runs"][size])) if size and not is_set_aside(record) else None
         if p is not None:
             pages.setdefault(record["notebook"], {})[record["id"]] = p
     adjusted = {id: p for found in pages.values() for id, p in zip(found, claims.holm(list(found.values())), strict=True)}
     made = []
     for record in records:
         size, verdict = catalogue.judged_by(record)
-        made.append(Row(record, size, verdict or "", (record["id"], size) in stale, adjusted.get(record["id"])))
+        old = (record["id"], SET_ASIDE if is_set_aside(record) else size) in stale
+        made.append(Row(record, size, verdict or "", old, adjusted.get(record["id"])))
     return made
 
 
@@ -188,7 +196,9 @@ def identities_html(rows: list[Row]) -> str:
 
 def alone(row: Row) -> str | None:
     "What the interval alone would read, where the instrument is not known to see the effect."
-    return None if row.testable or row.run is None else claims.decide(tuple(row.run["interval"]), row.record["smallest_effect"])
+    return (
+        None if row.testable or row.run is None or row.earlier else claims.decide(tuple(row.run["interval"]), row.record["smallest_effect"])
+    )
 
 
 def told(row: Row) -> dict[str, str]:
@@ -219,6 +229,7 @@ def _measured(row: Row, run: dict) -> dict[str, str | None]:
     if record["paper_effect"] is not None:
         holds = "holds" if low <= record["paper_effect"] <= high else "excludes"
         facts["paper's effect"] = f"{markup.number(record['paper_effect'])}, which the interval {holds}"
+    facts |= {"numbers": f"{EARLIER} (commit {run['commit']})"} if row.earlier else {}
     return facts | {"scale": f"{claims.scale(record, row.size or '')}, {row.size}"}
 
 
@@ -249,13 +260,14 @@ def _line(row: Row, name: str) -> str:
     record, id = row.record, markup.text(row.record["id"])
     would = f"<br><small>the interval alone would read: {markup.text(alone(row))}</small>" if alone(row) else ""
     old = " <i>stale</i>" if row.stale else ""
+    history = f"<br><small>{EARLIER}</small>" if row.earlier else ""
     behind = "".join(f"<dt>{label}</dt><dd>{markup.text(value)}</dd>" for label, value in told(row).items())
     return (
         f'<tr id="{id}"><td>{markup.verdict(row.verdict)}{old}{would}</td>'
         f"<td>{markup.text(record['statement'])}<details><summary>{id}</summary><dl>{behind}</dl></details>{markup.page(record['notebook'])}</td>"
         f'<td data-value="{markup.text(record["paper"])}">{markup.text(name)}</td>'
         f"<td>{markup.text(SAYS.get(record['says'], record['says']))}</td><td>{markup.text(record['kind'])}</td>"
-        f"<td>{markup.number(row.run['effect']) if row.run else NOTHING}</td><td>{_interval(row.run)}</td></tr>"
+        f"<td>{markup.number(row.run['effect']) if row.run else NOTHING}{history}</td><td>{_interval(row.run)}</td></tr>"
     )
 
 
@@ -273,6 +285,7 @@ def drawn(records: list[dict]) -> list[tuple]:
             if size in ("laptop", "gpu"):
                 unit = record["smallest_effect"]
                 label = record["id"] + (" (gpu)" if size == "gpu" else "") + ("*" if record["formula"] == "reconstructed" else "")
+                label += " (earlier)" if is_set_aside(record) else ""
                 rows.append((label, run["effect"] / unit, *(x / unit for x in run["interval"]), run["verdict"]))
     return rows
 

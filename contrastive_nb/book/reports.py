@@ -8,6 +8,7 @@ from pathlib import Path
 from contrastive_nb.book import ledger
 from contrastive_nb.lab.claims import VERDICTS, judged_again
 from contrastive_nb.lab.jobs import Job, clock
+from contrastive_nb.lab.records import is_set_aside
 from contrastive_nb.lab.runner import Outcome
 
 
@@ -52,7 +53,7 @@ def _recorded(path: Path) -> str:
         record = judged_again(json.loads(path.read_text(encoding="utf-8")))
     except (TypeError, ValueError):
         return "a record that cannot be read"
-    return record["runs"].get("laptop", record).get("verdict", "not recorded")
+    return record.get("verdict") or record["runs"].get("laptop", {}).get("verdict", "not recorded")
 
 
 def claim_table(jobs: list[Job], claims: Path) -> str:
@@ -92,6 +93,8 @@ def _claim_lines(row: ledger.Row) -> list[str]:
     name, says = _cut(record["id"], 32 - len(star)) + star, ledger.SAYS.get(record["says"], record["says"])
     first = f"{SHORT.get(row.verdict, row.verdict):13} {name:32} {record['kind']:9} {_cut(says, 9):9} {measured}"
     said = record["statement"] + (f" (The interval alone would read: {ledger.alone(row)}.)" if ledger.alone(row) else "")
+    if is_set_aside(record):
+        said += f" (Set aside: {record['why'].rstrip('.')}{f'; the numbers are {ledger.EARLIER}' if row.earlier else ''}.)"
     indent = " " * 14
     return [_cut(first.rstrip(), WIDTH), *textwrap.wrap(said, WIDTH, initial_indent=indent, subsequent_indent=indent)]
 
@@ -140,6 +143,7 @@ def cost_text(
     records: list[dict],  # of the ledger
 ) -> str:
     "What a laptop run of the book costs, as far as the records say it: of each page the processor seconds at its last record."
+    records = [record for record in records if not is_set_aside(record)]
     pages = {record["notebook"]: 0.0 for record in records if "laptop" in record["runs"]}
     known = set()
     for record in records:

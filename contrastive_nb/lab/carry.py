@@ -108,7 +108,7 @@ def _check_commit(record: dict, run: dict, then: Path | None) -> str | None:
     if files.git("merge-base", "--is-ancestor", run["commit"], "HEAD") is None:
         return f"its commit {run['commit']} is no ancestor of this one"
     page = then / "nbs" / f"{record['notebook']}.ipynb"
-    if not page.is_file() or freshness.Page(page).digest() != run["page"]:
+    if not page.is_file() or not freshness.Page(page).made(record["id"], run):
         return f"its commit {run['commit']} does not hold the claim as it was run"
     if freshness.changed_parts(run, freshness.Library(then / "contrastive_nb")):
         return f"its commit {run['commit']} does not hold the code that made it"

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from .. import files
 from ..checks import check_choice, check_count, check_flag, check_is, check_number, check_path
-from . import profiles, records
+from . import freshness, profiles, records
 
 # %% ../../nbs/0_foundations/06_claims.ipynb #3e95ee62
 KINDS, FORMULAS, DIRECTIONS = ("cost", "identity", "mechanism", "outcome"), ("seen", "reconstructed"), ("higher", "lower")
@@ -402,11 +402,12 @@ def check_record(
     """
     records.check(record)
     claim = _claim(record)
-    if not record["runs"] and _testable(claim):
-        raise ValueError(f"{claim.id}: verdict: got {VERDICTS[-1]!r} without a run, but its bench admits {claim.smallest_effect:g}")
+    aside = records.is_set_aside(record)
+    if aside and _testable(claim):
+        raise ValueError(f"{claim.id}: verdict: got {VERDICTS[-1]!r} for the claim itself, but its bench admits {claim.smallest_effect:g}")
     for profile, run in record["runs"].items():
         try:
-            _check_run(claim, profile, run)
+            _check_run(replace(claim, seeds=None) if aside else claim, profile, run)  # an earlier experiment had seeds of its own
         except (TypeError, ValueError) as error:
             raise type(error)(f"{claim.id}: runs[{profile!r}]: {error}") from None
     return record | {"runs": _judged(claim, record["runs"])}
@@ -473,9 +474,10 @@ def record(
     numbers = dict(seeds=seeds, baseline=verdict.baseline, treatment=verdict.treatment, effect=verdict.effect)
     numbers |= dict(interval=list(verdict.interval), parameters=run.parameters, search=search or {})
     numbers["verdict"] = None if run.profile == "ci" else verdict.verdict
-    made = run.made() if hasattr(run, "made") else {"seconds": None}  # what a page's own run knows of itself
+    made = run.made(claim.id) if hasattr(run, "made") else {"seconds": None}  # what a page's own run knows of itself
     made |= dict(versions=_versions(), device=run.device, code=run.code, commit=_commit())
     made |= {} if seconds is None else {"seconds": check_number("seconds", seconds, 0)}
+    made |= {} if claim.bench is None else {"bench": freshness.bench_of(claim.bench)}
     whole = check_record(records.upgraded(_definition(claim) | {"runs": {run.profile: numbers | made}}))
     return write(whole, check_path("folder", folder) if folder else files.build() / "claims" / run.profile)
 
@@ -487,7 +489,10 @@ def set_aside(
     *,
     folder: Path | None = None,  # None: build/claims/<profile>
 ) -> Path:  # the file written
-    """Write down that a claim is not testable here, without a run. Raises `TypeError` or `ValueError`, also where its bench admits it."""
+    """Write down that a claim is not testable here, without a run; `merge` keeps what an earlier experiment measured.
+
+    Raises `TypeError` or `ValueError`, also where its bench admits it.
+    """
     check_is("claim", claim, Claim, "a Claim")
     _check_text("why", why)
     _check_open(run, "profile")
@@ -541,7 +546,8 @@ def merge(
 ) -> Path:  # the ledger's file
     """Put a run into the ledger, in place of that profile's earlier run.
 
-    A claim whose meaning changed begins anew: runs of other profiles, made for another claim, are dropped. Raises `ValueError`.
+    A claim whose meaning changed begins anew: runs of other profiles, made for another claim, are dropped. One that is set aside
+    keeps its runs, which are then of an earlier experiment. Raises `ValueError`.
     """
     new = records.read(check_path("path", path), check_record)
     old_path = _ledger(folder) / f"{new['id']}.json"

@@ -1,7 +1,8 @@
 """What a record depends on, and whether it still holds: current, carried or stale. Plain module: it is machinery, not a lesson."""
 
 # A record depends on the functions of the library that its run executed, with the constants, classes and imports that
-# they name; on the statements of its page that feed `record(...)`; on the profile's values; and on its data. Each of them
+# they name; on the statements of its page that feed `record(...)`; on the profile's values; on its data; and an outcome on what was
+# measured of its bench. Each of them
 # is kept in the record as a digest, so that a look at the files says what changed since. What does not count: the rooms in
 # `ROOMS`, comments, docstrings, annotations, layout, names of locals, and what an error says.
 #
@@ -11,16 +12,19 @@
 import ast
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
 from contrastive_nb import files
 from contrastive_nb.lab import profiles
+from contrastive_nb.lab.records import SET_ASIDE, is_set_aside
 
 ROOMS = ("lab", "book", "timing")  # they run, show and time; the walls between the rooms see to it that the library needs none of them
 INSTRUMENTS = ("lab/benches.py", "lab/recipes.py")  # of the rooms, those that numbers of other pages pass through
 MACHINERY = ("_modidx", "_moved", "cli", "files", "registry", "trackers", "__main__")
+STATED = ("id", "statement", "metric", "baseline", "treatment")  # a claim's words
 CHANGED = "changed: "  # so begins why a run is stale that could perhaps be carried
 LEFT_OUT = ("__all__", "__version__", "_METHODS")  # tables for people, tests and the catalogue
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
@@ -405,6 +409,19 @@ def _sources(path: Path) -> list[str]:
     return ["".join(cell["source"]) for cell in read_book(path)["cells"] if cell["cell_type"] == "code"]
 
 
+def _text(node: ast.AST) -> str:
+    "A text of the page as a pattern; nothing for what is no text."
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return re.escape(node.value)
+    if isinstance(node, ast.JoinedStr) and any(isinstance(part, ast.Constant) for part in node.values):
+        return "".join(re.escape(part.value) if isinstance(part, ast.Constant) else ".+" for part in node.values)
+    return ""
+
+
+def _says(node: ast.AST, words: str) -> bool:
+    return bool((text := _text(node)) and re.fullmatch(text, words, re.S))
+
+
 class Page:
     "A page's statements, and which of them feed its records: what `record(...)` is given, where that comes from, and so on."
 
@@ -424,9 +441,19 @@ class Page:
         self.changes = self._all_changes()
         self.feeding = self._feeding()
 
-    def digest(self) -> str:
-        "Of the statements that feed the records."
-        return digest([canonical(self.statements[i]) for i in self.feeding])
+    def digest(self, claim: str | None = None) -> str:
+        "Of the statements that feed the records, or the record of this claim."
+        return digest([canonical(self.statements[i]) for i in (self.feeding if claim is None else self.feeding_one(claim))])
+
+    def made(self, claim: str, run: dict) -> bool:
+        "Whether these statements made a run of a claim; older runs keep a digest of what feeds any record of the page."
+        return run["page"] in (self.digest(claim), self.digest())
+
+    def feeding_one(self, claim: str) -> list[int]:
+        "The statements that feed the record of a claim, by its id; those of all records where they cannot be told apart."
+        stating = {i for i, node in enumerate(self.statements) if any(_says(part, claim) for part in ast.walk(node))}
+        fed = [found for start in self._starts({"record"}) if stating.intersection(found := self._fed([start]))]
+        return sorted(set().union(*fed)) if fed else self.feeding
 
     def words(self) -> set[str]:
         "The names that these statements take from outside."
@@ -435,6 +462,20 @@ class Page:
     def last(self) -> int:
         "The last code cell that feeds a record; -1 where none does."
         return max((self.cells[i] for i in self.feeding), default=-1)
+
+    def benches(self) -> list[str]:
+        "The files of the benches that the page names."
+        parts = [part for node in self.statements for part in ast.walk(node)]
+        named = {part.value.partition("/")[0] for part in parts if isinstance(part, ast.Constant) and isinstance(part.value, str)}
+        words = set().union(*map(_words, self.statements))
+        paths = sorted(files.shared("data/benches").glob("*.json")) if words & {"bench", "benches"} else []
+        return [path.read_text(encoding="utf-8") for path in paths if path.stem in named]
+
+    def states(self, record: dict) -> bool:
+        "Whether the page has the words of a claim, each of them as a text of its own; what it puts into a text may be anything."
+        texts = [_text(part) for node in self.statements for part in ast.walk(node)]
+        patterns = re.compile("|".join(f"(?:{text})" for text in texts if text), re.S)
+        return all(patterns.fullmatch(record[field]) for field in STATED)
 
     def _carriers(self, first: set[str]) -> set[str]:
         "These names, and the page's functions that use them, directly or through others."
@@ -463,8 +504,13 @@ class Page:
 
     def _feeding(self, names: frozenset[str] = frozenset({"record"})) -> list[int]:
         "The statements that use these names, directly or through the page's functions, and those that feed them."
-        records = self._carriers(set(names))
-        starts = [i for i, reads in enumerate(self.reads) if reads & records]
+        return self._fed(self._starts(set(names)))
+
+    def _starts(self, names: set[str]) -> list[int]:
+        used = self._carriers(names)
+        return [i for i, reads in enumerate(self.reads) if reads & used]
+
+    def _fed(self, starts: list[int]) -> list[int]:
         found, todo = set(starts), [(name, i) for i in starts for name in self.reads[i]]
         seen: set[tuple[str, int]] = set()
         while todo:
@@ -531,14 +577,15 @@ def of_notebook(
     *,
     package: Path | None = None,  # the package's folder; this one
 ) -> str:  # 16 hex digits
-    """A digest of the page's code, of the modules that it may import, and of its settings: by it a run that resumes knows its own memory.
+    """A digest of the page's code, of the modules that it may import, of its settings and its benches: by it a run that resumes knows its own memory.
 
     Raises `FileNotFoundError` for a notebook that is not there, `ValueError` for an unknown profile.
     """
     path, library = _find(path), Library(package)
     cells = [list(map(canonical, _parse_cell(source))) or source.strip().splitlines() for source in _sources(path)]
-    modules = {name: library.modules[name].text for name in library.imported(Page(path))}
-    return digest([cells, modules, settings_of(profile, name_of(path))])
+    page = Page(path)
+    modules = {name: library.modules[name].text for name in library.imported(page)}
+    return digest([cells, modules, settings_of(profile, name_of(path)), *page.benches()])
 
 
 def settings_of(profile: str, notebook: str) -> dict:
@@ -556,13 +603,21 @@ def depends_of(notebook: str | Path, lines: dict[str, list[int]] | None) -> dict
 
 
 def unclean(notebooks: Iterable[str]) -> str | None:
-    """What of the package, the settings, the data's registry or these pages' cells is not as committed; `None` where all is.
+    """What of the package, the settings, the data's registry, the benches or these pages' cells is not as committed; `None` where all is.
 
     Outputs, text cells and records do not count. Raises `ValueError` where git cannot say.
     """
     root = files.checkout()
     state = files.git(
-        "status", "--porcelain", "--untracked-files=all", "--", "contrastive_nb", "settings.ini", "nbs/*settings.ini", "data/registry.json"
+        "status",
+        "--porcelain",
+        "--untracked-files=all",
+        "--",
+        "contrastive_nb",
+        "settings.ini",
+        "nbs/*settings.ini",
+        "data/registry.json",
+        "data/benches",
     )
     if root is None or state is None:
         raise ValueError("git cannot say what is committed here")
@@ -598,6 +653,29 @@ def checksums(names: Iterable[str]) -> dict[str, str | None]:
     return {name: digest([file["sha256"] for file in registry[name]["files"]]) if name in registry else None for name in sorted(names)}
 
 
+def bench_of(
+    name: str,  # "bench/read-out", as a claim names it
+) -> dict:
+    "What an outcome takes from its bench: the settings of the trainings, and the read-out's range, spread and admission."
+    from contrastive_nb.lab import benches
+
+    bench, _, readout = name.partition("/")
+    found = benches.bench(bench)
+    measured = (found.facts or {"readouts": {}})["readouts"].get(readout, {})
+    return dict(found.settings) | {key: measured.get(key) for key in ("range", "spread", "admitted")}
+
+
+def _changed_bench(record: dict, run: dict) -> str | None:
+    "What of a claim's bench is not what its run was made with."
+    then = run.get("bench")
+    if record["bench"] is None or then == (now := bench_of(record["bench"])):
+        return None
+    if then is None:
+        return f"it kept nothing of its bench {record['bench']}"
+    changed = sorted(key for key in {*now, *then} if key not in now or key not in then or now[key] != then[key])
+    return f"its bench {record['bench']} changed: {', '.join(changed)}"
+
+
 def changed_parts(run: dict, library: Library) -> dict[str, str | None]:
     "The parts of the library that are not what a run went through, as they are now."
     now = library.digests(run["depends"])
@@ -621,15 +699,24 @@ def _coarse(record: dict, run: dict, page: Page, library: Library) -> str | None
     return f"it kept no executed lines, and since {run['commit']} these changed: {', '.join(changed[:3])}" if changed else None
 
 
+def _judge_aside(record: dict, page: Page | None) -> tuple[str, str]:
+    "A claim that was set aside rests on no run: what it has of an earlier experiment is history as long as its page states it."
+    if page is None:
+        return "stale", f"its page {record['notebook']} is gone"
+    return ("current", "") if page.states(record) else ("stale", f"{record['notebook']} does not state it in these words")
+
+
 def judge(record: dict, profile: str, page: Page | None, library: Library) -> tuple[str, str]:
     "current, carried or stale, and why, of one run of a record."
     run, notebook = record["runs"][profile], record["notebook"]
     if page is None:
         return "stale", f"its page {notebook} is gone"
+    if why := _changed_bench(record, run):
+        return "stale", why
     if run.get("depends") is None:
         why = _coarse(record, run, page, library)
         return ("stale", why) if why else ("current", "")
-    if page.digest() != run["page"]:
+    if not page.made(record["id"], run):
         return "stale", f"cells of {notebook} that feed it changed"
     if keys := _changed_settings(run, profile, notebook):
         return "stale", f"settings of {notebook} changed: {', '.join(keys)}"
@@ -661,8 +748,8 @@ def _other_versions(run: dict) -> str:
 def states(
     records: Iterable[dict],  # of the ledger
     notebooks: Path | None = None,  # the notebooks' folder
-) -> Iterator[tuple[dict, str, str, str]]:  # record, profile, state, why
-    "Every recorded run, judged."
+) -> Iterator[tuple[dict, str, str, str]]:  # record, profile or "set aside", state, why
+    "Every recorded run, judged, and every claim that was set aside, once."
     root, library = Path(notebooks or files.notebooks()), Library()
     pages: dict[str, Page | None] = {}
     for record in records:
@@ -670,6 +757,9 @@ def states(
         if name not in pages:
             path = root / f"{name}.ipynb"
             pages[name] = Page(path) if path.is_file() else None
+        if is_set_aside(record):
+            yield record, SET_ASIDE, *_judge_aside(record, pages[name])
+            continue
         for profile in record["runs"]:
             yield record, profile, *judge(record, profile, pages[name], library)
 
@@ -696,7 +786,7 @@ def read_ledger(claims: Path | None = None) -> list[dict]:
 
 
 def stale_runs(notebooks: Path | None = None, claims: Path | None = None) -> set[tuple[str, str]]:
-    "The stale runs, (claim's id, profile); none where no notebooks are at hand."
+    "The stale runs, (claim's id, profile or 'set aside'); none where no notebooks are at hand."
     if notebooks is None and not files.notebooks().is_dir():
         return set()
     return {(record["id"], profile) for record, profile, state, _ in states(read_ledger(claims), notebooks) if state == "stale"}
@@ -704,7 +794,8 @@ def stale_runs(notebooks: Path | None = None, claims: Path | None = None) -> set
 
 def stale_notebooks(profile: str, notebooks: Path | None = None, claims: Path | None = None) -> list[str]:
     "The notebooks that a run in this profile must make again: those of stale records; at laptop also those without outputs."
-    found = {rec["notebook"] for rec, made_by, state, _ in states(read_ledger(claims), notebooks) if (made_by, state) == (profile, "stale")}
+    made_by = (profile, SET_ASIDE) if profile == "laptop" else (profile,)
+    found = {rec["notebook"] for rec, size, state, _ in states(read_ledger(claims), notebooks) if size in made_by and state == "stale"}
     root = Path(notebooks or files.notebooks())
     every = all_notebooks(root)
     if profile == "laptop":

@@ -12,6 +12,7 @@ from contrastive_nb.lab import freshness, records, runner
 
 NIGHTS = 7
 SHARE = 0.5  # of the recorded half-width of the interval: by so much may an effect move
+ANOTHER = "is another claim than the recorded one: run it with --save"
 ROUNDING = 1e-6  # relative: a deterministic claim has no width, and processors differ in the last digits
 
 
@@ -34,8 +35,17 @@ class Change:
 
 def compare(new: dict | None, old: dict | None) -> Change | None:
     "A claim's record of this night, and the one that is kept; `None` where they agree."
-    if new and not new["runs"]:
-        return Change(new["id"], "is set aside, and its record has a run", True) if old and old["runs"] else None
+    if old and records.is_set_aside(old):  # what it measured earlier is history
+        told = (
+            "was not set aside by this run, as its record is"
+            if new is None
+            else "is measured, and its record is set aside: run it with --save"
+        )
+        if new is None or not records.is_set_aside(new):
+            return Change(old["id"], told, new is None)
+        return Change(old["id"], ANOTHER, False) if any(new[key] != old[key] for key in records.CLAIM) else None
+    if new and records.is_set_aside(new):
+        return Change(new["id"], "is set aside, and its record has a run", True) if old else None
     if old is None or "laptop" not in old["runs"]:
         return Change(new["id"], "has no laptop record to be compared with", False) if new else None
     name, then = old["id"], old["runs"]["laptop"]
@@ -43,7 +53,7 @@ def compare(new: dict | None, old: dict | None) -> Change | None:
         return Change(name, "is recorded, and this run did not measure it", True)
     now = new["runs"]["laptop"]
     if any(new[key] != old[key] for key in records.CLAIM):
-        return Change(name, "is another claim than the recorded one: run it with --save", False)
+        return Change(name, ANOTHER, False)
     half, moved = (then["interval"][1] - then["interval"][0]) / 2, abs(now["effect"] - then["effect"])
     told = f"effect {then['effect']:.4g} recorded, {now['effect']:.4g} now"
     if not moved <= SHARE * half + ROUNDING * abs(then["effect"]) or math.isnan(moved):

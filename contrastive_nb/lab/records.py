@@ -43,9 +43,12 @@ SINCE_2: dict[str, tuple[type, ...]] = {  # what schema 1 had not, `seconds` bei
     "clean": (bool, _NULL),  # whether package, settings and the page's cells were as committed
     "settings": (dict, _NULL),  # the profile's values for the page, but the clock
     "data": (dict, _NULL),  # set -> digest of its checksums
-    "page": (str, _NULL),  # digest of the page's statements that feed its records
+    "page": (str, _NULL),  # digest of the page's statements that feed the record
     "depends": (dict, _NULL),  # "module:name" -> digest, and for a function the lines that were executed
     "carried": (list,),  # the times that it was found to hold past a change: commit, definitions, evidence
+}
+OF_SOME: dict[str, tuple[type, ...]] = {  # what a run may have
+    "bench": (dict,),  # of an outcome: the settings, range, spread and admission of its bench
 }
 SINCE_3: dict = {  # field of the claim -> what an older record means
     "says": "ours",
@@ -56,6 +59,7 @@ SINCE_3: dict = {  # field of the claim -> what an older record means
     "estimand": None,
     "amended": [],
 }
+SET_ASIDE = "set aside"
 _WORDS = {bool: "true or false", list: "a list", dict: "an object", str: "text", float: "a number", _NULL: "null"}
 
 
@@ -73,6 +77,11 @@ def _check_object(what: str, value, fields) -> None:
         raise ValueError(f"{what}: got no {', '.join(missing)}, want {', '.join(fields)}")
 
 
+def is_set_aside(record: dict) -> bool:
+    "Whether the claim is not testable here, as its page says; runs that it has are then of an earlier experiment."
+    return record.get("verdict") is not None
+
+
 def check(record) -> dict:
     """The record unchanged, if no field is missing or of another kind. Raises `TypeError` or `ValueError` naming the field.
 
@@ -81,13 +90,16 @@ def check(record) -> dict:
     _check_object("record", record, [*CLAIM, "runs"])
     if not isinstance(record["runs"], dict) or not (record["runs"] or record.get("verdict") == "not testable here"):
         raise ValueError(f"runs: got {record['runs']!r}, want a run a profile, or the verdict 'not testable here' with the reason why")
-    if not record["runs"] and not isinstance(record.get("why"), str):
-        raise ValueError(f"why: got {record.get('why')!r}, want the reason why it is not testable here")
+    if is_set_aside(record):
+        if record["verdict"] != "not testable here":
+            raise ValueError(f"verdict: got {record['verdict']!r} for the claim itself, want 'not testable here', or a run that has one")
+        if not isinstance(record.get("why"), str) or not record["why"].strip():
+            raise ValueError(f"why: got {record.get('why')!r}, want the reason why it is not testable here")
     for profile, run in record["runs"].items():
         if profile not in PROFILES:
             raise ValueError(f"runs: got the profile {profile!r}, want one of {', '.join(map(repr, PROFILES))}")
         _check_object(f"runs[{profile!r}]: run", run, RUN)
-        for field, kinds in [*RUN.items(), *((field, kinds) for field, kinds in SINCE_2.items() if field in run)]:
+        for field, kinds in [*RUN.items(), *((field, kinds) for field, kinds in (SINCE_2 | OF_SOME).items() if field in run)]:
             if (isinstance(run[field], bool) and bool not in kinds) or not isinstance(run[field], kinds):
                 wanted = " or ".join(dict.fromkeys(_WORDS[float if kind is int else kind] for kind in kinds))
                 raise TypeError(f"runs[{profile!r}]: {field}: got {_name(run[field])}, want {wanted}")

@@ -46,7 +46,7 @@ def _write(book: dict, path: Path) -> None:
 def _stamp(path: Path, job: Job) -> str:
     "Write the code that was there when the run began into a record: a file edited meanwhile did not make it."
     record = json.loads(path.read_text(encoding="utf-8"))
-    run = record["runs"].get(job.profile)  # a claim that was set aside has none
+    run = record["runs"].get(job.profile)  # none of a claim that is set aside
     if run and run.get("code") != job.code:
         run["code"] = job.code
         files.write_whole(path, json.dumps(record, indent=2, ensure_ascii=False) + "\n")

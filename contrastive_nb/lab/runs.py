@@ -83,13 +83,15 @@ class Run:
         whole = self._past["whole"] and self._lines is not None and self._lines.whole()
         return {"lines": lines, "seconds": seconds, "data": sorted({*data.LOADED, *self._past["data"]}), "whole": whole}
 
-    def made(self) -> dict:
-        "What a record keeps of how it was made; unknown is `None`."
+    def made(self, claim: str | None = None) -> dict:
+        "What the record of a claim, by its id, keeps of how it was made; unknown is `None`."
         from contrastive_nb.lab import freshness
 
         past = self._so_far()
         known = dict(seconds=past["seconds"], memory=_peak_memory(), processor=_processor(), threads=_threads())
-        known |= dict(data=freshness.checksums(past["data"]), settings=None, page=self.page, depends=None, clean=None)
+        known |= dict(
+            data=freshness.checksums(past["data"]), settings=None, page=self.page and self.page.digest(claim), depends=None, clean=None
+        )
         if self.page is not None:
             known["settings"] = {key: value for key, value in self.values.items() if key != "minutes"}
             lines = past["lines"] if past["whole"] else None
@@ -191,11 +193,12 @@ def _threads() -> int:
     return torch.get_num_threads()
 
 
-def _page(notebook: str) -> str | None:
+def _page(notebook: str):
+    "The page as it stands when its run begins."
     from contrastive_nb.lab import freshness
 
     try:
-        return freshness.Page(notebook).digest()
+        return freshness.Page(notebook)
     except FileNotFoundError:
         return None
 
