@@ -5,12 +5,14 @@
 
 import ast
 import importlib.util
+import itertools
 import json
 import math
 import os
 import re
 import statistics
 import sys
+from collections import Counter
 from functools import cached_property
 from pathlib import Path
 
@@ -39,6 +41,10 @@ WHAT_IT_DOES = {"mechanism", "identity", "cost"}
 EXERCISE = re.compile(rf"^(?:#{{3,4}} |\*\*)\d+\W{{1,3}}(?:{KINDS})\b[^*\n]*(?:\*\*)?", re.I | re.M)
 HEADING = rf"\*\*{{}} \((?:{KINDS}), [1-9]\d? min, (?:easy|medium|hard)\)\.\*\*"
 CELL_BYTES, NOTEBOOK_BYTES = 100_000, 400_000
+MOST_WORDS, MOST_MINUTES = 3500, 25  # of a method page before its exercises: half an hour with what is tried out on the way
+WORDS_A_MINUTE, SECONDS_A_CELL = 220, 10  # plain English read with care; a cell that is seen, with its output
+OWN_DATA, OWN_DATA_LINES = "**On your own data.**", 8
+TAGS = {"parameters", "solution", "own-data"}
 
 
 class Cell:
@@ -65,6 +71,10 @@ class Cell:
         "Whether the cell is the page's literal for the registry and nothing else: a table for the tests, folded on the site."
         body = self.tree.body
         return len(body) == 1 and isinstance(body[0], ast.Assign) and ast.unparse(body[0].targets[0]) == "_METHODS"
+
+    @property
+    def is_hidden(self) -> bool:
+        return bool(self.raw.get("metadata", {}).get("jupyter", {}).get("source_hidden"))
 
     @property
     def is_reference(self) -> bool:
@@ -158,6 +168,37 @@ class Page:
         found = re.search(rf"^## +{title}\b.*?$(.*?)(?=^## |\Z)", text, re.M | re.S | re.I)
         return found and found.group(1)
 
+    @cached_property
+    def stored(self) -> Counter:
+        "How often each name is given a value on the page, as an argument of a function too."
+        nodes = [node for cell in self.code for node in ast.walk(cell.tree)]
+        names = [node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]
+        functions = [node.name for node in nodes if isinstance(node, ast.FunctionDef)]
+        return Counter(names + functions + [node.arg for node in nodes if isinstance(node, ast.arg)])
+
+    @cached_property
+    def bound(self) -> dict:
+        "The texts that names stand for, where these are all that the page says of them: assigned, or run over in a tuple or list."
+        found = {}
+        for node in (node for cell in self.code for node in ast.walk(cell.tree)):
+            if isinstance(node, ast.Assign):
+                found |= {target.id: [*found.get(target.id, []), [node.value]] for target in node.targets if isinstance(target, ast.Name)}
+            elif isinstance(node, (ast.For, ast.comprehension)) and isinstance(node.target, ast.Name):
+                found[node.target.id] = [*found.get(node.target.id, []), getattr(node.iter, "elts", [None])]
+        said = {name: [getattr(value, "value", None) for values in given for value in values] for name, given in found.items()}
+        return {n: set(said[n]) for n in found if len(found[n]) == self.stored[n] and all(isinstance(text, str) for text in said[n])}
+
+    @property
+    def before_exercises(self) -> list:
+        following = self.section("Exercises")
+        return self.cells[: following[0].number - 1] if following else self.cells
+
+
+def words(cells) -> int:
+    "The words of prose in cells of text: fences, formulas, code and tables are looked at, and the works after the heading References looked up."
+    told = "\n\n".join(prose(cell.source) for cell in cells if not cell.is_code).split("\n## References")[0]
+    return len(re.findall(r"[A-Za-z][\w'-]*", re.sub(r"^\|.*$", "", told, flags=re.M)))
+
 
 def without_fences(text: str) -> str:
     return re.sub(r"^(```|~~~).*?^\1\s*$", "", text, flags=re.M | re.S)
@@ -223,8 +264,8 @@ def forbidden(page):
             yield f"cell {cell.number} shows an absolute path in its output"
         if any(re.match(r"(eval|exec\w*):\s*false|notest", d) for d in cell.directives):
             yield f"cell {cell.number} asks not to be run; papermill runs it all the same"
-        if not set(cell.tags) <= {"parameters", "solution"}:
-            yield f"cell {cell.number} has tags {cell.tags}, known are parameters and solution"
+        if not set(cell.tags) <= TAGS:
+            yield f"cell {cell.number} has tags {cell.tags}, known are {', '.join(sorted(TAGS))}"
 
 
 def text_outputs(cell) -> list:
@@ -379,7 +420,7 @@ def order(page):
         yield "right after the import cells comes the cell tagged parameters"
     for cell in page.code:
         body = cell.tree.body
-        if any(isinstance(node, (ast.Import, ast.ImportFrom)) for node in body) and not cell.imports_alone:
+        if any(isinstance(node, (ast.Import, ast.ImportFrom)) for node in body) and not cell.imports_alone and "own-data" not in cell.tags:
             yield f"cell {cell.number} mixes imports with other code"
 
 
@@ -445,11 +486,9 @@ def text_share(page):
     code = [cell for cell in page.code if cell.lines and not cell.is_entry and not cell.is_reference]
     if len(page.markdown) < 0.6 * len(code):
         yield f"{len(page.markdown)} text cells for {len(code)} code cells, want 0.6 a code cell at least"
-    told = re.sub(r"^\|.*$", "", "\n\n".join(prose(cell.source) for cell in page.markdown).split("\n## References")[0], flags=re.M)
-    words = len(re.findall(r"[A-Za-z][\w'-]*", told))  # tables and references are looked up, not read
     lines = sum(cell.length for cell in code)
-    if lines and not 3 <= words / lines <= (math.inf if page.kind == "guide" else 8):
-        yield f"{words / lines:.1f} words of text a line of code, want 3 to 8"
+    if lines and not 3 <= words(page.markdown) / lines <= (math.inf if page.kind == "guide" else 8):
+        yield f"{words(page.markdown) / lines:.1f} words of text a line of code, want 3 to 8"
 
 
 def demonstrated(page):
@@ -575,9 +614,9 @@ def sections(page):
 
 
 def bridge(page):
-    words = len(re.findall(r"[A-Za-z][\w'-]*", prose(page.said("Bridge") or "")))
-    if not 30 <= words <= BRIDGE_WORDS:
-        yield f"the bridge has {words} words, want 30 to {BRIDGE_WORDS}: one screen"
+    said = len(re.findall(r"[A-Za-z][\w'-]*", prose(page.said("Bridge") or "")))
+    if not 30 <= said <= BRIDGE_WORDS:
+        yield f"the bridge has {said} words, want 30 to {BRIDGE_WORDS}: one screen"
     for cell in page.code:
         if cell.is_exported:
             yield f"cell {cell.number} is exported: a neighbour is shown, and the package goes without it"
@@ -622,6 +661,86 @@ def claims(page):
                 yield f"claim {name} was judged on {len(run['seeds'])} seeds, want {least}"
 
 
+def length(page):
+    told, seen = words(page.before_exercises), [c for c in page.before_exercises if c.is_code and c.lines and not c.is_hidden]
+    minutes = told / WORDS_A_MINUTE + len(seen) * SECONDS_A_CELL / 60
+    if told > MOST_WORDS:
+        yield f"{told} words of prose before the exercises, want {MOST_WORDS} at most"
+    if minutes > MOST_MINUTES:
+        yield f"{minutes:.0f} minutes before the exercises ({told} words, {len(seen)} cells of code), want {MOST_MINUTES} at most"
+
+
+def given(page) -> set:
+    "The public functions that a page exports, or names in the row Gives of its front table."
+    rows = re.findall(r"^\| *Gives *\|(.*)$", "\n".join(cell.source for cell in page.markdown[:3]), re.M)
+    named = re.findall(r"`([\w.]+)`", " ".join(rows))
+    return {name.rpartition(".")[2] for name in named} | {name for cell in page.code if cell.is_exported for name in cell.definitions}
+
+
+def own_data(page):
+    section = page.section("Conventions")
+    last = next((cell for cell in reversed(section) if cell.is_code), None)
+    if last is None or "own-data" not in last.tags:
+        yield "the section Conventions does not end in a cell tagged own-data: what one would type in a training of one's own"
+        return
+    if not page.cells[last.number - 2].source.startswith(OWN_DATA) or page.cells[last.number - 2].is_code:
+        yield f"the text above cell {last.number} does not begin with {OWN_DATA}"
+    if len(last.lines) > OWN_DATA_LINES:
+        yield f"cell {last.number} has {len(last.lines)} lines, want {OWN_DATA_LINES} at most"
+    if not any(last.calls(name) for name in given(page)):
+        yield f"cell {last.number} calls nothing that the page gives ({', '.join(sorted(given(page)))})"
+    if not last.calls("backward"):
+        yield f"cell {last.number} does not call backward(), so nothing would be trained by it"
+
+
+# --- results, before they are judged")]
+# --- results, before they are judged ----------------------------------------------------------------------------------------------
+
+
+def texts(node, bound: dict) -> set:
+    "What a literal, a name or an f-string of such names says; empty where that cannot be told."
+    if isinstance(node, ast.JoinedStr):
+        parts = [texts(part.value if isinstance(part, ast.FormattedValue) else part, bound) for part in node.values]
+        return {"".join(said) for said in itertools.product(*parts)}
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return {node.value}
+    return bound.get(getattr(node, "id", None), set())
+
+
+def benches(node) -> list:
+    "What a call or a dict says of `bench`, in a claim or among fields that claims share."
+    said = [(k.arg, k.value) for k in node.keywords] if isinstance(node, ast.Call) else []
+    said += zip((getattr(key, "value", None) for key in node.keys), node.values, strict=True) if isinstance(node, ast.Dict) else []
+    return [value for name, value in said if name == "bench" and getattr(value, "value", "") is not None]
+
+
+def floors(page):
+    wanted, of_claim, shown, judged = set(), {}, {}, {}
+    for cell in page.code:
+        for node in ast.walk(cell.tree):
+            for value in benches(node):
+                wanted |= texts(value, page.bound)
+                if not texts(value, page.bound):
+                    yield f"cell {cell.number} says bench={ast.unparse(value)}: a literal, so that it can be told which table is wanted"
+            stated = node.value if isinstance(node, ast.Assign) else None
+            if getattr(getattr(stated, "func", None), "id", None) == "Claim" and all(word.arg for word in stated.keywords):
+                name = getattr(node.targets[0], "id", None)
+                of_claim |= {name: set().union(*(texts(v, page.bound) for v in benches(stated)))} if page.stored[name] == 1 else {}
+        for call in cell.calls("results") if cell.tree.body and isinstance(cell.tree.body[-1], ast.Expr) else []:
+            last = any(call is node for node in ast.walk(cell.tree.body[-1]))
+            for readout in texts(call.args[0], page.bound) if last and call.args and not page.stored["results"] else []:
+                shown.setdefault(readout, cell.number)
+    for cell in page.code:
+        for call in cell.calls("judge"):  # one of a claim that is not bound to a name of its own may be of any
+            for readout in of_claim.get(getattr(call.args[0], "id", None) if call.args else None, wanted):
+                judged.setdefault(readout, cell.number)
+    for readout in sorted(wanted):
+        if readout not in shown:
+            yield f'no cell ends in results("{readout}", ...) of contrastive_nb.book.tables: what methods reached, between floors and ceiling'
+        elif shown[readout] >= judged.get(readout, math.inf):
+            yield f'results("{readout}", ...) in cell {shown[readout]} comes after what it is judged by (cell {judged[readout]})'
+
+
 ALWAYS = (syntax, kernel, forbidden, comparisons, outputs, errors, figures, numbers, links, unfilled, in_jupyter, size)
 RUNNING = (order, title, front, parameters, grain, text_share, demonstrated, ending)
 EXERCISES = (exercises, hints, checks)
@@ -630,11 +749,14 @@ RULES = {
     "start": ALWAYS + (order, title, parameters, grain),  # ten minutes: no front table, exercises or references
     "guide": ALWAYS + RUNNING,
     "foundation": ALWAYS + RUNNING + EXERCISES,
-    "method": ALWAYS + RUNNING + EXERCISES + (sections, claims),
+    "method": ALWAYS + RUNNING + EXERCISES + (sections, claims, floors, length, own_data),
     "study": ALWAYS + RUNNING + EXERCISES + (sections,),
-    "survey": ALWAYS + RUNNING + EXERCISES + (sections, claims),
-    "neighbour": ALWAYS + RUNNING + EXERCISES + (sections, bridge, claims),  # a claim is welcome, and none is wanted
-    "comparison": ALWAYS + RUNNING + EXERCISES + (sections, claims),  # fewer sections, and a claim of outcome or cost alone: see there
+    "survey": ALWAYS + RUNNING + EXERCISES + (sections, claims, floors),
+    "neighbour": ALWAYS + RUNNING + EXERCISES + (sections, bridge, claims, floors),  # a claim is welcome, and none is wanted
+    "comparison": ALWAYS
+    + RUNNING
+    + EXERCISES
+    + (sections, claims, floors),  # fewer sections, and a claim of outcome or cost alone: see there
 }
 
 
