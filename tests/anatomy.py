@@ -483,12 +483,14 @@ def grain(page):
 
 
 def text_share(page):
+    "A page says enough of the code that is seen, and not too much for all its code."
     code = [cell for cell in page.code if cell.lines and not cell.is_entry and not cell.is_reference]
-    if len(page.markdown) < 0.6 * len(code):
-        yield f"{len(page.markdown)} text cells for {len(code)} code cells, want 0.6 a code cell at least"
-    lines = sum(cell.length for cell in code)
-    if lines and not 3 <= words(page.markdown) / lines <= (math.inf if page.kind == "guide" else 8):
-        yield f"{words(page.markdown) / lines:.1f} words of text a line of code, want 3 to 8"
+    seen = [cell for cell in code if not cell.is_hidden]
+    if len(page.markdown) < 0.6 * len(seen):
+        yield f"{len(page.markdown)} text cells for {len(seen)} code cells that are seen, want 0.6 a code cell at least"
+    told, lines, most = words(page.markdown), sum(cell.length for cell in code), math.inf if page.kind == "guide" else 8
+    if told < 3 * sum(cell.length for cell in seen) or told > most * lines:
+        yield f"{told} words of text for {lines} lines of code, want 3 a line that is seen at least, and 8 a line at most"
 
 
 def demonstrated(page):

@@ -497,6 +497,14 @@ def test_words_are_counted_without_what_is_looked_at(claims):
 
 
 @pytest.mark.parametrize("hidden, wrong", [({}, True), ({"jupyter": HIDDEN}, False)])
+def test_folded_code_wants_no_text(claims, hidden, wrong):
+    nb = good()
+    for _ in range(20):
+        add("## Problem", code("#| code-fold: true\n" + "\n".join(["x = 1"] * 14), SEEN, **hidden))(nb)
+    assert any(p.startswith("text_share") for p in anatomy.problems(NAME, nb, claims=claims)) is wrong
+
+
+@pytest.mark.parametrize("hidden, wrong", [({}, True), ({"jupyter": HIDDEN}, False)])
 def test_only_cells_that_are_seen_take_time(claims, hidden, wrong):
     nb = good()
     for _ in range(150):
