@@ -13,7 +13,7 @@ import re
 import statistics
 import sys
 from collections import Counter
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -178,15 +178,14 @@ class Page:
 
     @cached_property
     def bound(self) -> dict:
-        "The texts that names stand for, where these are all that the page says of them: assigned, or run over in a tuple or list."
+        "What names stand for, where literals are all that the page gives them: assigned, or run over."
         found = {}
         for node in (node for cell in self.code for node in ast.walk(cell.tree)):
             if isinstance(node, ast.Assign):
-                found |= {target.id: [*found.get(target.id, []), [node.value]] for target in node.targets if isinstance(target, ast.Name)}
+                found |= {t.id: [*found.get(t.id, []), literal(node.value)] for t in node.targets if isinstance(t, ast.Name)}
             elif isinstance(node, (ast.For, ast.comprehension)) and isinstance(node.target, ast.Name):
-                found[node.target.id] = [*found.get(node.target.id, []), getattr(node.iter, "elts", [None])]
-        said = {name: [getattr(value, "value", None) for values in given for value in values] for name, given in found.items()}
-        return {n: set(said[n]) for n in found if len(found[n]) == self.stored[n] and all(isinstance(text, str) for text in said[n])}
+                found[node.target.id] = [*found.get(node.target.id, []), [x for values in literal(node.iter) for x in values]]
+        return {name: list(itertools.chain(*given)) for name, given in found.items() if len(given) == self.stored[name] and all(given)}
 
     @property
     def before_exercises(self) -> list:
@@ -695,18 +694,34 @@ def own_data(page):
         yield f"cell {last.number} does not call backward(), so nothing would be trained by it"
 
 
-# --- results, before they are judged")]
 # --- results, before they are judged ----------------------------------------------------------------------------------------------
 
 
-def texts(node, bound: dict) -> set:
-    "What a literal, a name or an f-string of such names says; empty where that cannot be told."
+@cache
+def readouts() -> frozenset:
+    "What a claim may be judged on: bench/read-out, of every bench that was measured."
+    found = {path.stem: json.loads(path.read_text()) for path in (ROOT / "data" / "benches").glob("*.json")}
+    return frozenset(f"{name}/{readout}" for name, facts in found.items() for readout in facts["readouts"])
+
+
+def can_be(node, bound: dict) -> list:
+    "The values of an expression of literals: a name that stands for them, a part of a table of them, an f-string; none where it cannot be told."
+    if isinstance(node, ast.Name):
+        return bound.get(node.id, [])
     if isinstance(node, ast.JoinedStr):
-        parts = [texts(part.value if isinstance(part, ast.FormattedValue) else part, bound) for part in node.values]
-        return {"".join(said) for said in itertools.product(*parts)}
-    if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        return {node.value}
-    return bound.get(getattr(node, "id", None), set())
+        parts = [can_be(part.value if isinstance(part, ast.FormattedValue) else part, bound) for part in node.values]
+        return ["".join(map(str, said)) for said in itertools.product(*parts)]
+    if isinstance(node, ast.Subscript):
+        tables, keys = can_be(node.value, bound), can_be(node.slice, bound)
+        return [table[key] for table in tables for key in keys if key in (table if isinstance(table, dict) else range(len(table)))]
+    return literal(node)
+
+
+def literal(node) -> list:
+    try:
+        return [ast.literal_eval(node)]
+    except ValueError:
+        return []
 
 
 def benches(node) -> list:
@@ -716,31 +731,62 @@ def benches(node) -> list:
     return [value for name, value in said if name == "bench" and getattr(value, "value", "") is not None]
 
 
-def floors(page):
-    wanted, of_claim, shown, judged = set(), {}, {}, {}
+def calls_of(tree, names) -> list:
+    return [n for n in ast.walk(tree) if isinstance(n, ast.Call) and names & {getattr(n.func, "id", None), getattr(n.func, "attr", None)}]
+
+
+def claimed(page) -> tuple[set, dict, list]:
+    "The read-outs of the page's claims, those of each claim that has a name of its own, and where a bench is said that cannot be read."
+    found, of_claim, vague = set(), {}, []
     for cell in page.code:
         for node in ast.walk(cell.tree):
             for value in benches(node):
-                wanted |= texts(value, page.bound)
-                if not texts(value, page.bound):
-                    yield f"cell {cell.number} says bench={ast.unparse(value)}: a literal, so that it can be told which table is wanted"
-            stated = node.value if isinstance(node, ast.Assign) else None
-            if getattr(getattr(stated, "func", None), "id", None) == "Claim" and all(word.arg for word in stated.keywords):
-                name = getattr(node.targets[0], "id", None)
-                of_claim |= {name: set().union(*(texts(v, page.bound) for v in benches(stated)))} if page.stored[name] == 1 else {}
-        for call in cell.calls("results") if cell.tree.body and isinstance(cell.tree.body[-1], ast.Expr) else []:
-            last = any(call is node for node in ast.walk(cell.tree.body[-1]))
-            for readout in texts(call.args[0], page.bound) if last and call.args and not page.stored["results"] else []:
-                shown.setdefault(readout, cell.number)
+                found |= set(can_be(value, page.bound))
+                vague += [] if can_be(value, page.bound) else [(cell.number, ast.unparse(value))]
+            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and getattr(node.value.func, "id", None) == "Claim":
+                name, own = getattr(node.targets[0], "id", None), [can_be(value, page.bound) for value in benches(node.value)]
+                if page.stored[name] == 1 and all(own) and all(word.arg for word in node.value.keywords):
+                    of_claim[name] = set(itertools.chain(*own))
+    return found, of_claim, vague
+
+
+def tables(page) -> dict:
+    "The read-outs whose results a cell ends in, with the number of the first such cell; a function of the page may make the table."
+    functions = [node for cell in page.code for node in ast.walk(cell.tree) if isinstance(node, ast.FunctionDef)]
+    makes = {f.name: (f, call) for f in functions for call in calls_of(f, {"results"}) if call.args}
+    shown = {}
+    for cell in page.code if not page.stored["results"] else []:
+        last = cell.tree.body[-1] if cell.tree.body and isinstance(cell.tree.body[-1], ast.Expr) else ast.Pass()
+        asked = [(call.args[0], {}) for call in calls_of(last, {"results"}) if call.args]
+        for call in calls_of(last, set(makes)):
+            function, made = makes[call.func.id]
+            given = dict(zip((a.arg for a in function.args.args), call.args, strict=False)) | {k.arg: k.value for k in call.keywords}
+            asked.append((made.args[0], {name: can_be(value, page.bound) for name, value in given.items()}))
+        for readout in itertools.chain(*(can_be(said, page.bound | more) for said, more in asked)):
+            shown.setdefault(readout, cell.number)
+    return shown
+
+
+def floors(page):
+    "What methods reached is seen between the floors and the ceiling of its bench before it is judged."
+    (wanted, of_claim, vague), shown = claimed(page), tables(page)
+    if vague:  # then all that the page names may be meant, but for what it only shows
+        said = [n for cell in page.code for call in calls_of(cell.tree, {"results"}) for n in ast.walk(call)]
+        texts = {n.value for cell in page.code for n in ast.walk(cell.tree) if isinstance(n, ast.Constant) and n not in said}
+        wanted |= texts & readouts()
+        if not texts & readouts():
+            yield f"cell {vague[0][0]} says bench={vague[0][1]}: a literal on the page, so that it can be told which table is wanted"
+    judges = {f.name for cell in page.code for f in ast.walk(cell.tree) if isinstance(f, ast.FunctionDef) and calls_of(f, {"judge"})}
     for cell in page.code:
-        for call in cell.calls("judge"):  # one of a claim that is not bound to a name of its own may be of any
-            for readout in of_claim.get(getattr(call.args[0], "id", None) if call.args else None, wanted):
-                judged.setdefault(readout, cell.number)
-    for readout in sorted(wanted):
-        if readout not in shown:
-            yield f'no cell ends in results("{readout}", ...) of contrastive_nb.book.tables: what methods reached, between floors and ceiling'
-        elif shown[readout] >= judged.get(readout, math.inf):
-            yield f'results("{readout}", ...) in cell {shown[readout]} comes after what it is judged by (cell {judged[readout]})'
+        inside = {id(n) for f in ast.walk(cell.tree) if isinstance(f, ast.FunctionDef) for n in ast.walk(f)}
+        for call in [call for call in calls_of(cell.tree, {"judge", *judges}) if id(call) not in inside]:
+            direct = "judge" in (getattr(call.func, "id", None), getattr(call.func, "attr", None)) and call.args
+            name = getattr(call.args[0], "id", None) if direct else None
+            late = [r for r in of_claim.get(name, ()) if shown.get(r, math.inf) >= cell.number]
+            if late or wanted and name not in of_claim and min(shown.values(), default=math.inf) >= cell.number:
+                yield f"cell {cell.number} judges before results({(late or sorted(wanted))[0]!r}, ...) were shown"
+    for readout in sorted(wanted - set(shown)):
+        yield f'no cell ends in results("{readout}", ...) of contrastive_nb.book.tables: what methods reached, between floors and ceiling'
 
 
 ALWAYS = (syntax, kernel, forbidden, comparisons, outputs, errors, figures, numbers, links, unfilled, in_jupyter, size)

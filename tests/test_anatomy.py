@@ -334,7 +334,7 @@ BROKEN = {
     "long own data": ("own_data", swap("yours =", "yours =", "width = 1\nheight = 2\ndepth = 3\nyours =")),
     "own data without the method": ("own_data", swap("yours =", "loss = toy(yours.sum())", "loss = yours.sum()")),
     "own data that train nothing": ("own_data", swap("yours =", "loss.backward()\n", "")),
-    "a bench that cannot be read": ("floors", on_bench(bench="benches[0]", given='benches = ["classes/knn"]')),
+    "a bench that cannot be read": ("floors", on_bench(bench="benches[0]", given="benches = list(range(1))")),
     "no table of results": ("floors", on_bench(table="after")),
     "a table of another read-out": ("floors", on_bench(table=TABLE.replace("knn", "few_labels"))),
     "a table after the judge": ("floors", on_bench(after=True)),
@@ -454,6 +454,9 @@ def test_a_neighbour_exports_nothing(claims):
 
 
 SAID = 'readout = "classes/knn"'
+ON = 'ON = {"classes": ("classes/knn", 0.02), "topics": ("topics/mrr", 0.03)}'
+MAKES = 'def table(place):\n    return results(f"{place}/knn", {"toy": after})'
+JUDGES = "def verdict_on(claim):\n    return judge(claim, [1.0], [2.0])"
 ONLY_MECHANISM = "early = judge(claim_mechanism, [1.0], [2.0])\nearly"
 ONE_OF_MANY = "claims = [claim_outcome]\nearly = judge(claims[0], [1.0], [2.0])\nearly"
 
@@ -469,8 +472,15 @@ ONE_OF_MANY = "claims = [claim_outcome]\nearly = judge(claims[0], [1.0], [2.0])\
         (SAID, "readout", TABLE, False),
         (SAID, "readout", TABLE.replace('"classes/knn"', "readout"), False),
         (SAID + '\nreadout = "topics/mrr"', "readout", TABLE, True),  # two texts, and one table
-        (SAID + "\nreadout = first()", "readout", TABLE, True),
-        ("def of(readout):\n    return readout\n\n\n" + SAID, "readout", TABLE, True),  # an argument may be anything
+        (SAID + "\nreadout = first()", "readout", TABLE, False),  # what the page names may be meant
+        (SAID + "\nreadout = first()", "readout", "after", True),
+        (SAID + "\nreadout = first()", '"classes/knn"', TABLE.replace('"classes/knn"', "readout"), True),
+        ("def of(readout):\n    return readout\n\n\n" + SAID, '"classes/knn"', TABLE.replace('"classes/knn"', "readout"), True),
+        (ON, 'ON["classes"][0]', TABLE.replace('"classes/knn"', 'ON["classes"][0]'), False),
+        (ON, 'ON["topics"][0]', TABLE.replace('"classes/knn"', 'ON["classes"][0]'), True),
+        (MAKES, '"classes/knn"', 'table("classes")', False),
+        (MAKES, '"classes/knn"', 'table(place="classes")', False),
+        (MAKES, '"classes/knn"', 'table("topics")', True),
         ('for name in ("knn", "few_labels"):\n    pass', 'f"classes/{name}"', TABLE, True),
         ('for name in ("knn", "few_labels"):\n    pass', 'f"classes/{name}"', f"{TABLE}, {TABLE.replace('knn', 'few_labels')}", False),
         ('for name in ("knn", 3):\n    pass', 'f"classes/{name}"', TABLE, True),
@@ -479,6 +489,8 @@ ONE_OF_MANY = "claims = [claim_outcome]\nearly = judge(claims[0], [1.0], [2.0])\
         ('shared = dict(bench="topics/mrr")', "None", "after", True),
         (ONLY_MECHANISM, '"classes/knn"', TABLE, False),  # a judge of another claim
         (ONE_OF_MANY, '"classes/knn"', TABLE, True),  # whose claim it is cannot be told
+        (JUDGES, '"classes/knn"', TABLE, False),  # a function judges where it is called
+        (JUDGES + "\n\n\nverdict_on(claim_outcome)", '"classes/knn"', TABLE, True),
     ],
 )
 def test_a_table_stands_before_the_judge_of_its_read_out(claims, given, bench, table, wrong):
