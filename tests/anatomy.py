@@ -5,13 +5,15 @@
 
 import ast
 import importlib.util
+import itertools
 import json
 import math
 import os
 import re
 import statistics
 import sys
-from functools import cached_property
+from collections import Counter
+from functools import cache, cached_property
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -39,6 +41,10 @@ WHAT_IT_DOES = {"mechanism", "identity", "cost"}
 EXERCISE = re.compile(rf"^(?:#{{3,4}} |\*\*)\d+\W{{1,3}}(?:{KINDS})\b[^*\n]*(?:\*\*)?", re.I | re.M)
 HEADING = rf"\*\*{{}} \((?:{KINDS}), [1-9]\d? min, (?:easy|medium|hard)\)\.\*\*"
 CELL_BYTES, NOTEBOOK_BYTES = 100_000, 400_000
+MOST_WORDS, MOST_MINUTES = 3500, 25  # of a method page before its exercises: half an hour with what is tried out on the way
+WORDS_A_MINUTE, SECONDS_A_CELL = 220, 10  # plain English read with care; a cell that is seen, with its output
+OWN_DATA, OWN_DATA_LINES = "**On your own data.**", 8
+TAGS = {"parameters", "solution", "own-data"}
 
 
 class Cell:
@@ -65,6 +71,10 @@ class Cell:
         "Whether the cell is the page's literal for the registry and nothing else: a table for the tests, folded on the site."
         body = self.tree.body
         return len(body) == 1 and isinstance(body[0], ast.Assign) and ast.unparse(body[0].targets[0]) == "_METHODS"
+
+    @property
+    def is_hidden(self) -> bool:
+        return bool(self.raw.get("metadata", {}).get("jupyter", {}).get("source_hidden"))
 
     @property
     def is_reference(self) -> bool:
@@ -158,6 +168,36 @@ class Page:
         found = re.search(rf"^## +{title}\b.*?$(.*?)(?=^## |\Z)", text, re.M | re.S | re.I)
         return found and found.group(1)
 
+    @cached_property
+    def stored(self) -> Counter:
+        "How often each name is given a value on the page, as an argument of a function too."
+        nodes = [node for cell in self.code for node in ast.walk(cell.tree)]
+        names = [node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]
+        functions = [node.name for node in nodes if isinstance(node, ast.FunctionDef)]
+        return Counter(names + functions + [node.arg for node in nodes if isinstance(node, ast.arg)])
+
+    @cached_property
+    def bound(self) -> dict:
+        "What names stand for, where literals are all that the page gives them: assigned, or run over."
+        found = {}
+        for node in (node for cell in self.code for node in ast.walk(cell.tree)):
+            if isinstance(node, ast.Assign):
+                found |= {t.id: [*found.get(t.id, []), literal(node.value)] for t in node.targets if isinstance(t, ast.Name)}
+            elif isinstance(node, (ast.For, ast.comprehension)) and isinstance(node.target, ast.Name):
+                found[node.target.id] = [*found.get(node.target.id, []), [x for values in literal(node.iter) for x in values]]
+        return {name: list(itertools.chain(*given)) for name, given in found.items() if len(given) == self.stored[name] and all(given)}
+
+    @property
+    def before_exercises(self) -> list:
+        following = self.section("Exercises")
+        return self.cells[: following[0].number - 1] if following else self.cells
+
+
+def words(cells) -> int:
+    "The words of prose in cells of text: fences, formulas, code and tables are looked at, and the works after the heading References looked up."
+    told = "\n\n".join(prose(cell.source) for cell in cells if not cell.is_code).split("\n## References")[0]
+    return len(re.findall(r"[A-Za-z][\w'-]*", re.sub(r"^\|.*$", "", told, flags=re.M)))
+
 
 def without_fences(text: str) -> str:
     return re.sub(r"^(```|~~~).*?^\1\s*$", "", text, flags=re.M | re.S)
@@ -223,8 +263,8 @@ def forbidden(page):
             yield f"cell {cell.number} shows an absolute path in its output"
         if any(re.match(r"(eval|exec\w*):\s*false|notest", d) for d in cell.directives):
             yield f"cell {cell.number} asks not to be run; papermill runs it all the same"
-        if not set(cell.tags) <= {"parameters", "solution"}:
-            yield f"cell {cell.number} has tags {cell.tags}, known are parameters and solution"
+        if not set(cell.tags) <= TAGS:
+            yield f"cell {cell.number} has tags {cell.tags}, known are {', '.join(sorted(TAGS))}"
 
 
 def text_outputs(cell) -> list:
@@ -379,7 +419,7 @@ def order(page):
         yield "right after the import cells comes the cell tagged parameters"
     for cell in page.code:
         body = cell.tree.body
-        if any(isinstance(node, (ast.Import, ast.ImportFrom)) for node in body) and not cell.imports_alone:
+        if any(isinstance(node, (ast.Import, ast.ImportFrom)) for node in body) and not cell.imports_alone and "own-data" not in cell.tags:
             yield f"cell {cell.number} mixes imports with other code"
 
 
@@ -442,14 +482,14 @@ def grain(page):
 
 
 def text_share(page):
+    "A page says enough of the code that is seen, and not too much for all its code."
     code = [cell for cell in page.code if cell.lines and not cell.is_entry and not cell.is_reference]
-    if len(page.markdown) < 0.6 * len(code):
-        yield f"{len(page.markdown)} text cells for {len(code)} code cells, want 0.6 a code cell at least"
-    told = re.sub(r"^\|.*$", "", "\n\n".join(prose(cell.source) for cell in page.markdown).split("\n## References")[0], flags=re.M)
-    words = len(re.findall(r"[A-Za-z][\w'-]*", told))  # tables and references are looked up, not read
-    lines = sum(cell.length for cell in code)
-    if lines and not 3 <= words / lines <= (math.inf if page.kind == "guide" else 8):
-        yield f"{words / lines:.1f} words of text a line of code, want 3 to 8"
+    seen = [cell for cell in code if not cell.is_hidden]
+    if len(page.markdown) < 0.6 * len(seen):
+        yield f"{len(page.markdown)} text cells for {len(seen)} code cells that are seen, want 0.6 a code cell at least"
+    told, lines, most = words(page.markdown), sum(cell.length for cell in code), math.inf if page.kind == "guide" else 8
+    if told < 3 * sum(cell.length for cell in seen) or told > most * lines:
+        yield f"{told} words of text for {lines} lines of code, want 3 a line that is seen at least, and 8 a line at most"
 
 
 def demonstrated(page):
@@ -575,9 +615,9 @@ def sections(page):
 
 
 def bridge(page):
-    words = len(re.findall(r"[A-Za-z][\w'-]*", prose(page.said("Bridge") or "")))
-    if not 30 <= words <= BRIDGE_WORDS:
-        yield f"the bridge has {words} words, want 30 to {BRIDGE_WORDS}: one screen"
+    said = len(re.findall(r"[A-Za-z][\w'-]*", prose(page.said("Bridge") or "")))
+    if not 30 <= said <= BRIDGE_WORDS:
+        yield f"the bridge has {said} words, want 30 to {BRIDGE_WORDS}: one screen"
     for cell in page.code:
         if cell.is_exported:
             yield f"cell {cell.number} is exported: a neighbour is shown, and the package goes without it"
@@ -622,6 +662,133 @@ def claims(page):
                 yield f"claim {name} was judged on {len(run['seeds'])} seeds, want {least}"
 
 
+def length(page):
+    told, seen = words(page.before_exercises), [c for c in page.before_exercises if c.is_code and c.lines and not c.is_hidden]
+    minutes = told / WORDS_A_MINUTE + len(seen) * SECONDS_A_CELL / 60
+    if told > MOST_WORDS:
+        yield f"{told} words of prose before the exercises, want {MOST_WORDS} at most"
+    if minutes > MOST_MINUTES:
+        yield f"{minutes:.0f} minutes before the exercises ({told} words, {len(seen)} cells of code), want {MOST_MINUTES} at most"
+
+
+def given(page) -> set:
+    "The public functions that a page exports, or names in the row Gives of its front table."
+    rows = re.findall(r"^\| *Gives *\|(.*)$", "\n".join(cell.source for cell in page.markdown[:3]), re.M)
+    named = re.findall(r"`([\w.]+)`", " ".join(rows))
+    return {name.rpartition(".")[2] for name in named} | {name for cell in page.code if cell.is_exported for name in cell.definitions}
+
+
+def own_data(page):
+    section = page.section("Conventions")
+    last = next((cell for cell in reversed(section) if cell.is_code), None)
+    if last is None or "own-data" not in last.tags:
+        yield "the section Conventions does not end in a cell tagged own-data: what one would type in a training of one's own"
+        return
+    if not page.cells[last.number - 2].source.startswith(OWN_DATA) or page.cells[last.number - 2].is_code:
+        yield f"the text above cell {last.number} does not begin with {OWN_DATA}"
+    if len(last.lines) > OWN_DATA_LINES:
+        yield f"cell {last.number} has {len(last.lines)} lines, want {OWN_DATA_LINES} at most"
+    if not any(last.calls(name) for name in given(page)):
+        yield f"cell {last.number} calls nothing that the page gives ({', '.join(sorted(given(page)))})"
+    if not last.calls("backward"):
+        yield f"cell {last.number} does not call backward(), so nothing would be trained by it"
+
+
+# --- results, before they are judged ----------------------------------------------------------------------------------------------
+
+
+@cache
+def readouts() -> frozenset:
+    "What a claim may be judged on: bench/read-out, of every bench that was measured."
+    found = {path.stem: json.loads(path.read_text()) for path in (ROOT / "data" / "benches").glob("*.json")}
+    return frozenset(f"{name}/{readout}" for name, facts in found.items() for readout in facts["readouts"])
+
+
+def can_be(node, bound: dict) -> list:
+    "The values of an expression of literals: a name that stands for them, a part of a table of them, an f-string; none where it cannot be told."
+    if isinstance(node, ast.Name):
+        return bound.get(node.id, [])
+    if isinstance(node, ast.JoinedStr):
+        parts = [can_be(part.value if isinstance(part, ast.FormattedValue) else part, bound) for part in node.values]
+        return ["".join(map(str, said)) for said in itertools.product(*parts)]
+    if isinstance(node, ast.Subscript):
+        tables, keys = can_be(node.value, bound), can_be(node.slice, bound)
+        return [table[key] for table in tables for key in keys if key in (table if isinstance(table, dict) else range(len(table)))]
+    return literal(node)
+
+
+def literal(node) -> list:
+    try:
+        return [ast.literal_eval(node)]
+    except ValueError:
+        return []
+
+
+def benches(node) -> list:
+    "What a call or a dict says of `bench`, in a claim or among fields that claims share."
+    said = [(k.arg, k.value) for k in node.keywords] if isinstance(node, ast.Call) else []
+    said += zip((getattr(key, "value", None) for key in node.keys), node.values, strict=True) if isinstance(node, ast.Dict) else []
+    return [value for name, value in said if name == "bench" and getattr(value, "value", "") is not None]
+
+
+def calls_of(tree, names) -> list:
+    return [n for n in ast.walk(tree) if isinstance(n, ast.Call) and names & {getattr(n.func, "id", None), getattr(n.func, "attr", None)}]
+
+
+def claimed(page) -> tuple[set, dict, list]:
+    "The read-outs of the page's claims, those of each claim that has a name of its own, and where a bench is said that cannot be read."
+    found, of_claim, vague = set(), {}, []
+    for cell in page.code:
+        for node in ast.walk(cell.tree):
+            for value in benches(node):
+                found |= set(can_be(value, page.bound))
+                vague += [] if can_be(value, page.bound) else [(cell.number, ast.unparse(value))]
+            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and getattr(node.value.func, "id", None) == "Claim":
+                name, own = getattr(node.targets[0], "id", None), [can_be(value, page.bound) for value in benches(node.value)]
+                if page.stored[name] == 1 and all(own) and all(word.arg for word in node.value.keywords):
+                    of_claim[name] = set(itertools.chain(*own))
+    return found, of_claim, vague
+
+
+def tables(page) -> dict:
+    "The read-outs whose results a cell ends in, with the number of the first such cell; a function of the page may make the table."
+    functions = [node for cell in page.code for node in ast.walk(cell.tree) if isinstance(node, ast.FunctionDef)]
+    makes = {f.name: (f, call) for f in functions for call in calls_of(f, {"results"}) if call.args}
+    shown = {}
+    for cell in page.code if not page.stored["results"] else []:
+        last = cell.tree.body[-1] if cell.tree.body and isinstance(cell.tree.body[-1], ast.Expr) else ast.Pass()
+        asked = [(call.args[0], {}) for call in calls_of(last, {"results"}) if call.args]
+        for call in calls_of(last, set(makes)):
+            function, made = makes[call.func.id]
+            given = dict(zip((a.arg for a in function.args.args), call.args, strict=False)) | {k.arg: k.value for k in call.keywords}
+            asked.append((made.args[0], {name: can_be(value, page.bound) for name, value in given.items()}))
+        for readout in itertools.chain(*(can_be(said, page.bound | more) for said, more in asked)):
+            shown.setdefault(readout, cell.number)
+    return shown
+
+
+def floors(page):
+    "What methods reached is seen between the floors and the ceiling of its bench before it is judged."
+    (wanted, of_claim, vague), shown = claimed(page), tables(page)
+    if vague:  # then all that the page names may be meant, but for what it only shows
+        said = [n for cell in page.code for call in calls_of(cell.tree, {"results"}) for n in ast.walk(call)]
+        texts = {n.value for cell in page.code for n in ast.walk(cell.tree) if isinstance(n, ast.Constant) and n not in said}
+        wanted |= texts & readouts()
+        if not texts & readouts():
+            yield f"cell {vague[0][0]} says bench={vague[0][1]}: a literal on the page, so that it can be told which table is wanted"
+    judges = {f.name for cell in page.code for f in ast.walk(cell.tree) if isinstance(f, ast.FunctionDef) and calls_of(f, {"judge"})}
+    for cell in page.code:
+        inside = {id(n) for f in ast.walk(cell.tree) if isinstance(f, ast.FunctionDef) for n in ast.walk(f)}
+        for call in [call for call in calls_of(cell.tree, {"judge", *judges}) if id(call) not in inside]:
+            direct = "judge" in (getattr(call.func, "id", None), getattr(call.func, "attr", None)) and call.args
+            name = getattr(call.args[0], "id", None) if direct else None
+            late = [r for r in of_claim.get(name, ()) if shown.get(r, math.inf) >= cell.number]
+            if late or wanted and name not in of_claim and min(shown.values(), default=math.inf) >= cell.number:
+                yield f"cell {cell.number} judges before results({(late or sorted(wanted))[0]!r}, ...) were shown"
+    for readout in sorted(wanted - set(shown)):
+        yield f'no cell ends in results("{readout}", ...) of contrastive_nb.book.tables: what methods reached, between floors and ceiling'
+
+
 ALWAYS = (syntax, kernel, forbidden, comparisons, outputs, errors, figures, numbers, links, unfilled, in_jupyter, size)
 RUNNING = (order, title, front, parameters, grain, text_share, demonstrated, ending)
 EXERCISES = (exercises, hints, checks)
@@ -630,11 +797,14 @@ RULES = {
     "start": ALWAYS + (order, title, parameters, grain),  # ten minutes: no front table, exercises or references
     "guide": ALWAYS + RUNNING,
     "foundation": ALWAYS + RUNNING + EXERCISES,
-    "method": ALWAYS + RUNNING + EXERCISES + (sections, claims),
+    "method": ALWAYS + RUNNING + EXERCISES + (sections, claims, floors, length, own_data),
     "study": ALWAYS + RUNNING + EXERCISES + (sections,),
-    "survey": ALWAYS + RUNNING + EXERCISES + (sections, claims),
-    "neighbour": ALWAYS + RUNNING + EXERCISES + (sections, bridge, claims),  # a claim is welcome, and none is wanted
-    "comparison": ALWAYS + RUNNING + EXERCISES + (sections, claims),  # fewer sections, and a claim of outcome or cost alone: see there
+    "survey": ALWAYS + RUNNING + EXERCISES + (sections, claims, floors),
+    "neighbour": ALWAYS + RUNNING + EXERCISES + (sections, bridge, claims, floors),  # a claim is welcome, and none is wanted
+    "comparison": ALWAYS
+    + RUNNING
+    + EXERCISES
+    + (sections, claims, floors),  # fewer sections, and a claim of outcome or cost alone: see there
 }
 
 

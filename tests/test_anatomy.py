@@ -41,6 +41,14 @@ def exercise(i, kind):
     ]  # fmt: skip
 
 
+OWN = """import torch
+
+from contrastive_nb.objectives import toy
+
+yours = torch.ones(8, requires_grad=True)
+loss = toy(yours.sum())
+loss.backward()
+round(loss.item(), 3)"""
 PROOF = """**3 (prove, 10 min, medium).** Show that the loss is never below zero.
 
 <details><summary>Hint</summary>
@@ -79,6 +87,7 @@ def good():
     rest = []
     for section in ("Agreement", "Limits: what must hold", "Conventions"):
         rest += [text(f"## {section}\n\n{words * 2}"), code("c = toy(3.0)\ne = toy(4.0)\nassert c > 1\nc, e", SEEN)]
+    rest += [text(f"{anatomy.OWN_DATA} Put your own numbers in."), code(OWN, SEEN, tags=["own-data"])]
     return {
         "metadata": {"kernelspec": {"name": "python3", "language": "python", "display_name": "python3"}, "contrastive_nb": {"profile": "laptop"}},
         "nbformat": 4,
@@ -152,6 +161,21 @@ def cell_metadata(needle, **changes):
     def edit(nb):
         kept = nb["cells"][find(nb, needle)]["metadata"] | changes
         nb["cells"][find(nb, needle)]["metadata"] = {key: value for key, value in kept.items() if value is not None}
+
+    return edit
+
+
+TABLE = 'results("classes/knn", {"toy": after})'
+
+
+def on_bench(bench='"classes/knn"', table=TABLE, after=False, given=""):
+    "The outcome claim is one on a bench, with a table of results before it is judged, or after."
+
+    def edit(nb):
+        swap('"X77-outcome-toy"', 'kind="outcome",', f'kind="outcome", bench={bench},')(nb)
+        given and add("## Claims", code(given, SEEN))(nb)
+        at = find(nb, "verdict = judge(") + after
+        nb["cells"][at:at] = [code(table, SEEN)]
 
     return edit
 
@@ -302,6 +326,18 @@ BROKEN = {
     "a solution that counts as solved": ("checks", swap("def solution_1", "*cases_1", "*cases_1, of=2")),
     "no section": ("sections", swap("## Limits", "## Limits", "## Edges")),
     "sections out of order": ("sections", move("## Agreement", "## Derivation")),
+    "a long page": ("length", swap("## Problem", "It says", "word " * 3400)),
+    "a page that takes long": ("length", lambda nb: [add("## Problem", code("x", SEEN))(nb) for _ in range(160)]),
+    "nothing for one's own data": ("own_data", cell_metadata("yours =", tags=None)),
+    "own data before the conventions": ("own_data", move("yours =", "## Conventions")),
+    "own data without its words": ("own_data", swap(anatomy.OWN_DATA, anatomy.OWN_DATA, "Now yours.")),
+    "long own data": ("own_data", swap("yours =", "yours =", "width = 1\nheight = 2\ndepth = 3\nyours =")),
+    "own data without the method": ("own_data", swap("yours =", "loss = toy(yours.sum())", "loss = yours.sum()")),
+    "own data that train nothing": ("own_data", swap("yours =", "loss.backward()\n", "")),
+    "a bench that cannot be read": ("floors", on_bench(bench="benches[0]", given="benches = list(range(1))")),
+    "no table of results": ("floors", on_bench(table="after")),
+    "a table of another read-out": ("floors", on_bench(table=TABLE.replace("knn", "few_labels"))),
+    "a table after the judge": ("floors", on_bench(after=True)),
     "no outcome claim": ("claims", drop('"X77-outcome-toy"')),
     "no mechanism claim": ("claims", drop('"X77-mechanism-toy"')),
     "nothing judged": ("claims", drop("judge(")),
@@ -415,6 +451,92 @@ def test_a_neighbour_exports_nothing(claims):
     nb = of_kind("neighbour", *NEIGHBOUR)
     swap("def toy", "def toy", "#| export\ndef toy")(nb)
     assert any("is exported: a neighbour is shown" in p for p in lacks(nb, claims))
+
+
+SAID = 'readout = "classes/knn"'
+ON = 'ON = {"classes": ("classes/knn", 0.02), "topics": ("topics/mrr", 0.03)}'
+MAKES = 'def table(place):\n    return results(f"{place}/knn", {"toy": after})'
+JUDGES = "def verdict_on(claim):\n    return judge(claim, [1.0], [2.0])"
+ONLY_MECHANISM = "early = judge(claim_mechanism, [1.0], [2.0])\nearly"
+ONE_OF_MANY = "claims = [claim_outcome]\nearly = judge(claims[0], [1.0], [2.0])\nearly"
+
+
+@pytest.mark.parametrize(
+    "given, bench, table, wrong",
+    [
+        ("", '"classes/knn"', TABLE, False),
+        ("", '"classes/knn"', f"shown = {TABLE}\nverdict", True),  # made and not shown
+        ("", '"classes/knn"', TABLE.replace("results", "tables.results"), False),
+        ("results = {}", '"classes/knn"', TABLE, True),  # a name of the page's own
+        ("", "None", "after", False),
+        (SAID, "readout", TABLE, False),
+        (SAID, "readout", TABLE.replace('"classes/knn"', "readout"), False),
+        (SAID + '\nreadout = "topics/mrr"', "readout", TABLE, True),  # two texts, and one table
+        (SAID + "\nreadout = first()", "readout", TABLE, False),  # what the page names may be meant
+        (SAID + "\nreadout = first()", "readout", "after", True),
+        (SAID + "\nreadout = first()", '"classes/knn"', TABLE.replace('"classes/knn"', "readout"), True),
+        ("def of(readout):\n    return readout\n\n\n" + SAID, '"classes/knn"', TABLE.replace('"classes/knn"', "readout"), True),
+        (ON, 'ON["classes"][0]', TABLE.replace('"classes/knn"', 'ON["classes"][0]'), False),
+        (ON, 'ON["topics"][0]', TABLE.replace('"classes/knn"', 'ON["classes"][0]'), True),
+        (MAKES, '"classes/knn"', 'table("classes")', False),
+        (MAKES, '"classes/knn"', 'table(place="classes")', False),
+        (MAKES, '"classes/knn"', 'table("topics")', True),
+        ('for name in ("knn", "few_labels"):\n    pass', 'f"classes/{name}"', TABLE, True),
+        ('for name in ("knn", "few_labels"):\n    pass', 'f"classes/{name}"', f"{TABLE}, {TABLE.replace('knn', 'few_labels')}", False),
+        ('for name in ("knn", 3):\n    pass', 'f"classes/{name}"', TABLE, True),
+        ("for name in names:\n    pass", 'f"classes/{name}"', TABLE, True),
+        ('shared = {"bench": "topics/mrr"}', '"classes/knn"', TABLE, True),  # what claims share counts as well
+        ('shared = dict(bench="topics/mrr")', "None", "after", True),
+        (ONLY_MECHANISM, '"classes/knn"', TABLE, False),  # a judge of another claim
+        (ONE_OF_MANY, '"classes/knn"', TABLE, True),  # whose claim it is cannot be told
+        (JUDGES, '"classes/knn"', TABLE, False),  # a function judges where it is called
+        (JUDGES + "\n\n\nverdict_on(claim_outcome)", '"classes/knn"', TABLE, True),
+    ],
+)
+def test_a_table_stands_before_the_judge_of_its_read_out(claims, given, bench, table, wrong):
+    nb = good()
+    on_bench(bench, table)(nb)
+    given and add('"X77-mechanism-toy"', code(given, SEEN))(nb)
+    assert any(p.startswith("floors") for p in anatomy.problems(NAME, nb, claims=claims)) is wrong
+
+
+def test_words_are_counted_without_what_is_looked_at(claims):
+    nb = good()
+    told = anatomy.words(anatomy.Page(NAME, nb, claims).cells)
+    seen = "\n\n| a table | of words |\n\n```\na fence of words\n```\n\n$$a \\text{formula}$$\n\n`code of words` and three more"
+    nb["cells"][find(nb, "## Problem")]["source"] += seen
+    assert anatomy.words(anatomy.Page(NAME, nb, claims).cells) == told + 3
+
+
+@pytest.mark.parametrize("hidden, wrong", [({}, True), ({"jupyter": HIDDEN}, False)])
+def test_folded_code_wants_no_text(claims, hidden, wrong):
+    nb = good()
+    for _ in range(20):
+        add("## Problem", code("#| code-fold: true\n" + "\n".join(["x = 1"] * 14), SEEN, **hidden))(nb)
+    assert any(p.startswith("text_share") for p in anatomy.problems(NAME, nb, claims=claims)) is wrong
+
+
+@pytest.mark.parametrize("hidden, wrong", [({}, True), ({"jupyter": HIDDEN}, False)])
+def test_only_cells_that_are_seen_take_time(claims, hidden, wrong):
+    nb = good()
+    for _ in range(150):
+        add("low = toy(0.0)", code("import math", **hidden))(nb)
+    assert any(p.startswith("length") for p in anatomy.problems(NAME, nb, claims=claims)) is wrong
+
+
+def test_length_and_own_data_are_asked_of_methods_alone(claims):
+    nb = of_kind("study", *SURVEY)
+    drop("yours =")(nb)
+    swap("## Problem", "It says", "word " * 4000)(nb)
+    assert not any(p.startswith(("length", "own_data")) for p in anatomy.problems(NAME, nb, claims=claims))
+
+
+def test_what_the_front_names_is_given_as_well(claims):
+    nb = good()
+    swap("yours =", "toy(yours.sum())", "other(yours.sum())")(nb)
+    assert any(p.startswith("own_data") for p in anatomy.problems(NAME, nb, claims=claims))
+    nb["cells"][find(nb, "| Paper |")]["source"] += "\n\n| | |\n|---|---|\n| Gives | `contrastive_nb.objectives.other` |"
+    assert not any(p.startswith("own_data") for p in anatomy.problems(NAME, nb, claims=claims))
 
 
 def test_a_list_of_imports_is_no_long_cell():
