@@ -138,11 +138,16 @@ def by_seed(
     run,  # the page's run: one trial for each of its seeds
     key: str,  # names these trials in the run's memory
     trial: Callable,  # (seed) -> a number
+    *,
+    seeds: int | None = None,  # as many as a claim fixes, from the run's first on; None, and at "ci" always: the run's own
 ) -> list[float]:
-    "One result a seed, in the order of `run.seeds`; a run that resumes finds the finished ones."
+    "One result a seed, in their order; a run that resumes finds the finished ones. Raises `TypeError` or `ValueError` naming the argument."
     _check_run(run, "once", "seeds")
     check_is("key", key, str, "a name"), check_function("trial", trial)
-    return [run.once(f"{key}/{seed}", lambda seed=seed: float(trial(seed))) for seed in run.seeds]
+    chosen = list(run.seeds)
+    if seeds is not None and check_count("seeds", seeds) and run.profile != "ci":
+        chosen = list(range(chosen[0], chosen[0] + seeds))
+    return [run.once(f"{key}/{seed}", lambda seed=seed: float(trial(seed))) for seed in chosen]
 
 # %% ../nbs/0_foundations/10_protocols.ipynb #4cf7ece3
 def _size(run, batch_size: int | None, rows: int) -> int:

@@ -71,6 +71,16 @@ def test_the_search_tries_everything_on_the_search_seeds_and_remembers():
     assert by_seed(run, "y", lambda seed: 2 * seed) == [0.0, 2.0, 4.0] == by_seed(run, "y", pytest.fail)
 
 
+def test_a_claim_fixes_its_seeds_and_ci_has_its_own():
+    run = Memory()
+    run.profile, run.seeds = "laptop", [3, 4]
+    assert by_seed(run, "y", lambda seed: 2 * seed, seeds=4) == [6.0, 8.0, 10.0, 12.0] and set(run.kept) == {f"y/{k}" for k in range(3, 7)}
+    run.profile = "ci"
+    assert by_seed(run, "y", pytest.fail, seeds=4) == [6.0, 8.0]
+    with pytest.raises(ValueError, match="seeds: got 0"):
+        by_seed(run, "y", pytest.fail, seeds=0)
+
+
 @pytest.mark.parametrize(
     "scores, more, found",
     [
