@@ -414,7 +414,7 @@ def _text(node: ast.AST) -> str:
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return re.escape(node.value)
     if isinstance(node, ast.JoinedStr) and any(isinstance(part, ast.Constant) for part in node.values):
-        return "".join(re.escape(part.value) if isinstance(part, ast.Constant) else ".+" for part in node.values)
+        return "".join(".+" if isinstance(part, ast.FormattedValue) else _text(part) for part in node.values)
     return ""
 
 
