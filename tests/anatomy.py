@@ -750,12 +750,23 @@ def claimed(page) -> tuple[set, dict, list]:
     return found, of_claim, vague
 
 
+def takes(page, name: str) -> bool:
+    "Whether the page gives a name of the package to something of its own; what a function calls so inside does not count."
+    for part in (part for cell in page.code for part in cell.tree.body):
+        inside = [] if isinstance(part, ast.FunctionDef) else ast.walk(part)
+        if getattr(part, "name", None) == name or any(
+            isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store) and n.id == name for n in inside
+        ):
+            return True
+    return False
+
+
 def tables(page) -> dict:
     "The read-outs whose results a cell ends in, with the number of the first such cell; a function of the page may make the table."
     functions = [node for cell in page.code for node in ast.walk(cell.tree) if isinstance(node, ast.FunctionDef)]
     makes = {f.name: (f, call) for f in functions for call in calls_of(f, {"results"}) if call.args}
     shown = {}
-    for cell in page.code if not page.stored["results"] else []:
+    for cell in [] if takes(page, "results") else page.code:
         last = cell.tree.body[-1] if cell.tree.body and isinstance(cell.tree.body[-1], ast.Expr) else ast.Pass()
         asked = [(call.args[0], {}) for call in calls_of(last, {"results"}) if call.args]
         for call in calls_of(last, set(makes)):
@@ -777,16 +788,21 @@ def floors(page):
         if not texts & readouts():
             yield f"cell {vague[0][0]} says bench={vague[0][1]}: a literal on the page, so that it can be told which table is wanted"
     judges = {f.name for cell in page.code for f in ast.walk(cell.tree) if isinstance(f, ast.FunctionDef) and calls_of(f, {"judge"})}
+    open_to_all = []  # judges of a claim that has no name of its own: it may be any
     for cell in page.code:
         inside = {id(n) for f in ast.walk(cell.tree) if isinstance(f, ast.FunctionDef) for n in ast.walk(f)}
         for call in [call for call in calls_of(cell.tree, {"judge", *judges}) if id(call) not in inside]:
             direct = "judge" in (getattr(call.func, "id", None), getattr(call.func, "attr", None)) and call.args
             name = getattr(call.args[0], "id", None) if direct else None
-            late = [r for r in of_claim.get(name, ()) if shown.get(r, math.inf) >= cell.number]
-            if late or wanted and name not in of_claim and min(shown.values(), default=math.inf) >= cell.number:
-                yield f"cell {cell.number} judges before results({(late or sorted(wanted))[0]!r}, ...) were shown"
+            open_to_all += [] if name in of_claim else [cell.number]
+            for readout in [r for r in of_claim.get(name, ()) if shown.get(r, 0) >= cell.number]:
+                yield f'cell {cell.number} judges before results("{readout}", ...) were shown'
+    for readout in sorted((wanted & set(shown)) - set().union(*of_claim.values())):
+        if open_to_all and shown[readout] >= max(open_to_all):
+            yield f'results("{readout}", ...) in cell {shown[readout]} come after all that is judged on the page'
     for readout in sorted(wanted - set(shown)):
-        yield f'no cell ends in results("{readout}", ...) of contrastive_nb.book.tables: what methods reached, between floors and ceiling'
+        other = "the page calls something else results; " if takes(page, "results") else ""
+        yield f'{other}no cell ends in results("{readout}", ...) of contrastive_nb.book.tables: what is reached, between floors and ceiling'
 
 
 ALWAYS = (syntax, kernel, forbidden, comparisons, outputs, errors, figures, numbers, links, unfilled, in_jupyter, size)

@@ -167,6 +167,14 @@ def cell_metadata(needle, **changes):
 
 TABLE = 'results("classes/knn", {"toy": after})'
 
+SAID = 'readout = "classes/knn"'
+ON = 'ON = {"classes": ("classes/knn", 0.02), "topics": ("topics/mrr", 0.03)}'
+MAKES = 'def table(place):\n    return results(f"{place}/knn", {"toy": after})'
+JUDGES = "def verdict_on(claim):\n    return judge(claim, [1.0], [2.0])"
+SHARED = 'shared = {"bench": "classes/knn"}\n'
+ONLY_MECHANISM = "early = judge(claim_mechanism, [1.0], [2.0])\nearly"
+ONE_OF_MANY = "claims = [claim_outcome]\nearly = judge(claims[0], [1.0], [2.0])\nearly"
+
 
 def on_bench(bench='"classes/knn"', table=TABLE, after=False, given=""):
     "The outcome claim is one on a bench, with a table of results before it is judged, or after."
@@ -338,6 +346,7 @@ BROKEN = {
     "no table of results": ("floors", on_bench(table="after")),
     "a table of another read-out": ("floors", on_bench(table=TABLE.replace("knn", "few_labels"))),
     "a table after the judge": ("floors", on_bench(after=True)),
+    "a table after all judges": ("floors", on_bench("None", after=True, given=SHARED + ONE_OF_MANY)),
     "no outcome claim": ("claims", drop('"X77-outcome-toy"')),
     "no mechanism claim": ("claims", drop('"X77-mechanism-toy"')),
     "nothing judged": ("claims", drop("judge(")),
@@ -453,14 +462,6 @@ def test_a_neighbour_exports_nothing(claims):
     assert any("is exported: a neighbour is shown" in p for p in lacks(nb, claims))
 
 
-SAID = 'readout = "classes/knn"'
-ON = 'ON = {"classes": ("classes/knn", 0.02), "topics": ("topics/mrr", 0.03)}'
-MAKES = 'def table(place):\n    return results(f"{place}/knn", {"toy": after})'
-JUDGES = "def verdict_on(claim):\n    return judge(claim, [1.0], [2.0])"
-ONLY_MECHANISM = "early = judge(claim_mechanism, [1.0], [2.0])\nearly"
-ONE_OF_MANY = "claims = [claim_outcome]\nearly = judge(claims[0], [1.0], [2.0])\nearly"
-
-
 @pytest.mark.parametrize(
     "given, bench, table, wrong",
     [
@@ -468,6 +469,8 @@ ONE_OF_MANY = "claims = [claim_outcome]\nearly = judge(claims[0], [1.0], [2.0])\
         ("", '"classes/knn"', f"shown = {TABLE}\nverdict", True),  # made and not shown
         ("", '"classes/knn"', TABLE.replace("results", "tables.results"), False),
         ("results = {}", '"classes/knn"', TABLE, True),  # a name of the page's own
+        ("def results():\n    return 1", '"classes/knn"', TABLE, True),
+        ("def of():\n    results = []\n    return results", '"classes/knn"', TABLE, False),
         ("", "None", "after", False),
         (SAID, "readout", TABLE, False),
         (SAID, "readout", TABLE.replace('"classes/knn"', "readout"), False),
@@ -488,9 +491,10 @@ ONE_OF_MANY = "claims = [claim_outcome]\nearly = judge(claims[0], [1.0], [2.0])\
         ('shared = {"bench": "topics/mrr"}', '"classes/knn"', TABLE, True),  # what claims share counts as well
         ('shared = dict(bench="topics/mrr")', "None", "after", True),
         (ONLY_MECHANISM, '"classes/knn"', TABLE, False),  # a judge of another claim
-        (ONE_OF_MANY, '"classes/knn"', TABLE, True),  # whose claim it is cannot be told
+        (ONE_OF_MANY, '"classes/knn"', TABLE, False),  # whose claim it is cannot be told, and the named one is judged later
+        (SHARED + ONE_OF_MANY, "None", TABLE, True),  # nothing is judged after the table that could be on its read-out
         (JUDGES, '"classes/knn"', TABLE, False),  # a function judges where it is called
-        (JUDGES + "\n\n\nverdict_on(claim_outcome)", '"classes/knn"', TABLE, True),
+        (SHARED + JUDGES + "\n\n\nverdict_on(claim_outcome)", "None", TABLE, True),
     ],
 )
 def test_a_table_stands_before_the_judge_of_its_read_out(claims, given, bench, table, wrong):
