@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from contrastive_nb.book import catalogue
+from contrastive_nb.registry import Method
 
 yaml = pytest.importorskip("yaml")
 
@@ -204,6 +205,25 @@ def shown(piece):
     "Whether what was planted is read as text alone."
     read = Tags(piece)
     return ("script",) not in read.tags and "<script>alert(1)</script>" in "".join(read.text)
+
+
+def test_a_state_follows_from_the_registry_and_the_ledger(monkeypatch):
+    page = "1_objectives/01_infonce"
+    pieces = [Method(f"of_{id.lower()}", "a:b", papers=(id,), notebook=page, kind="metric") for id in ("S01", "S02")]
+    record = lambda id: {"id": f"{id}-mechanism-x", "paper": id, "notebook": page, "runs": {"laptop": {"verdict": "reversed"}}}
+    monkeypatch.setattr(catalogue.registry, "methods", lambda: pieces)
+    monkeypatch.setattr(catalogue.claims, "load", lambda: [record("S01"), record("S03")])
+    rows = catalogue.rows()
+    assert [row["state"] for row in rows[:4]] == ["derived", "piece", "claimed", "planned"]
+    assert [bool(row["notebooks"]) for row in rows[:4]] == [True, True, True, False]
+    assert {row["state"] for row in rows[4:]} == {"planned"}
+    counts = Tags(catalogue.families_html(rows)).text
+    assert [text for text in counts if text.strip()][-5:] == ["1", "1", "1", "95", "98"]
+
+
+def test_a_piece_on_a_page_that_claims_nothing_is_no_derived_method():
+    states = {row["id"]: row["state"] for row in catalogue.rows()}
+    assert {states[id] for id in ("S33", "S52", "S54")} == {"piece"} and states["S03"] == states["S30"] == "derived"
 
 
 def test_what_a_row_says_is_text():

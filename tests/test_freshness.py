@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,16 @@ class Shelf:
         self.write(*cells)
         page = freshness.Page(self.path)
         return [freshness.ast.unparse(page.statements[i]).splitlines()[0] for i in page.feeding]
+
+
+page_of = cache(freshness.Page)  # of the book: read once
+
+
+@cache
+def of_everything() -> str:
+    "A digest of the whole package."
+    every = freshness.Library()
+    return freshness.digest(every.depends(None, set(), every.modules))
 
 
 @pytest.fixture
@@ -189,7 +200,7 @@ def test_pictures_exercises_and_solutions_of_the_book_feed_no_record():
     if files.checkout() is None:
         pytest.skip("the notebooks are in the repository")
     for name in freshness.all_notebooks():
-        page = freshness.Page(name)
+        page = page_of(name)
         cells = [cell for cell in freshness.read_book(page.path)["cells"] if cell["cell_type"] == "code"]
         for i in page.feeding:
             node, tags = page.statements[i], cells[page.cells[i]]["metadata"].get("tags", [])
@@ -316,11 +327,11 @@ print(freshness.digest(every.depends(None, set(), every.modules)))
     done = subprocess.run([python, "-I", "-c", script], capture_output=True, text=True, cwd=tmp_path, env={"PATH": "/usr/bin:/bin"})
     if "No module named 'encodings'" in done.stderr or "pyenv" in done.stderr:
         pytest.skip(f"python{version} does not start here")
-    every, names = freshness.Library(), freshness.all_notebooks() if files.checkout() else []
+    names = freshness.all_notebooks() if files.checkout() else []
     wanted = ["{'late.py': [2, 4, 5, 7]}"]
     kept = shelf.library.depends({"late.py": [2, 4, 5, 7]}, set())
     wanted.append(f"{freshness.Page(shelf.path).digest()} {freshness.digest(kept)}")
-    wanted += [*(freshness.Page(name).digest() for name in names), freshness.digest(every.depends(None, set(), every.modules))]
+    wanted += [*(page_of(name).digest() for name in names), of_everything()]
     assert done.stdout.splitlines() == wanted, done.stderr
 
 

@@ -59,6 +59,9 @@ by_hand = torch.tensor([1.0, 2.0, 4.0])
 _ = record(claim, judge(claim, [by_hand.mean().item()], [by_hand.max().item()], run=run), run)
 """
 BENCHED = """
+from contrastive_nb.lab import bench
+
+assert bench("digits", run).settings["temperature"] == 0.4
 claim = Claim(id="T01-outcome-bench", paper="Nobody", notebook=run.notebook, kind="outcome", statement="It is more.", metric="accuracy",
               baseline="mw", treatment="info_nce", direction="higher", smallest_effect=0.01, bench="digits/few_labels", seeds=8)
 _ = record(claim, judge(claim, [0.5] * 8, [0.625] * 8, run=run), run, seeds=range(8))
@@ -180,7 +183,8 @@ def made(tmp_path_factory):
     for name, page in (("mini", "01_mini"), ("plain", "02_plain"), ("bench", "03_bench")):
         copy.write(f"nbs/1_a/{page}.ipynb", book_of(PAGES[name]))
     copy.commit()
-    copy.make_records("1_a/02_plain", "1_a/03_bench", "1_a/01_mini")  # in one process: what one has loaded is also the next one's
+    copy.make_records("1_a/03_bench")
+    copy.make_records("1_a/02_plain", "1_a/01_mini")  # in one process: what the first has loaded is also the second's
     return copy
 
 

@@ -79,6 +79,31 @@ def learning(kernel: str, pairs: Pairs, t):
 # --- values and derivatives ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("margin", MARGINS)
+def test_a_batch_of_pairs_has_the_derivatives_of_the_formula(margin, weighted):
+    "One positive a row, in any column, all other keys negatives: the pass knows them by the one column that is none."
+    pairs = in_batch(normal(6, 4).double(), normal(9, 4).double(), target=torch.tensor([3, 0, 8, 3, 5, 1]))
+    weights = torch.rand(6, 9, generator=numbers(2), dtype=torch.float64) + 0.2 if weighted else None
+    assert pairwise._partners(*pairs[1:3])[3].dtype == torch.long
+    found = []
+    t = 0.2 if margin is None else 1.0
+    for losses in (lambda p: row_losses(*p, t, margin)[0], lambda p: in_rows(p, t, margin)):
+        scores = pairs.scores.detach().clone().requires_grad_()
+        value = losses(pairs._replace(scores=scores, weights=weights))
+        (slope,) = torch.autograd.grad(value.pow(2).sum(), scores, create_graph=True)
+        found.append((value, slope, *torch.autograd.grad(slope.pow(2).sum(), scores)))
+    torch.testing.assert_close(*found, rtol=1e-9, atol=1e-12)
+
+
+def test_a_row_of_other_masks_is_not_taken_for_a_batch_of_pairs():
+    pairs = in_batch(normal(5, 4), normal(5, 4))
+    ignored, second = pairs.negatives.clone(), pairs.positives.clone()
+    ignored[2, 0], second[2, 0] = False, True
+    for masks_ in ((pairs.positives, ignored), (second, pairs.negatives & ~second), (pairs.positives[:, :1], pairs.negatives[:, :1])):
+        assert pairwise._partners(*masks_)[3] is masks_[1]
+
+
 @pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize("weighted", [True, False])
 @pytest.mark.parametrize("at_once", [2**16, 25, 1])

@@ -400,6 +400,21 @@ def test_a_step_that_would_take_too_long_is_left_out(fakes):
     assert re.fullmatch(r"would take about \d+ s a step", failed[("infonce/torch", 4096)])
 
 
+def test_a_step_that_nobody_can_foretell_is_waited_for_longer(fakes, monkeypatch):
+    "The first size of each contestant, once; afterwards its seconds are known."
+    waits = []
+    real = processes.Template.ask
+    monkeypatch.setattr(
+        processes.Template, "ask", lambda self, job, seconds: waits.append((job.get("rows"), seconds)) or real(self, job, seconds)
+    )
+    tournament.compare(plan_of(fakes, ["good"], cap=1.0))
+    short, long = (number * 1.0 + 60 for number in tournament.PATIENCE)
+    assert long > short and {rows for rows, seconds in waits if seconds == long} == {32}
+    assert [seconds for rows, seconds in waits if rows == 32].count(long) == 3 and {seconds for rows, seconds in waits if rows == 64} == {
+        short
+    }
+
+
 # --- the table -------------------------------------------------------------------------------------------------------------------------------
 
 CELL = dict(

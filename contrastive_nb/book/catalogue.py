@@ -7,6 +7,8 @@ from contrastive_nb.book import markup
 from contrastive_nb.lab import claims
 from contrastive_nb.lab.records import is_set_aside
 
+STATES = ("derived", "claimed", "piece", "planned")  # of a method
+
 
 def entries() -> list[dict]:
     "The rows of data/catalogue.yml as they stand: id, title, family, idea, the four choices, ... (see the file's head)."
@@ -42,7 +44,8 @@ def judged_by(record: dict) -> tuple[str | None, str | None]:
 def rows() -> list[dict]:
     """One dict a method with its generated state: `state`, `notebooks`, `functions`, `oracles`, `claims`, `verdicts`.
 
-    `state` is "derived" where the registry has a function of this paper, "claimed" where only a claim is recorded, else "planned".
+    `state` is "derived" where the registry has a function of this paper and a claim is recorded, "claimed" or "piece" where there is
+    one of the two, the claim or the function, else "planned".
     `verdicts` maps a claim's id to the verdict that counts.
     """
     methods, records = registry.methods(), claims.load()
@@ -54,7 +57,7 @@ def rows() -> list[dict]:
         joined.append(
             entry
             | {
-                "state": "derived" if mine else "claimed" if judged else "planned",
+                "state": STATES[2 * (not judged) + (not mine)],
                 "notebooks": list(pages),
                 "functions": list(dict.fromkeys(method.function.replace(":", ".") for method in mine)),
                 "oracles": list(dict.fromkeys(oracle for method in mine for oracle in method.oracles)),
@@ -88,14 +91,14 @@ def as_html(rows: list[dict]) -> str:
 
 
 def families_html(rows: list[dict]) -> str:
-    "How many methods of each family are derived, claimed and planned."
+    "How many methods of each family are in each state."
     families = sorted({row["family"] for row in rows}, key=lambda name: (-sum(row["family"] == name for row in rows), name))
     lines = []
     for name in [*families, None]:
         states = [row["state"] for row in rows if name in (row["family"], None)]
-        numbers = [states.count("derived"), states.count("claimed"), states.count("planned"), len(states)]
+        numbers = [*map(states.count, STATES), len(states)]
         kind = "th" if name is None else "td"
         lines.append(
             f"<tr><th scope='row'>{markup.words(name or 'all')}</th>" + "".join(f"<{kind}>{n}</{kind}>" for n in numbers) + "</tr>"
         )
-    return markup.counts(["family", "derived", "claimed", "planned", "all"], lines)
+    return markup.counts(["family", *STATES, "all"], lines)

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from .. import files
 from ..checks import check_choice, check_count, check_flag, check_is, check_number, check_path
-from . import freshness, profiles, records
+from . import profiles, records
 
 # %% ../../nbs/0_foundations/06_claims.ipynb #3e95ee62
 KINDS, FORMULAS, DIRECTIONS = ("cost", "identity", "mechanism", "outcome"), ("seen", "reconstructed"), ("higher", "lower")
@@ -477,7 +477,7 @@ def record(
     made = run.made(claim.id) if hasattr(run, "made") else {"seconds": None}  # what a page's own run knows of itself
     made |= dict(versions=_versions(), device=run.device, code=run.code, commit=_commit())
     made |= {} if seconds is None else {"seconds": check_number("seconds", seconds, 0)}
-    made |= {} if claim.bench is None else {"bench": freshness.bench_of(claim.bench)}
+    made |= {} if claim.bench is None else {"bench": records.bench_of(claim.bench)}
     whole = check_record(records.upgraded(_definition(claim) | {"runs": {run.profile: numbers | made}}))
     return write(whole, check_path("folder", folder) if folder else files.build() / "claims" / run.profile)
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from contrastive_nb import files
 from contrastive_nb.lab import profiles
-from contrastive_nb.lab.records import SET_ASIDE, is_set_aside
+from contrastive_nb.lab.records import SET_ASIDE, bench_of, is_set_aside
 
 ROOMS = ("lab", "book", "timing")  # they run, show and time; the walls between the rooms see to it that the library needs none of them
 INSTRUMENTS = ("lab/benches.py", "lab/recipes.py")  # of the rooms, those that numbers of other pages pass through
@@ -414,7 +414,7 @@ def _text(node: ast.AST) -> str:
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return re.escape(node.value)
     if isinstance(node, ast.JoinedStr) and any(isinstance(part, ast.Constant) for part in node.values):
-        return "".join(re.escape(part.value) if isinstance(part, ast.Constant) else ".+" for part in node.values)
+        return "".join(".+" if isinstance(part, ast.FormattedValue) else _text(part) for part in node.values)
     return ""
 
 
@@ -651,18 +651,6 @@ def checksums(names: Iterable[str]) -> dict[str, str | None]:
     "A digest of each set's files, as the registry has them; `None` for a set that it does not have."
     registry = json.loads(files.shared("data/registry.json").read_text(encoding="utf-8"))
     return {name: digest([file["sha256"] for file in registry[name]["files"]]) if name in registry else None for name in sorted(names)}
-
-
-def bench_of(
-    name: str,  # "bench/read-out", as a claim names it
-) -> dict:
-    "What an outcome takes from its bench: the settings of the trainings, and the read-out's range, spread and admission."
-    from contrastive_nb.lab import benches
-
-    bench, _, readout = name.partition("/")
-    found = benches.bench(bench)
-    measured = (found.facts or {"readouts": {}})["readouts"].get(readout, {})
-    return dict(found.settings) | {key: measured.get(key) for key in ("range", "spread", "admitted")}
 
 
 def _changed_bench(record: dict, run: dict) -> str | None:

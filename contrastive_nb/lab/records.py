@@ -3,6 +3,7 @@
 # check(record)             the record unchanged, if every field of `CLAIM` and `RUN` is there and of its kind
 # upgraded(record)          a record of an older schema in this one; what it did not keep is null
 # read(path, also)          a file as such a record, as `also` gives it back, if it is given
+# bench_of(name)            what the run of an outcome keeps of its bench
 # read_all(folder, also)    the files of a folder, sorted by the claim's id
 #
 # `claims.load` is `read_all` with `claims.check_record`, which judges again from the record's numbers: what shows, lists or
@@ -75,6 +76,18 @@ def _check_object(what: str, value, fields) -> None:
         raise TypeError(f"{what}: got {_name(value)}, want an object with {', '.join(fields)}")
     if missing := [field for field in fields if field not in value]:
         raise ValueError(f"{what}: got no {', '.join(missing)}, want {', '.join(fields)}")
+
+
+def bench_of(
+    name: str,  # "bench/read-out", as a claim names it
+) -> dict:
+    "What an outcome takes from its bench: the settings of the trainings, and the read-out's range, spread and admission."
+    from contrastive_nb.lab import benches
+
+    bench, _, readout = name.partition("/")
+    found = benches.bench(bench)
+    measured = (found.facts or {"readouts": {}})["readouts"].get(readout, {})
+    return dict(found.settings) | {key: measured.get(key) for key in ("range", "spread", "admitted")}
 
 
 def is_set_aside(record: dict) -> bool:

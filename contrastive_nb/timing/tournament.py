@@ -18,7 +18,7 @@ from contrastive_nb.timing.measure import GIGA, embeddings
 from contrastive_nb.timing.processes import IMPORTS, PROBE, Template
 
 AGREE = dict(value=1e-5, gradient=1e-4)  # relative distance from float64 up to which float32 counts as the same value
-PATIENCE = 20  # caps of wall time after which a step is ended of which nobody could say how long it takes
+PATIENCE = (6, 40)  # caps of wall time after which a step is ended; the second where no smaller batch says how long it takes
 FIXED = 8 * 10**6  # bytes that a first step may take whatever its size
 
 
@@ -232,10 +232,9 @@ class _Comparison:
         if failed:
             cell["failed"] = failed
             return
+        wait = PATIENCE[expected is None and not cell["seconds"]] * cap + 60
         job = {key: cell[key] for key in ("contestant", "rows", "dims", "threads", "precision", "limit")}
-        said = self.templates[entry.library].ask(
-            job | dict(do="time", device=plan.device, seed=seed, least=plan.least), PATIENCE * cap + 60
-        )
+        said = self.templates[entry.library].ask(job | dict(do="time", device=plan.device, seed=seed, least=plan.least), wait)
         if said.get("failed"):
             cell["failed"] = said["failed"]
             return
