@@ -353,12 +353,13 @@ def _check_power(claim: Claim) -> None:
         return
     from contrastive_nb.lab import benches
 
-    wanted = benches.seeds_for(benches.spread_of(claim.bench), claim.smallest_effect)
-    if claim.seeds is None or claim.seeds < wanted:
+    spread = benches.spread_of(claim.bench)
+    wanted = None if spread is None else benches.seeds_for(spread, claim.smallest_effect)
+    if wanted is not None and (claim.seeds is None or claim.seeds < wanted):
         fixed = "no number" if claim.seeds is None else claim.seeds
         raise ValueError(f"claim.seeds: got {fixed}, want {wanted} or more: what {claim.bench} needs for {claim.smallest_effect:g}")
 
-
+# %% ../../nbs/0_foundations/06_claims.ipynb #ef42438a
 def _check_belong(claim: Claim, verdict: Verdict, run) -> None:
     "The verdict is one on this claim, and the run is of its notebook."
     check_is("claim", claim, Claim, "a Claim"), check_is("verdict", verdict, Verdict, "a Verdict, as `judge` gives it")
@@ -466,7 +467,8 @@ def record(
 
     Raises `TypeError` or `ValueError` naming the argument, and writes nothing then.
     """
-    _check_belong(claim, verdict, run), check_is("seeds", () if seeds is None else seeds, Sequence, "a list of whole numbers")
+    _check_belong(claim, verdict, run)
+    check_is("seeds", () if seeds is None else seeds, Sequence, "a list of whole numbers")
     seeds = list(seeds) if seeds is not None else [0] if len(verdict.baseline) == 1 else list(run.seeds)
     _check_seeds(claim, seeds, len(verdict.baseline), run.profile)
     if run.profile != "ci":
