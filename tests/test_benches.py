@@ -297,6 +297,15 @@ def test_canonical_correlation_finds_what_two_views_share():
     assert all(torch.corrcoef(torch.stack([a[:, i], b[:, i]]))[0, 1] > 0.7 for i in range(2))
 
 
+def test_of_the_read_outs_of_halves_the_pooled_one_alone_sees_a_constant_a_query():
+    generator = torch.Generator().manual_seed(0)
+    left = torch.randn(1000, 16, generator=generator)
+    world = SimpleNamespace(test=(left, left + 0.5 * torch.randn(1000, 16, generator=generator)))
+    constants = 200 * torch.rand(500, 1, generator=generator)
+    plain, moved = recipes._found(lambda a, b: a @ b.T, world), recipes._found(lambda a, b: a @ b.T + constants, world)
+    assert math.isclose(plain["mrr"], moved["mrr"], abs_tol=1e-3) and plain["auc"] > moved["auc"] + 0.05
+
+
 def test_the_halves_of_a_text_have_words_of_their_own():
     ids = torch.tensor([[3, 4, 3, 5], [4, 4, words.PAD, words.PAD]])
     bags = recipes._bags(ids, 6)

@@ -44,15 +44,15 @@ def test_the_list_has_twenty_claims_that_exist():
 
 SPOILT = {
     "a row less": (lambda rows: rows.pop(), "19 rows"),
-    "a row twice": (lambda rows: rows.__setitem__(1, rows[0]), "S19-outcome-cold-fashion twice"),
+    "a row twice": (lambda rows: rows.__setitem__(1, rows[0]), "S31-outcome-forms-fashion twice"),
     "an unknown set": (lambda rows: rows[0].update(set="imagenet"), "no set imagenet"),
     "no reason": (lambda rows: rows[0].update(why=""), "no reason"),
     "one more field": (lambda rows: rows[0].update(minutes=60), "fields"),
     "a claim that a laptop sees": (lambda rows: rows[0].update(claim="S03-mechanism-shift", size=["steps"]), "a laptop sees it"),
-    "a claim that is not there": (lambda rows: rows[0].update(claim="S19-outcome-none"), "claim: got 'S19-outcome-none'"),
+    "a claim that is not there": (lambda rows: rows[0].update(claim="S31-outcome-none"), "claim: got 'S31-outcome-none'"),
     "a paper that is not there": (lambda rows: rows[-1].update(paper="S99"), "paper: got 'S99'"),
     "a plan that is not told": (lambda rows: rows[-1].update(plan=""), "and plan"),
-    "a size that no setting has": (lambda rows: rows[0].update(size=["epochs"]), "size: got epochs for S19-outcome-cold-fashion"),
+    "a size that no setting has": (lambda rows: rows[0].update(size=["epochs"]), "size: got epochs for S31-outcome-forms-fashion"),
 }  # fmt: skip
 
 
@@ -79,26 +79,24 @@ def test_a_spoilt_list_is_found(case, monkeypatch):
 
 def test_a_page_that_is_gone_is_found(monkeypatch):
     records, rows = copy.deepcopy(RECORDS), copy.deepcopy(ROWS)
-    next(record for record in records if record["id"] == "S06-outcome-small")["notebook"] = "1_objectives/04_none"
+    next(record for record in records if record["id"] == "S30-outcome-accuracy-fashion")["notebook"] = "2_hard_negatives/01_none"
     monkeypatch.setattr(claims, "load", lambda: records)
     monkeypatch.setattr(full_runs, "entries", lambda: rows)
-    with pytest.raises(ValueError, match="size: got images_seen, width for S06-outcome-small"):  # its settings went with it
+    with pytest.raises(ValueError, match="size: got width for S30-outcome-accuracy-fashion"):  # its settings went with it
         problems(rows)
-    next(row for row in rows if row.get("claim") == "S06-outcome-small")["size"] = ["steps"]
-    assert "S06-outcome-small: no page 1_objectives/04_none" in problems(rows)
+    next(row for row in rows if row.get("claim") == "S30-outcome-accuracy-fashion")["size"] = ["steps"]
+    assert "S30-outcome-accuracy-fashion: no page 2_hard_negatives/01_none" in problems(rows)
 
 
 def test_the_command_prints_it_with_minutes_within_the_width(monkeypatch):
     result = CliRunner().invoke(cli.app, ["claims", "--gpu"])
     lines = result.output.rstrip("\n").split("\n")
     assert result.exit_code == 0 and max(map(len, lines)) <= 100
-    assert (
-        lines[0].startswith(" 1. S19-outcome-cold-fashion: at most 240 min; fashion_mnist, fashion_steps 12000") and "20. " in result.output
-    )
+    assert lines[0].startswith(" 1. S31-outcome-forms-fashion: at most 240 min; fashion_mnist, steps 20000") and "20. " in result.output
     assert lines[-1].startswith("Minutes are") and "no page yet" in result.output
     done = copy.deepcopy(RECORDS)
-    record = next(record for record in done if record["id"] == "S19-outcome-cold-fashion")
+    record = next(record for record in done if record["id"] == "S31-outcome-forms-fashion")
     record["runs"]["gpu"] = record["runs"]["laptop"]
     monkeypatch.setattr(claims, "load", lambda: done)
-    assert CliRunner().invoke(cli.app, ["claims", "--gpu"]).output.startswith(" 1. S19-outcome-cold-fashion: recorded; ")
+    assert CliRunner().invoke(cli.app, ["claims", "--gpu"]).output.startswith(" 1. S31-outcome-forms-fashion: recorded; ")
     assert CliRunner().invoke(cli.app, ["claims", "--gpu", "S03"]).exit_code == 2

@@ -1,6 +1,7 @@
 """The shared drawings: what they draw, that they draw the same each time, and that roles keep their colours."""
 
 import io
+import itertools
 import re
 
 import matplotlib.pyplot as plt
@@ -203,6 +204,21 @@ def test_roles_are_the_palettes_colours():
     palette = seaborn.color_palette("colorblind").as_hex()
     assert set(plots.ROLE) == {"anchor", "positive", "negative", "hard", "false"}
     assert set(plots.ROLE.values()) <= set(palette) and len(set(plots.ROLE.values())) == 5
+
+
+@pytest.mark.parametrize("values", [(1.6e-3, 4e-3, 1e-2), (1e-2, 2.5e-2, 6.25e-2), (0.05, 0.1, 0.2, 0.4), (1e-4, 1e-3, 1e-2, 1e-1)])
+def test_labels_under_a_search_do_not_lie_on_each_other(values):
+    figure, axes = plt.subplots(1, 2, figsize=plots.TWO)
+    ax = plots.search({"one": ({"lr": values[1]}, [{"lr": value, "score": 0.5} for value in values])}, "lr", axes[0])
+    figure.canvas.draw()
+    low, high = ax.get_xlim()
+    marks = [
+        (tick.get_loc(), tick.label1.get_window_extent())
+        for tick in ax.xaxis.get_major_ticks() + ax.xaxis.get_minor_ticks()
+        if tick.label1.get_text()
+    ]
+    boxes = [box for place, box in sorted(marks, key=lambda mark: mark[0]) if low <= place <= high]
+    assert len(boxes) >= 2 and all(one.x1 < other.x0 for one, other in itertools.pairwise(boxes))
 
 
 def test_a_search_is_drawn_with_what_was_taken():

@@ -138,6 +138,8 @@ def search(
     ax=None,  # matplotlib axes; None: a new figure
 ):
     "Draw the best score at each value of a setting, a line an arm, with a circle round what was taken; returns the axes."
+    from matplotlib.ticker import LogLocator, NullLocator
+
     ax = _axes(ax, ONE)
     for i, (arm, (best, rows)) in enumerate(found.items()):
         values = sorted({row[setting] for row in rows})
@@ -145,6 +147,11 @@ def search(
         ax.plot(values, scores, marker="os^Dv"[i % 5], color=f"C{i}", markersize=4, label=arm)
         ax.plot(best[setting], scores[values.index(best[setting])], "o", color=f"C{i}", markersize=11, fillstyle="none")
     ax.set_xscale("log")
+    tried = [row[setting] for _, rows in found.values() for row in rows]
+    few = len(tried) > 0 and max(tried) < 50 * min(tried)  # labels of all whole numbers would lie on each other
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,)))
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.xaxis.set_minor_locator(NullLocator())
     ax.set(xlabel=setting, ylabel="score on the search seeds")
     ax.legend()
     return ax
