@@ -44,15 +44,15 @@ def test_the_list_has_twenty_claims_that_exist():
 
 SPOILT = {
     "a row less": (lambda rows: rows.pop(), "19 rows"),
-    "a row twice": (lambda rows: rows.__setitem__(1, rows[0]), "S31-outcome-forms-fashion twice"),
+    "a row twice": (lambda rows: rows.__setitem__(1, rows[0]), "S30-outcome-accuracy-fashion twice"),
     "an unknown set": (lambda rows: rows[0].update(set="imagenet"), "no set imagenet"),
     "no reason": (lambda rows: rows[0].update(why=""), "no reason"),
     "one more field": (lambda rows: rows[0].update(minutes=60), "fields"),
     "a claim that a laptop sees": (lambda rows: rows[0].update(claim="S03-mechanism-shift", size=["steps"]), "a laptop sees it"),
-    "a claim that is not there": (lambda rows: rows[0].update(claim="S31-outcome-none"), "claim: got 'S31-outcome-none'"),
+    "a claim that is not there": (lambda rows: rows[0].update(claim="S30-outcome-none"), "claim: got 'S30-outcome-none'"),
     "a paper that is not there": (lambda rows: rows[-1].update(paper="S99"), "paper: got 'S99'"),
     "a plan that is not told": (lambda rows: rows[-1].update(plan=""), "and plan"),
-    "a size that no setting has": (lambda rows: rows[0].update(size=["epochs"]), "size: got epochs for S31-outcome-forms-fashion"),
+    "a size that no setting has": (lambda rows: rows[0].update(size=["epochs"]), "size: got epochs for S30-outcome-accuracy-fashion"),
 }  # fmt: skip
 
 
@@ -92,11 +92,11 @@ def test_the_command_prints_it_with_minutes_within_the_width(monkeypatch):
     result = CliRunner().invoke(cli.app, ["claims", "--gpu"])
     lines = result.output.rstrip("\n").split("\n")
     assert result.exit_code == 0 and max(map(len, lines)) <= 100
-    assert lines[0].startswith(" 1. S31-outcome-forms-fashion: at most 240 min; fashion_mnist, steps 20000") and "20. " in result.output
+    assert lines[0].startswith(" 1. S30-outcome-accuracy-fashion: at most 240 min; fashion_mnist, steps 20000") and "20. " in result.output
     assert lines[-1].startswith("Minutes are") and "no page yet" in result.output
     done = copy.deepcopy(RECORDS)
-    record = next(record for record in done if record["id"] == "S31-outcome-forms-fashion")
+    record = next(record for record in done if record["id"] == "S30-outcome-accuracy-fashion")
     record["runs"]["gpu"] = record["runs"]["laptop"]
     monkeypatch.setattr(claims, "load", lambda: done)
-    assert CliRunner().invoke(cli.app, ["claims", "--gpu"]).output.startswith(" 1. S31-outcome-forms-fashion: recorded; ")
+    assert CliRunner().invoke(cli.app, ["claims", "--gpu"]).output.startswith(" 1. S30-outcome-accuracy-fashion: recorded; ")
     assert CliRunner().invoke(cli.app, ["claims", "--gpu", "S03"]).exit_code == 2
