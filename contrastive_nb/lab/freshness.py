@@ -191,6 +191,7 @@ class _Module:
         self.tables: dict[str, list[ast.AST]] = {}
         self.imports: dict[str, str] = {}
         self.effects: list[ast.AST] = []
+        self.made: dict[str, tuple[str | None, set[str]]] = {}  # every record asks for the same few
         for node in body:
             self._add(node)
 
@@ -220,6 +221,13 @@ class _Module:
     def nodes(self, name: str) -> list[ast.AST]:
         "The statements behind a name; none where it is gone."
         return self.tables.get(name, []) if name not in self.functions else [self.functions[name], *self.tables.get(name, [])]
+
+    def digest(self, name: str) -> tuple[str | None, set[str]]:
+        "Of the statements behind a name, `None` where it is gone, and the words in them; worked out once."
+        if name not in self.made:
+            some = self.nodes(name)
+            self.made[name] = digest([canonical(node) for node in some]) if some else None, set().union(*map(_words, some))
+        return self.made[name]
 
 
 def span(function) -> range:
@@ -283,10 +291,10 @@ class Library:
         found: dict[str, str | None] = {}
         for name, parts in by_module.items():
             module = self.modules.get(name, _Module([]))
-            nodes = {part: module.nodes(part) for part in parts if part}
-            found |= {f"{name}:{part}": digest([canonical(node) for node in some]) if some else None for part, some in nodes.items()}
+            made = {part: module.digest(part) for part in parts if part}
+            found |= {f"{name}:{part}": made_of for part, (made_of, _) in made.items()}
             if "" in parts:
-                words = set().union(*(_words(node) for some in nodes.values() for node in some))
+                words = set().union(*(some for _, some in made.values()))
                 imports = [text for local, text in sorted(module.imports.items()) if local in words]
                 found[f"{name}:"] = digest([imports, [canonical(node) for node in module.effects]])
         return found
