@@ -616,6 +616,7 @@ def benches(monkeypatch):
 
     ranges = {"canvases/probe": (0.005, 0.02)}
     fake = SimpleNamespace(range_of=ranges.get, spread_of=lambda name: 0.005, seeds_for=real.seeds_for)
+    fake.bench = lambda name: SimpleNamespace(settings={}, facts=None)
     monkeypatch.setitem(sys.modules, "contrastive_nb.lab.benches", fake)
     monkeypatch.setattr(sys.modules["contrastive_nb.lab"], "benches", fake, raising=False)
     return ranges
