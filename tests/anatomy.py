@@ -386,9 +386,9 @@ def in_jupyter(page):
 
 def size(page):
     for cell in page.code:
-        weight, limit = len(json.dumps(cell.outputs)), CELL_BYTES * (2 if page.kind == "index" else 1)  # the ledger has a row a claim
-        if weight > limit:
-            yield f"cell {cell.number} has outputs of {weight // 1000} kB, want {limit // 1000} kB at most"
+        weight = len(json.dumps(cell.outputs))
+        if weight > CELL_BYTES:
+            yield f"cell {cell.number} has outputs of {weight // 1000} kB, want {CELL_BYTES // 1000} kB at most"
     weight = len(json.dumps(page.nb))
     if weight > NOTEBOOK_BYTES:
         yield f"the notebook has {weight // 1000} kB, want {NOTEBOOK_BYTES // 1000} kB at most"

@@ -271,7 +271,7 @@ def lost_in_the_picture() -> list[str]:
 
 def test_every_verdict_is_drawn(monkeypatch):
     assert lost_in_the_picture() == []
-    monkeypatch.delitem(plots.VERDICTS, "reversed")
+    monkeypatch.setattr(plots, "VERDICTS", {word: look for word, look in plots.VERDICTS.items() if word != "reversed"})
     assert lost_in_the_picture() == ["reversed"]
 
 
@@ -350,7 +350,7 @@ def test_the_table_keeps_to_its_width_with_the_verdict_first_and_totals_last(pla
     assert len(heads) == len(planted) and all(line[:13].strip() in reports.SHORT.values() for line in heads)
     assert {line.split()[0] for line in heads} >= {"confirmed", "not", "reversed"}
     assert "x" * 86 in output and "A long statement." in output and "(The interval alone would read: reversed.)" in " ".join(output.split())
-    assert "-1.23e-05 [-1.23e-05, -1.23e-05]" in output and re.search(r"X01-mechanism-word\S*\.\.\.\* ", output)
+    assert "-1.23e-05 [-1.23e-05, -1.23e-05]" in output and re.search(r"X01-mechanism-word\S*\.\.\.\*\n {46} mechanism", output)
     last = " ".join(output.rpartition("\n\n")[2].split())
     assert (
         last.startswith("10 claims: 4 confirmed; 1 reversed; 2 not resolved; 3 not testable here. Confirmed of what papers")

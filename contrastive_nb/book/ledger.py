@@ -239,7 +239,7 @@ def _interval(run: dict | None) -> str:
     return "deterministic" if len(run["seeds"]) == 1 else "[{}, {}]".format(*map(markup.number, run["interval"]))
 
 
-def ledger_html(rows: list[Row]) -> str:
+def ledger_html(rows: list[Row], name: str = "ledger", label: str = "All claims") -> str:
     "One row a claim: its verdict, who says what, effect and interval; the rest unfolds."
     if not rows:
         return "<p>No claim has been recorded yet.</p>"
@@ -253,7 +253,17 @@ def ledger_html(rows: list[Row]) -> str:
         "interval": "number",
     }
     known = names()
-    return markup.table("ledger", heads, [_line(row, _name(row, known)) for row in rows], "All claims")
+    return markup.table(name, heads, [_line(row, _name(row, known)) for row in rows], label)
+
+
+def judged_html(rows: list[Row]) -> str:
+    "The claims that were judged, or set aside without a run."
+    return ledger_html([row for row in rows if not row.earlier])
+
+
+def earlier_html(rows: list[Row]) -> str:
+    "The claims that were set aside with the numbers of an earlier experiment."
+    return ledger_html([row for row in rows if row.earlier], "earlier", "Claims of earlier experiments")
 
 
 def _line(row: Row, name: str) -> str:

@@ -90,13 +90,14 @@ def _claim_lines(row: ledger.Row) -> list[str]:
     record, run = row.record, row.run
     star = "*" if record["formula"] == "reconstructed" else ""
     measured = f"{run['effect']:.3g} [{', '.join(f'{x:.3g}' for x in run['interval'])}]" if run else "not run"
-    name, says = _cut(record["id"], 32 - len(star)) + star, ledger.SAYS.get(record["says"], record["says"])
-    first = f"{SHORT.get(row.verdict, row.verdict):13} {name:32} {record['kind']:9} {_cut(says, 9):9} {measured}"
+    name, says = _cut(record["id"], WIDTH - 14 - len(star)) + star, ledger.SAYS.get(record["says"], record["says"])
+    first, rest = f"{SHORT.get(row.verdict, row.verdict):13} {name:32}", f"{record['kind']:9} {_cut(says, 9):9} {measured}"
+    heads = [f"{first} {rest}"] if len(name) <= 32 else [first, f"{'':46} {rest}"]  # an id is whole: one looks things up by it
     said = record["statement"] + (f" (The interval alone would read: {ledger.alone(row)}.)" if ledger.alone(row) else "")
     if is_set_aside(record):
         said += f" (Set aside: {record['why'].rstrip('.')}{f'; the numbers are {ledger.EARLIER}' if row.earlier else ''}.)"
     indent = " " * 14
-    return [_cut(first.rstrip(), WIDTH), *textwrap.wrap(said, WIDTH, initial_indent=indent, subsequent_indent=indent)]
+    return [*(_cut(head.rstrip(), WIDTH) for head in heads), *textwrap.wrap(said, WIDTH, initial_indent=indent, subsequent_indent=indent)]
 
 
 def again_text(

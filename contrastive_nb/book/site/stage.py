@@ -36,7 +36,8 @@ def generated() -> dict:
         "tbl-headline": ledger.headline_html(rows),
         "tbl-papers": ledger.papers_html(rows),
         "tbl-verdicts": ledger.verdicts_html(rows),
-        "tbl-ledger": ledger.ledger_html(rows),
+        "tbl-ledger": ledger.judged_html(rows),
+        "tbl-earlier": ledger.earlier_html(rows),
         "tbl-identities": ledger.identities_html(rows),
     }
     shown = {label: {"text/html": text} for label, text in made.items()}
