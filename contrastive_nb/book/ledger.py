@@ -256,9 +256,14 @@ def ledger_html(rows: list[Row], name: str = "ledger", label: str = "All claims"
     return markup.table(name, heads, [_line(row, _name(row, known)) for row in rows], label)
 
 
-def judged_html(rows: list[Row]) -> str:
-    "The claims that were judged, or set aside without a run."
-    return ledger_html([row for row in rows if not row.earlier])
+def counted_html(rows: list[Row]) -> str:
+    "The mechanisms and outcomes that were judged, or set aside without a run."
+    return ledger_html([row for row in rows if row.record["kind"] in COUNTED and not row.earlier])
+
+
+def apart_html(rows: list[Row]) -> str:
+    "Costs and identities, which stand apart."
+    return ledger_html([row for row in rows if row.record["kind"] not in COUNTED], "apart", "Costs and facts")
 
 
 def earlier_html(rows: list[Row]) -> str:

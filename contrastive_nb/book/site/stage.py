@@ -36,7 +36,8 @@ def generated() -> dict:
         "tbl-headline": ledger.headline_html(rows),
         "tbl-papers": ledger.papers_html(rows),
         "tbl-verdicts": ledger.verdicts_html(rows),
-        "tbl-ledger": ledger.judged_html(rows),
+        "tbl-ledger": ledger.counted_html(rows),
+        "tbl-apart": ledger.apart_html(rows),
         "tbl-earlier": ledger.earlier_html(rows),
         "tbl-identities": ledger.identities_html(rows),
     }
