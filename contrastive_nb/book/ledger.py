@@ -209,8 +209,10 @@ def told(row: Row) -> dict[str, str]:
         facts |= _measured(row, run)
     facts |= {"speaks of": record["estimand"], "bench": record["bench"], "why": record.get("why")}
     facts["formula"] = "reconstructed: the paper's own could not be read" if record["formula"] == "reconstructed" else None
-    changes = [f"{change['field']} from {change['from']} to {change['to']}: {change['why']}" for change in record["amended"]]
-    facts["amended"] = "; ".join(changes)
+    changes: dict[str, list[str]] = {}  # one reason may stand behind several fields
+    for change in record["amended"]:
+        changes.setdefault(change["why"], []).append(f"{change['field']} from {change['from']} to {change['to']}")
+    facts["amended"] = "; ".join(f"{', '.join(fields)}: {why}" for why, fields in changes.items())
     return {label: value for label, value in facts.items() if value}
 
 
