@@ -228,12 +228,13 @@ def test_the_check_of_references_finds_mistakes(bib, keys, wrong):
 def test_what_other_code_made_is_shown_as_stale():
     "A record that is older than the code behind it stays in the ledger and says so."
     from contrastive_nb.book import catalogue, ledger
-    from contrastive_nb.lab.records import is_set_aside
+    from contrastive_nb.lab.records import SET_ASIDE, is_set_aside
 
     records = ledger.recorded()
     runs = {(record["id"], size) for record in records for size in ("laptop", "gpu") if size in record["runs"]}
-    aside = {record["id"] for record in records if is_set_aside(record)}  # rests on no run of today's page
-    counted = {(record["id"], catalogue.judged_by(record)[0]) for record in records if record["id"] not in aside} & runs
+    judged = {record["id"]: SET_ASIDE if is_set_aside(record) else catalogue.judged_by(record)[0] for record in records}
+    runs |= {(id, size) for id, size in judged.items() if size == SET_ASIDE}
+    counted = set(judged.items()) & runs
     stale = ledger.stale()
     assert stale <= runs
     for marked in (stale, set(), {min(counted)}, runs):
