@@ -255,7 +255,7 @@ def ledger_html(rows: list[Row], name: str = "ledger", label: str = "All claims"
         "interval": "number",
     }
     known = names()
-    return markup.table(name, heads, [_line(row, _name(row, known)) for row in rows], label)
+    return markup.table(name, heads, [_line(row, _name(row, known)) for row in rows], label, filterable=name == "ledger")
 
 
 def counted_html(rows: list[Row]) -> str:

@@ -48,11 +48,14 @@ def words(value: str) -> str:
     return text(value.replace("-", " "))
 
 
-def table(name: str, heads: dict[str, str], lines: list[str], label: str) -> str:
-    "A table that the website's script makes filterable; a head is the column's name -> how it filters (`choice`) or sorts (`number`)."
+def table(name: str, heads: dict[str, str], lines: list[str], label: str, filterable: bool = True) -> str:
+    """A table that the website's script makes filterable; a head is the column's name -> how it filters (`choice`) or sorts (`number`).
+
+    What is chosen stands in the page's address, so that of a page's tables with the same columns one alone can be filterable.
+    """
     cells = "".join(f'<th scope="col"{f" class={kind}" if kind else ""}>{head}</th>' for head, kind in heads.items())
     body = "\n".join(lines)
-    opening = f'<table class="filterable {name}" id="{name}" aria-label="{label}">'
+    opening = f'<table class="{"filterable " if filterable else ""}{name}" id="{name}" aria-label="{label}">'
     return f"{opening}<thead><tr>{cells}</tr></thead><tbody>\n{body}\n</tbody></table>"
 
 
