@@ -335,12 +335,17 @@ print(freshness.digest(every.depends(None, set(), every.modules)))
     assert done.stdout.splitlines() == wanted, done.stderr
 
 
-def test_lines_of_other_processes_are_not_heard_and_that_is_known():
+def test_lines_of_other_processes_are_not_heard_and_that_is_known(monkeypatch):
+    for kind in ("spawn_posix", "spawn_win32", "forkserver"):  # a test before this one may have started some
+        monkeypatch.delitem(sys.modules, f"multiprocessing.popen_{kind}", raising=False)
     lines = trace.Lines(files.PACKAGE, freshness.ROOMS)
     lines.listens = True
     assert lines.whole()
     lines._audit("subprocess.Popen", ("git", ["git", "log"], None, None))
     assert lines.whole()
+    monkeypatch.setitem(sys.modules, "multiprocessing.popen_spawn_posix", sys)
+    assert not lines.whole()
+    monkeypatch.delitem(sys.modules, "multiprocessing.popen_spawn_posix")
     lines._audit("subprocess.Popen", (None, ["python3", "-c", "1"], None, None))
     assert not lines.whole()
 
