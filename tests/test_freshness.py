@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
