@@ -68,7 +68,7 @@ _METHODS = [  # what the tests and the catalogue know of this page
         "shape": "pairs",
         "papers": ("X03",),
         "by_hand": "hard_nce_by_hand",
-        "options": {"prior": 0.1, "concentration": 1.0},
+        "options": {"prior": 0.3, "concentration": 1.0},  # at 0.1 the difference all but cancels in a test's batch: rounded scores show
         "temperature": True,
         "promises": {"permutation"},  # not monotone: far negatives are pulled
     },
