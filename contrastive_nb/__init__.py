@@ -4,7 +4,7 @@ What a user imports:
 
     from contrastive_nb.pairs import two_views, in_batch, with_queue, from_labels     embeddings -> Pairs: scores, two masks, weights
     from contrastive_nb.objectives import info_nce, supcon, decoupled_nce, mw, ...     Pairs -> loss: info_nce(*two_views(z1, z2), temperature=0.5)
-    from contrastive_nb.negatives import mochi, batch_hard                             harder negatives: mixed, mined
+    from contrastive_nb.negatives import hard_nce, mochi, batch_hard                   harder negatives: weighed, mixed, mined
     from contrastive_nb.debiasing import debiased_nce                                  negatives that are in truth positives, corrected for
     from contrastive_nb.scaling import streaming_info_nce, gather_with_grad, cached    batches larger than memory, several GPUs
     from contrastive_nb.training import fit, alternate, Momentum, Clock                a loop that stops clearly and resumes exactly; what it remembers

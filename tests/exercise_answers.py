@@ -448,6 +448,34 @@ ANSWERS = {
             "right": ["lambda sizes: min(sum(n // 2 for n in sizes) // 2, sum(sorted(n // 2 for n in sizes)[:-1]))"],
         },
     },
+    "2_hard_negatives/10_hard_nce": {
+        "my_weight": {
+            "wrong": [
+                "lambda a, b, count, t, c: math.exp(c * (a - b) / t)",
+                "lambda a, b, count, t, c: solution(a, b, count, t, c) / count",
+                "lambda a, b, count, t, c: count * math.exp(c * a / t) / (math.exp(c * a / t) + count * math.exp(c * b / t))",
+                "lambda a, b, count, t, c: solution(a, b, count, 1.0, c)",
+            ],
+            "right": ["lambda a, b, count, t, c: (count * torch.tensor([a] + [b] * (count - 1)).double().mul(c / t).softmax(0))[0]"],
+        },
+        "my_threshold": {
+            "wrong": [
+                "lambda s, t, c: t * (torch.logsumexp((1 + c) * s / t, 0) - torch.logsumexp(c * s / t, 0))",
+                "lambda s, t, c: s.mean()",
+                "lambda s, t, c: solution(s, t, c) / t",
+                "lambda s, t, c: t * math.log(c / (1 + c)) + t * (torch.logsumexp(s / t, 0) - math.log(len(s)))",
+            ],
+            "right": ["lambda s, t, c: s.max() + solution(s - s.max(), t, c)"],
+        },
+        "my_prior": {
+            "wrong": [
+                "lambda prior, a, b, t, c: prior",
+                "lambda prior, a, b, t, c: prior * math.exp(c * (a - b) / t)",
+                "lambda prior, a, b, t, c: solution(prior, a, b, t, c + 1)",
+            ],
+            "right": ["lambda prior, a, b, t, c: 1 / (1 + (1 / prior - 1) * math.exp(c * (b - a) / t))"],
+        },
+    },
     "3_debiasing/01_debiased": {
         "my_bias": {
             "wrong": [

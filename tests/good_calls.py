@@ -268,6 +268,7 @@ GOOD = {
     "negatives.batches:by_group": lambda: dict(group=torch.arange(12) % 3, size=2),
     "negatives.batches:by_neighbour": lambda: dict(z=draw(6, 4), size=3),
     "negatives.batches:Composer": lambda: dict(batches=2, size=3),
+    "negatives.hard:hard_nce": lambda: pairs(temperature=0.5, prior=0.1, concentration=1.0),
     "negatives.mining:batch_hard": mining,
     "negatives.mining:margin_pos": lambda: mining(margin=0.1, k=2),
     "negatives.mining:mine": lambda: dict(

@@ -760,6 +760,7 @@ VALUES = {  # of options that are numbers: the ends of what they may be, and som
     "decay": (0.1, 1.0),
     "prior": (0.0, 0.5, 0.99),
     "lowest": (-100.0, 0.0),
+    "concentration": (0.0, 0.5, 10.0),
 }
 
 

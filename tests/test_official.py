@@ -9,7 +9,7 @@ from torch import Tensor
 
 from contrastive_nb.debiasing import debiased_nce
 from contrastive_nb.debiasing.debiased import _true_negatives
-from contrastive_nb.negatives import batch_hard
+from contrastive_nb.negatives import batch_hard, hard_nce
 from contrastive_nb.objectives import cacr, groco, supcon, triplet
 from contrastive_nb.pairs import Pairs, from_labels, in_batch, two_views, views
 
@@ -131,3 +131,25 @@ def test_debiased_on_two_views(prior, temperature, held, theirs):
     assert numbers(debiased_nce(*pairs, temperature=temperature, prior=prior), points) == pytest.approx(theirs, rel=1e-11)
     at_floor = _true_negatives(*pairs[:3], None, temperature, prior, -1.0)[1]
     assert at_floor.sum() == held
+
+
+# joshr17/HCL at 7b4647fac271c78a2a9d619fe3f2929ecfaf33df, image/main.py, criterion(estimator="hard") on normalised rows: 8 items of 5
+# numbers in two views; prior, temperature, concentration. Its weights are not detached: the gradients say so
+HARD = [
+    (0.0, 0.5, 0.0, [1.5394942969837047, 0.2981428584158445, 0.3183554210281045]),
+    (0.1, 0.5, 0.0, [1.252788203613071, 0.43393329043938467, 0.47211047242613413]),
+    (0.0, 0.5, 1.0, [2.1946743791133856, 0.39759304208532004, 0.29963703302205524]),
+    (0.1, 0.5, 0.5, [1.7547521220717583, 0.4507290846417355, 0.49985496144040087]),
+    (0.1, 0.5, 1.0, [2.11050975978524, 0.48232685027141375, 0.3539666862259617]),
+    (0.1, 0.5, 2.0, [2.445292957399642, 0.49354626418211384, 0.13854141354457983]),
+    (0.1, 0.2, 1.0, [2.3291889145367097, 1.1957484695303142, 0.37882198879548346]),
+    (0.3, 0.5, 6.0, [2.5993016620607943, 0.6029950132097152, 0.3365814554392035]),
+]
+
+
+@pytest.mark.parametrize("prior, temperature, concentration, theirs", HARD)
+def test_hard_on_two_views(prior, temperature, concentration, theirs):
+    points = known_points(2, 8, 5)
+    pairs = two_views(points[0], points[0] + 0.5 * points[1])
+    loss = hard_nce(*pairs, temperature=temperature, prior=prior, concentration=concentration)
+    assert numbers(loss, points) == pytest.approx(theirs, rel=1e-11)
