@@ -24,7 +24,7 @@ def score_moments(
     Raises `TypeError` or `ValueError` naming the argument; a mask without a pair too. (Zhu et al. 2021.)
     """
     check_pairs(*check_is("pairs", pairs, Pairs, "a Pairs"))
-    found = {}
+    found: dict[str, float] = {}
     for kind in ("positive", "negative"):
         scores = widen(pairs.scores.detach())[getattr(pairs, f"{kind}s")]
         if len(scores) == 0:
@@ -74,7 +74,8 @@ def feature_transform(
     """
     _check_transform(query, key, queue, renormalise, positive_alpha, negative_alpha, reach, generator)
     with autocast_off(query):
-        q, k, n = (None if x is None else unit(widen(x)) for x in (query, key, queue))
+        q, k = unit(widen(query)), unit(widen(key))
+        n = None if queue is None else unit(widen(queue))
         at: dict = {"generator": generator, "device": q.device if generator is None else generator.device}
         draws = torch.rand(2, 2, **at).to(q)
         if positive_alpha is not None:
