@@ -25,6 +25,7 @@ NEEDS = {
 KINDS = {
     "objective": "a loss: of pairs, of lists or of embeddings, as its shape says",
     "mixer": "(query, queue) -> more keys a query",
+    "transform": "(query, key, queue) -> the same three, moved before they are compared",
     "narrower": "Pairs -> the same scores and weights with smaller masks",
     "weigher": "Pairs -> the same scores and masks with weights",
     "builder": "embeddings and what is known of them -> Pairs",
@@ -104,7 +105,7 @@ class Method:
             raise ValueError(f"needs: got {self.needs!r}, want one of {', '.join(NEEDS)}")
         if self.kind != "objective" and self.shape:
             raise ValueError(f"shape: got {self.shape!r}, want none: a {self.kind} is {KINDS[self.kind]}")
-        if not self.by_hand and self.kind in ("objective", "mixer", "narrower", "weigher"):
+        if not self.by_hand and self.kind in ("objective", "mixer", "transform", "narrower", "weigher"):
             raise ValueError(f"by_hand: got nothing, want the loops on the page: a {self.kind} is checked against them")
         if unknown := set(self.promises) - set(PROMISES):
             raise ValueError(f"promises: got {', '.join(sorted(unknown))}, want some of {', '.join(PROMISES)}")

@@ -442,6 +442,24 @@ ANSWERS = {
             "right": ["lambda pairs, width: pairs._replace(negatives=solution(pairs, width))"],
         },
     },
+    "2_hard_negatives/04_feature_transform": {
+        "my_length": {
+            "wrong": [
+                "lambda s, share: 1 + 2 * share * (share - 1) * (1 - s)",
+                "lambda s, share: math.sqrt(1 - 2 * share * (share - 1) * (1 - s)) if s > 0.8 else 1.0",
+                "lambda s, share: math.sqrt(1 + share * (share - 1) * (1 - s))",
+            ],
+            "right": ["lambda s, share: ((2 * share - 1) ** 2 * (1 - s) / 2 + (1 + s) / 2) ** 0.5"],
+        },
+        "my_factor": {
+            "wrong": ["lambda share: share**2 + (share - 1) ** 2", "lambda share: share", "lambda share: share * (2 * share - 1)"],
+            "right": ["lambda share: torch.tensor(share) ** 2"],
+        },
+        "my_variance": {
+            "wrong": ["lambda v, mu: v", "lambda v, mu: v / 2", "lambda v, mu: (mu + (1 - mu)) ** 2 * v"],
+            "right": ["lambda v, mu: (1 - 2 * mu * (1 - mu)) * v"],
+        },
+    },
     "2_hard_negatives/03_batches": {
         "my_batches": {
             "wrong": ["lambda sizes: sum(sizes) // 4", "lambda sizes: sum(n // 2 for n in sizes) // 2", "lambda sizes: min(sizes) // 2"],

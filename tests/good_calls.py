@@ -269,6 +269,11 @@ GOOD = {
     "negatives.batches:by_neighbour": lambda: dict(z=draw(6, 4), size=3),
     "negatives.batches:Composer": lambda: dict(batches=2, size=3),
     "negatives.hard:hard_nce": lambda: pairs(temperature=0.5, prior=0.1, concentration=1.0),
+    "negatives.feature_transform:feature_transform": lambda: dict(
+        query=draw(4, 5), key=draw(4, 5, seed=1), queue=draw(9, 5, seed=2), renormalise=True, positive_alpha=2.0, negative_alpha=1.6,
+        reach=1.0, generator=seeded(),
+    ),
+    "negatives.feature_transform:score_moments": lambda: dict(pairs=built()),
     "negatives.mining:batch_hard": mining,
     "negatives.mining:margin_pos": lambda: mining(margin=0.1, k=2),
     "negatives.mining:mine": lambda: dict(

@@ -152,11 +152,23 @@ def mixer_cases() -> list[Case]:
     ]
 
 
+def transform_cases() -> list[Case]:
+    "Queries with their keys, and a queue or none."
+    query, key, queue = normal(4, 3), normal(4, 3, seed=1), normal(9, 3, seed=2)
+    return [
+        Case("a queue", (query, key, queue)),
+        Case("no queue", (query, key, None)),
+        Case("one pair", (query[:1], key[:1], queue)),
+        Case("perfect pairs", (query, 2 * query, queue)),
+        Case("far from the sphere", (query * 1e4, key * 1e-4, queue * 1e4)),
+    ]
+
+
 @functools.cache
 def _cases(shape: str) -> tuple[Case, ...]:
     if shape in EMBEDDINGS:
         return tuple(embedding_cases(shape))
-    return tuple({"pairs": pair_cases, "lists": list_cases, "mixer": mixer_cases}[shape]())
+    return tuple({"pairs": pair_cases, "lists": list_cases, "mixer": mixer_cases, "transform": transform_cases}[shape]())
 
 
 def cases(shape: str) -> list[Case]:
@@ -1039,6 +1051,111 @@ def check_mixer_bad_input(method) -> None:
     counts = {option: value for option, value in method.options.items() if isinstance(value, int)}
     table += [(option, {option: wrong}) for option in counts for wrong in (-1, 2.0, "2", None, True)]
     for name, change in [*table, ("generator", {"generator": 0})]:
+        try:
+            method(**(good | change))
+        except (TypeError, ValueError) as error:
+            assert name in str(error), f"{name}: the message '{error}' does not name it"
+        else:
+            raise AssertionError(f"{name}: {change[name]!r} was accepted")
+
+
+# ---- transforms: (query, key, queue or None, *, options, generator) -> the same three, moved ------------------------------------
+
+
+def _given(x, y) -> bool:
+    return (x is None) == (y is None)
+
+
+@check(shapes=("transform",))
+def check_transform_loop(method) -> None:
+    "The page's loops, from the same random numbers, in the same shapes; nothing comes out where nothing went in."
+    for case, seed in itertools.product(cases("transform"), (0, 1)):
+        want = by_hand(method)(*case.arguments, **method.options, generator=numbers(seed))
+        got = method(*case.arguments, generator=numbers(seed))
+        assert len(got) == 3 and all(map(_given, got, case.arguments)), f"got {len(got)} parts, want what went in ({case.name})"
+        for x, y in zip(got, want, strict=True):
+            if x is not None:
+                close(x, y, f"points against the loops ({case.name})", tolerance=1e-10)
+
+
+@check(shapes=("transform",))
+def check_transform_gradient(method) -> None:
+    "The gradient by all that goes in, as in the loops; what goes in stays as it was."
+    for case in cases("transform"):
+        slopes = []
+        for function in (method, partial(by_hand(method), **method.options)):
+            inputs = [None if x is None else x.clone().requires_grad_() for x in case.arguments]
+            there = [x for x in inputs if x is not None]
+            weighed = [(x * normal(*x.shape, seed=7)).sum() for x in function(*inputs, generator=numbers()) if x is not None]
+            slopes.append(torch.autograd.grad(sum(weighed), there, allow_unused=True))
+            same = [x for x in case.arguments if x is not None]
+            assert all(torch.equal(x, y) for x, y in zip(there, same, strict=True)), f"an argument was changed ({case.name})"
+        for got, want in zip(*slopes, strict=True):
+            assert got is not None, f"no gradient reaches what went in ({case.name})"
+            close(got, want, f"gradient against the loops ({case.name})", tolerance=1e-8)
+
+
+@check(shapes=("transform",))
+def check_transform_generator(method) -> None:
+    "The generator decides: the same seed the same bits, another seed others; torch's own is used only without one."
+    arguments = cases("transform")[0].arguments
+    with torch.random.fork_rng(devices=[]):
+        before = torch.get_rng_state()
+        first, again, other = (torch.cat(method(*arguments, generator=numbers(seed))) for seed in (0, 0, 1))
+        assert torch.equal(torch.get_rng_state(), before), "generator: was given, and torch's own was used"
+        assert torch.equal(first, again), "generator: the same seed gives other bits"
+        assert not torch.equal(first, other), "generator: another seed changes nothing"
+        torch.default_generator.manual_seed(0)
+        assert torch.equal(torch.cat(method(*arguments)), first), "generator: without one, torch's own is not used in the same way"
+
+
+@check(shapes=("transform",))
+def check_transform_rows(method) -> None:
+    "A pair is moved by itself alone: other pairs and the queue do not matter."
+    query, key, queue = cases("transform")[0].arguments
+    whole = method(query, key, queue, generator=numbers())[:2]
+    for row in range(len(query)):
+        others = torch.arange(len(query))[:, None] != row
+        got = method(torch.where(others, -query, query), key, -queue, generator=numbers())[:2]
+        for x, y in zip(got, whole, strict=True):
+            close(x[row], y[row], f"pair {row} when the others change", tolerance=1e-12)
+
+
+@check(shapes=("transform",))
+def check_transform_precision(method) -> None:
+    "float32 stays, half precision becomes float32, under autocast too: near float64 on the same rounded input."
+    for dtype, tolerance in ((torch.float32, 1e-5), (torch.bfloat16, 1e-2), (torch.float16, 1e-2)):
+        inputs = [x.to(dtype) for x in cases("transform")[0].arguments]
+        want = torch.cat(method(*(x.double() for x in inputs), generator=numbers()))
+        for autocast in (False, True):
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+                got = torch.cat(method(*inputs, generator=numbers()))
+            assert got.dtype == torch.float32, f"{dtype}: got {got.dtype}, want float32"
+            close(got, want, f"{dtype} against float64, autocast {autocast}", tolerance=tolerance)
+
+
+@check(shapes=("transform",))
+def check_transform_edges(method) -> None:
+    "No pair, no key in the queue, vectors without a direction: the same shapes, finite, with a finite gradient."
+    query, key, queue = cases("transform")[0].arguments
+    edges = {"no pair": (query[:0], key[:0], queue), "empty queue": (query, key, queue[:0]), "zeros": (query * 0, key * 0, queue * 0)}
+    for name, arguments in edges.items():
+        inputs = [x.clone().requires_grad_() for x in arguments]
+        points = method(*inputs, generator=numbers())
+        assert [x.shape for x in points] == [x.shape for x in arguments], f"{name}: other shapes"
+        slopes = torch.autograd.grad(sum(x.sum() for x in points), inputs)
+        assert all(torch.isfinite(x).all() for x in (*points, *slopes)), f"{name}: not finite"
+
+
+@check(shapes=("transform",))
+def check_transform_bad_input(method) -> None:
+    "Every wrong argument is refused by name."
+    good = dict(zip(("query", "key", "queue"), cases("transform")[0].arguments, strict=True))
+    table = [(name, {name: wrong}) for name, x in good.items() for wrong in (x.tolist(), x.long(), x[0], x[None])]
+    table += [(name, {name: wrong}) for name in ("key", "queue") for x in (good[name],) for wrong in (x[:, 1:], x.float(), x.to("meta"))]
+    flags = [option for option, value in method.options.items() if isinstance(value, bool)]
+    table += [(option, {option: wrong}) for option in flags for wrong in (1, "yes", None)]
+    for name, change in [*table, ("key", {"key": good["key"][1:]}), ("generator", {"generator": 0})]:
         try:
             method(**(good | change))
         except (TypeError, ValueError) as error:

@@ -19,7 +19,7 @@ from oracles import ORACLES
 from contrastive_nb import encoders, metrics, objective, registry
 from contrastive_nb.checks import check_choice, check_count, check_list_values, check_number
 from contrastive_nb.kernels import pairwise, tabulated
-from contrastive_nb.negatives import batches, margin_pos, mining, mochi, simans
+from contrastive_nb.negatives import batches, feature_transform, margin_pos, mining, mochi, simans
 from contrastive_nb.objectives import cacr, info_nce, mw, ranklist
 from contrastive_nb.pairs import in_batch
 from contrastive_nb.registry import Method
@@ -426,6 +426,51 @@ MIXERS = [
 def test_a_wrong_mixer_turns_the_harness_red(function, name):
     right = registry.get("mochi")
     assert failures(right) == {}
+    assert name in failures(dataclasses.replace(right, name="wrong", function=f"{__name__}:{function.__name__}"))
+
+
+def moved_too_far(query, key, queue=None, **keywords):
+    q, k, n = feature_transform(query, key, queue, **keywords)
+    return 1.001 * q, k, n
+
+
+def queries_that_stay(query, key, queue=None, **keywords):
+    q, k, n = feature_transform(query, key, queue, **keywords)
+    return q.detach(), k, n
+
+
+def of_their_own_seed(query, key, queue=None, generator=None, **keywords):
+    return feature_transform(query, key, queue, **keywords, generator=harness.numbers())
+
+
+def with_one_direction(query, key, queue=None, **keywords):
+    q, k, n = feature_transform(query, key, queue, **keywords)
+    return q + 0.01 * query.mean(0), k, n
+
+
+def in_half_again(query, key, queue=None, **keywords):
+    return tuple(x if x is None else x.to(query.dtype) for x in feature_transform(query, key, queue, **keywords))
+
+
+def of_the_plain_length(query, key, queue=None, **keywords):
+    return feature_transform(query / query.norm(dim=1, keepdim=True), key, queue, **keywords)
+
+
+def moved_by_anything(query, key, queue=None, *, renormalise, **keywords):
+    return feature_transform(query, key, queue, renormalise=bool(renormalise), **keywords)
+
+
+TRANSFORMS = [
+    (moved_too_far, "transform loop"), (queries_that_stay, "transform gradient"), (of_their_own_seed, "transform generator"),
+    (with_one_direction, "transform rows"), (in_half_again, "transform precision"), (of_the_plain_length, "transform edges"),
+    (moved_by_anything, "transform bad input"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("function", "name"), TRANSFORMS)
+def test_a_wrong_transform_turns_the_harness_red(function, name):
+    right = registry.get("feature_transform_unit")
+    assert failures(right) == {} and {name for _, name in TRANSFORMS} == set(applicable(right))
     assert name in failures(dataclasses.replace(right, name="wrong", function=f"{__name__}:{function.__name__}"))
 
 

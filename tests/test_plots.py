@@ -11,6 +11,7 @@ from matplotlib.colors import to_rgb
 
 from contrastive_nb.book import plots
 from contrastive_nb.lab import pictures
+from contrastive_nb.negatives import score_moments
 from contrastive_nb.pairs import Pairs, two_views
 
 pytestmark = pytest.mark.usefixtures("styled")
@@ -74,6 +75,22 @@ def test_masks_in_given_axes_have_no_legend_unless_asked():
     assert plots.masks(toy(), left) is left and left.get_legend() is None
     plots.masks(toy(), right, legend=True)
     assert right.get_legend() is not None
+
+
+def test_score_distributions_are_means_and_one_standard_deviation():
+    moments = [score_moments(Pairs(toy().scores * scale, *toy()[1:])) for scale in (0.5, 1.0)]
+    ax = plots.score_distributions([0, 10], moments)
+    for kind, line, area in zip(("positive", "negative"), ax.lines, ax.collections, strict=True):
+        assert line.get_color() == plots.ROLE[kind] and line.get_label() == f"{kind} pairs"
+        scores = toy().scores[getattr(toy(), f"{kind}s")].double().numpy()
+        assert list(line.get_xdata()) == [0, 10] and line.get_ydata() == pytest.approx([0.5 * scores.mean(), scores.mean()], abs=1e-6)
+        at_the_end = [y for x, y in area.get_paths()[0].vertices if x == 10]
+        wanted = [scores.mean() - scores.std(), scores.mean() + scores.std()]
+        assert [min(at_the_end), max(at_the_end)] == pytest.approx(wanted, abs=1e-6)
+    with pytest.raises(ValueError, match="moments: got 2, want 3"):
+        plots.score_distributions([0, 10, 20], moments)
+    _, given = plt.subplots()
+    assert plots.score_distributions([0, 10], moments, given) is given
 
 
 ROWS = [

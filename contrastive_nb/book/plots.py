@@ -1,4 +1,4 @@
-"""One look for every figure: sizes, colours by role, and the three drawings that many pages share.
+"""One look for every figure: sizes, colours by role, and the drawings that many pages share.
 
 Plain module: how a figure is styled teaches nothing about the methods. Matplotlib loads when something is drawn.
 """
@@ -204,3 +204,26 @@ def band(
         half = stats.t.ppf(0.975, len(rows) - 1) * rows.std(0, ddof=1) / len(rows) ** 0.5
         ax.fill_between(x, mean - half, mean + half, color=line.get_color(), alpha=0.18, linewidth=0)
     return line
+
+
+def score_distributions(
+    steps: Sequence[float],  # (S,) of a training
+    moments: Sequence[Mapping[str, float]],  # one a step, as `contrastive_nb.negatives.score_moments` gives them
+    ax=None,  # matplotlib axes; None: a new figure
+):
+    """Draw where positive and negative scores lie over a training: their means, one standard deviation about each; returns the axes.
+
+    Raises `ValueError` when there is not one row of moments a step. (Zhu et al. 2021.)
+    """
+    if len(steps) != len(moments):
+        raise ValueError(f"moments: got {len(moments)}, want {len(steps)}, one a step")
+    ax = _axes(ax, ONE)
+    for kind in ("positive", "negative"):
+        means = [row[f"{kind} mean"] for row in moments]
+        deviations = [row[f"{kind} variance"] ** 0.5 for row in moments]
+        low, high = ([mean + sign * d for mean, d in zip(means, deviations, strict=True)] for sign in (-1, 1))
+        ax.plot(steps, means, color=ROLE[kind], label=f"{kind} pairs")
+        ax.fill_between(steps, low, high, color=ROLE[kind], alpha=0.18, linewidth=0)
+    ax.set(xlabel="step", ylabel="score")
+    ax.legend()
+    return ax
