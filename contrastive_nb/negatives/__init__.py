@@ -1,8 +1,8 @@
 """What decides which negatives count, and how much: batches, mixers, narrowers, weights. Written by hand: it only gathers names."""
 
 from contrastive_nb.negatives.batches import by_class, by_cluster, by_group, by_neighbour
-from contrastive_nb.negatives.hard import hard_nce
 from contrastive_nb.negatives.feature_transform import feature_transform, score_moments
+from contrastive_nb.negatives.hard import hard_nce
 from contrastive_nb.negatives.mining import batch_hard, margin_pos, mine, perc_pos, simans, top_k_abs, top_k_shifted
 from contrastive_nb.negatives.mochi import mochi
 from contrastive_nb.training import Queue, momentum_update, slow_copy  # where they are now; from here for one version
