@@ -494,6 +494,35 @@ ANSWERS = {
             "right": ["lambda prior, a, b, t, c: 1 / (1 + (1 / prior - 1) * math.exp(c * (b - a) / t))"],
         },
     },
+    "2_hard_negatives/11_mining_triplets": {
+        "my_rows": {
+            "wrong": [
+                "lambda c, v: [c * v, (c * v) ** 2]",
+                "lambda c, v: [c * v * v, (c * v) ** 2 * v]",
+                "lambda c, v: [c * v * (v - 1), c * v * (v - 1) * (c * v - 1)]",
+            ],
+            "right": ["lambda c, v: (c * v * (v - 1), (c * v) * (c * v) * (v - 1))"],
+        },
+        "my_never_silent": {
+            "wrong": [
+                "lambda pairs: semi_hard(pairs, None, 1)",
+                "lambda pairs: semi_hard(pairs, None)",
+                "lambda pairs: batch_hard(pairs)",
+                "lambda pairs: batch_hard(pairs, by=-pairs.scores)",
+            ],
+            "right": ["lambda pairs: pairs._replace(negatives=solution(pairs))"],
+        },
+        "my_anchor": {
+            "wrong": [
+                "lambda: ([0.2, 2.0], [0.4, 2.3])",
+                "lambda: ([0.2, 2.0], [0.8, 3.0])",
+                "lambda: ([0.2, 2.0], [0.1, 3.0])",
+                "lambda: ([0.2, 1.0, 2.0], [0.4, 3.0])",
+                "lambda: ([0.2, 0.3], [0.4, 3.0])",
+            ],
+            "right": ["lambda: ([1.0, 0.1], [0.5, 0.9])"],
+        },
+    },
     "3_debiasing/01_debiased": {
         "my_bias": {
             "wrong": [

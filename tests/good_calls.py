@@ -285,6 +285,8 @@ GOOD = {
     "negatives.mining:simans": lambda: mining(k=2, a=1.0, b=0.1, candidates=4, generator=seeded()),
     "negatives.mining:top_k_abs": lambda: mining(k=2, threshold=0.9),
     "negatives.mining:top_k_shifted": lambda: mining(k=2, shift=1),
+    "negatives.mining_triplets:per_positive": lambda: dict(pairs=built()),
+    "negatives.mining_triplets:semi_hard": lambda: mining(margin=0.5, k=2),
     "negatives.mochi:mochi": lambda: dict(query=draw(4, 5), queue=draw(9, 5, seed=1), hardest=3, mixed=2, query_mixed=1, generator=seeded()),
     "objective:weigh": lambda: dict(losses=draw(4), weights=torch.ones(4)),
     "objectives.cacr:cacr": pairs,
