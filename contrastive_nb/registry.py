@@ -20,6 +20,7 @@ __all__ = ["KINDS", "NEEDS", "SHAPES", "PROMISES", "Method", "collect", "get", "
 NEEDS = {
     "negative": "a positive and a negative",
     "key": "a positive and one more key, positive or negative",
+    "pair": "a positive or a negative",
 }
 
 KINDS = {

@@ -523,6 +523,30 @@ ANSWERS = {
             "right": ["lambda: ([1.0, 0.1], [0.5, 0.9])"],
         },
     },
+    "2_hard_negatives/12_asymmetric": {
+        "my_share": {
+            "wrong": [
+                "lambda marked, labels, p: marked / labels",
+                "lambda marked, labels, p: marked * p / (marked * p + (labels - marked) * (1 - p))",
+                "lambda marked, labels, p: marked * (1 - p) / (marked * (1 - p) + labels * p)",
+            ],
+        },
+        "my_balanced_focal": {
+            "forms": False,
+            "wrong": [
+                "lambda scores, marks, gamma, alpha: ours(scores, marks, gamma_positive=gamma, gamma_negative=gamma, margin=0.0)",
+                "lambda scores, marks, gamma, alpha: asymmetric_loss(scores, marks, ~marks, torch.where(marks, alpha, 1 - alpha).to(scores),"
+                " temperature=1.0, gamma_positive=gamma, gamma_negative=gamma, margin=0.0)",
+                "lambda scores, marks, gamma, alpha: solution(scores, marks, gamma, 1 - alpha)",
+            ],
+            "right": ["lambda scores, marks, gamma, alpha: balanced_focal(scores.double(), marks, gamma, alpha)"],
+        },
+        "my_scores": {
+            "forms": False,
+            "wrong": ["lambda: [-10.0, -50.0]", "lambda: [20.0, 50.0]", "lambda: [-18.0]"],
+            "right": ["lambda: torch.tensor([-30.0])", "lambda: (-19, -25)"],
+        },
+    },
     "3_debiasing/01_debiased": {
         "my_bias": {
             "wrong": [

@@ -263,6 +263,7 @@ GOOD = {
     "metrics:roc": pairs,
     "metrics:spearman": lambda: dict(scores=draw(6), grades=torch.arange(6)),
     "metrics:uniformity": lambda: dict(z=draw(6, 4)),
+    "negatives.asymmetric:asymmetric_loss": lambda: pairs(temperature=1.0),
     "negatives.batches:by_class": lambda: dict(y=torch.arange(12) % 3, classes=2, each=2),
     "negatives.batches:by_cluster": lambda: dict(cluster=torch.arange(12) % 3, size=4),
     "negatives.batches:by_group": lambda: dict(group=torch.arange(12) % 3, size=2),

@@ -357,6 +357,8 @@ def _nothing_left(method, needs: str | None = None) -> dict[str, tuple]:
         "positives of weight 0": (first, ~first, (~first).double()),
         "a positive alone": (first, no),
     }
+    if (needs or method.needs) == "pair":
+        masked = {name: masked[name] for name in ("all ignored", "every weight 0")}
     if (needs or method.needs) == "key":
         del masked["no negative"]
         masked["negatives of weight 0"] = (first, ~first, first.double())  # one positive, nothing it could be compared with
@@ -371,6 +373,7 @@ def check_needs(method) -> None:
     for positives, negatives in itertools.product(range(3), repeat=2):
         kind = torch.tensor([[1, 1, 2, 2], [1] * positives + [2] * negatives + [0] * (4 - positives - negatives)])
         enough = positives > 0 and (negatives > 0 or (method.needs == "key" and positives > 1))
+        enough = positives + negatives > 0 if method.needs == "pair" else enough
         if "pooled" not in method.promises:
             none, mean = (call(method, scores, kind == 1, kind == 2, reduction=r) for r in ("none", "mean"))
             close(mean, none.sum() / (1 + enough), f"{positives} positives and {negatives} negatives in a query", tolerance=1e-12)
@@ -496,13 +499,14 @@ def check_ignored(method) -> None:
 
 @check(shapes=("pairs",))
 def check_weights(method) -> None:
-    "Weights of one number on all positives are no weights; weight 0 takes a pair out; a negative of weight 2 counts twice."
+    """Weights of one number on all positives are no weights, but where each pair stands alone; weight 0 takes a pair out; a negative of
+    weight 2 counts twice, and there a positive does too."""
     case = next(c for c in cases("pairs") if c.name == "ragged")
     scores, positives, negatives = case.arguments[:3]
     ones = torch.ones_like(scores)
     bare = call(method, scores, positives, negatives, reduction="none")
     close(call(method, scores, positives, negatives, ones, reduction="none"), bare, "weights of 1", tolerance=1e-12)
-    if "pooled" not in method.promises:
+    if "pooled" not in method.promises and method.needs != "pair":
         shared = call(method, scores, positives, negatives, torch.where(positives, 5.0, 1.0), reduction="none")
         close(shared, bare, "one weight on all positives of a query", tolerance=1e-12)
     gone = torch.rand(scores.shape, generator=numbers(8)) < 0.3
@@ -513,6 +517,10 @@ def check_weights(method) -> None:
     if "one-place" in method.promises:  # a copy would take a place of its own; the weight of the term is the double loop's to check
         return
     close(doubled, call(method, *twice), "a negative of weight 2", tolerance=1e-12)
+    if method.needs == "pair":
+        doubled = call(method, scores, positives, negatives, torch.where(positives, 2.0, 1.0))
+        twice = twice[0], torch.cat([positives, positives], 1), torch.cat([negatives, negatives & False], 1)
+        close(doubled, call(method, *twice), "a positive of weight 2", tolerance=1e-12)
 
 
 @check(shapes=("pairs",))
@@ -773,12 +781,16 @@ VALUES = {  # of options that are numbers: the ends of what they may be, and som
     "prior": (0.0, 0.5, 0.99),
     "lowest": (-100.0, 0.0),
     "concentration": (0.0, 0.5, 10.0),
+    "gamma_positive": (0.0, 0.5, 8.0),
+    "gamma_negative": (0.0, 0.5, 8.0),
 }
+OWN_VALUES = {"contrastive_nb.negatives:asymmetric_loss": {"margin": (0.0, 1e-20, 0.9)}}  # of a probability, not of a score
 
 
 def variants(method) -> list[dict]:
     "The method's own options, and each of its options in turn with every value that the tables have."
-    tables = {name: x for name, x in VALUES.items() if name in inspect.signature(method.load()).parameters} | choices(method)
+    known = VALUES | OWN_VALUES.get(method.function, {})
+    tables = {name: x for name, x in known.items() if name in inspect.signature(method.load()).parameters} | choices(method)
     return [{}, *({name: value} for name, values in tables.items() for value in values)]
 
 

@@ -272,6 +272,13 @@ def _(q, k, h, temperature):
     return F.binary_cross_entropy_with_logits(lead, torch.ones_like(lead))
 
 
+@oracle("torch binary_cross_entropy_with_logits, focused", builder="relevant or not", package="torch")
+def _(scores, temperature):
+    marks = (GRADES > 1).to(scores)
+    terms = F.binary_cross_entropy_with_logits(scores / temperature, marks, reduction="none")
+    return ((1 - torch.exp(-terms)) ** 2 * terms).sum(1).mean()
+
+
 @oracle("torch soft_margin_loss, every pair", builder="in_batch", package="torch")
 def _(q, k, temperature):
     lead = _every_lead(F.cosine_similarity(q[:, None], k[None], dim=-1), torch.eye(N, dtype=torch.bool), temperature)

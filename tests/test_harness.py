@@ -19,7 +19,7 @@ from oracles import ORACLES
 from contrastive_nb import encoders, metrics, objective, registry
 from contrastive_nb.checks import check_choice, check_count, check_list_values, check_number
 from contrastive_nb.kernels import pairwise, tabulated
-from contrastive_nb.negatives import batches, feature_transform, margin_pos, mining, mochi, simans
+from contrastive_nb.negatives import asymmetric_loss, batches, feature_transform, margin_pos, mining, mochi, simans
 from contrastive_nb.objectives import cacr, info_nce, mw, ranklist
 from contrastive_nb.pairs import in_batch
 from contrastive_nb.registry import Method
@@ -1131,6 +1131,33 @@ def test_a_check_finds_its_fault(name, monkeypatch):
     if PLANTED[name][0] is LISTS or PLANTED[name][0] in OF_EMBEDDINGS.values():
         monkeypatch.setattr(harness, "load_from_page", lambda notebook, name: globals()[f"{name}_by_hand"])
     finds(name, *PLANTED[name])
+
+
+def only_with_a_positive(scores, positives, negatives, *rest, **keywords):
+    return asymmetric_loss(scores, positives, negatives & positives.any(1, keepdim=True), *rest, **keywords)
+
+
+def with_shared_weights(scores, positives, negatives, weights=None, **keywords):
+    if weights is not None:
+        there = positives & (weights != 0)
+        weights = torch.where(there, weights / ((weights * there).sum(1, keepdim=True) / there.sum(1, keepdim=True)), weights)
+    return asymmetric_loss(scores, positives, negatives, weights, **keywords)
+
+
+def with_something_left(scores, positives, negatives, weights=None, **keywords):
+    return asymmetric_loss(scores, positives, negatives, weights, **keywords) + 1e-3 * (scores * ~(positives | negatives)).sum(1).mean()
+
+
+@pytest.mark.parametrize(
+    ("name", "function", "words"),
+    [
+        ("needs", only_with_a_positive, "^0 positives and 1 negatives in a query: got"),
+        ("weights", with_shared_weights, "^a positive of weight 2: got"),
+        ("nothing left", with_something_left, "^nothing left .all ignored.: got"),
+    ],
+)
+def test_where_each_pair_stands_alone_a_check_finds_its_fault(name, function, words):
+    finds(name, registry.get("asymmetric_loss"), function, words)
 
 
 def of_another_signature(scores):
