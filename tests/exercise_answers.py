@@ -448,6 +448,24 @@ ANSWERS = {
             "right": ["lambda sizes: min(sum(n // 2 for n in sizes) // 2, sum(sorted(n // 2 for n in sizes)[:-1]))"],
         },
     },
+    "2_hard_negatives/09_how_many_negatives": {
+        "my_total": {"wrong": ["lambda k: 1.0", "lambda k: 1 / (1 + k)", "lambda k: 2 * k / (1 + k)", "lambda k: (k - 1) / k"]},
+        "my_tuples": {
+            "wrong": [
+                "lambda gap, t, chance: 8 * math.log(1 / chance) / (t * gap) ** 2",
+                "lambda gap, t, chance: math.floor(8 * math.log(1 / chance) / (t * gap) ** 2)",
+                "lambda gap, t, chance: math.ceil(math.log(1 / chance) / (2 * gap**2))",
+            ],
+        },
+        "my_slopes": {
+            "wrong": [
+                "lambda v: -solution(v)",
+                "lambda v: -(v < 1).float() / (v < 1).sum().clamp(min=1)",
+                "lambda v: -torch.nn.functional.one_hot(v.argmin(), len(v)).float()",
+                "lambda v: -torch.softmax(-v, 0)",
+            ],
+        },
+    },
     "3_debiasing/01_debiased": {
         "my_bias": {
             "wrong": [
