@@ -417,6 +417,19 @@ ANSWERS = {
             ],
         },
     },
+    "2_hard_negatives/00_hardness": {
+        "my_temperature": {
+            "wrong": ["lambda times: 0.3 / times", "lambda times: 0.6 / math.log(times)", "lambda times: math.log(times) / 0.3"],
+            "right": ["lambda times: (0.6 - 0.3) / math.log(times)"],
+        },
+        "my_share": {
+            "wrong": [
+                "lambda scores, false, positive, margin: false.float().mean()",
+                "lambda scores, false, positive, margin: (false & (scores > positive)).sum() / (scores > positive).sum().clamp(min=1)",
+                "lambda scores, false, positive, margin: (false & (scores > positive - margin)).sum() / len(scores)",
+            ],
+        },
+    },
     "2_hard_negatives/01_mochi": {
         "my_highest": {
             "wrong": ["lambda s: (1 + s) / 2", "lambda s: 1 - s / 2", "lambda s: math.cos(math.acos(s)) / 2"],
