@@ -417,6 +417,19 @@ ANSWERS = {
             ],
         },
     },
+    "2_hard_negatives/00_hardness": {
+        "my_temperature": {
+            "wrong": ["lambda times: 0.3 / times", "lambda times: 0.6 / math.log(times)", "lambda times: math.log(times) / 0.3"],
+            "right": ["lambda times: (0.6 - 0.3) / math.log(times)"],
+        },
+        "my_share": {
+            "wrong": [
+                "lambda scores, false, positive, margin: false.float().mean()",
+                "lambda scores, false, positive, margin: (false & (scores > positive)).sum() / (scores > positive).sum().clamp(min=1)",
+                "lambda scores, false, positive, margin: (false & (scores > positive - margin)).sum() / len(scores)",
+            ],
+        },
+    },
     "2_hard_negatives/01_mochi": {
         "my_highest": {
             "wrong": ["lambda s: (1 + s) / 2", "lambda s: 1 - s / 2", "lambda s: math.cos(math.acos(s)) / 2"],
@@ -545,6 +558,24 @@ ANSWERS = {
             "forms": False,
             "wrong": ["lambda: [-10.0, -50.0]", "lambda: [20.0, 50.0]", "lambda: [-18.0]"],
             "right": ["lambda: torch.tensor([-30.0])", "lambda: (-19, -25)"],
+        },
+    },
+    "2_hard_negatives/09_how_many_negatives": {
+        "my_total": {"wrong": ["lambda k: 1.0", "lambda k: 1 / (1 + k)", "lambda k: 2 * k / (1 + k)", "lambda k: (k - 1) / k"]},
+        "my_tuples": {
+            "wrong": [
+                "lambda gap, t, chance: 8 * math.log(1 / chance) / (t * gap) ** 2",
+                "lambda gap, t, chance: math.floor(8 * math.log(1 / chance) / (t * gap) ** 2)",
+                "lambda gap, t, chance: math.ceil(math.log(1 / chance) / (2 * gap**2))",
+            ],
+        },
+        "my_slopes": {
+            "wrong": [
+                "lambda v: -solution(v)",
+                "lambda v: -(v < 1).float() / (v < 1).sum().clamp(min=1)",
+                "lambda v: -torch.nn.functional.one_hot(v.argmin(), len(v)).float()",
+                "lambda v: -torch.softmax(-v, 0)",
+            ],
         },
     },
     "3_debiasing/01_debiased": {
