@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from contrastive_nb import data, lab, words, worlds
-from contrastive_nb.lab import benches, recipes
-from contrastive_nb.objectives import info_nce
+from contrastive_nb.lab import benches, freshness, listings, recipes
+from contrastive_nb.objectives import info_nce, ranklist
 
 GOOD = {"floor": 0.3, "reference": 0.6, "ceiling": 0.8, "spread": 0.02}
 FILES = sorted(benches.files.shared("data/benches").glob("*.json"))
@@ -277,13 +277,42 @@ def test_a_bench_trains_and_is_read_out(name):
     if bench.needs and not data.available(bench.needs):
         pytest.skip(f"{bench.needs} is in no folder here")
     found = bench.score(0)
-    assert found.keys() == set(bench.readouts) and all(0 <= value <= 1 for value in found.values())
+    assert found.keys() == set(bench.readouts)
+    assert all((-1 if name == "tau" else 0) <= value <= 1 for name, value in found.items())
     world = bench.world(bench.base)
     for options in ({}, {"plain": True}):
         a, b, y = bench.sample(world, 8, torch.Generator().manual_seed(0), **options)
         assert len(a) == len(b) == len(y) == 8 and y.dtype == torch.long
         again = bench.sample(world, 8, torch.Generator().manual_seed(0), **options)
         assert all(torch.equal(one, other) for one, other in zip((a, b, y), again, strict=True))
+
+
+def test_the_order_of_a_list_is_what_its_read_outs_read():
+    bench = small("lists")
+    world = bench.world(bench.base)
+    truth, upside_down = (listings._order(sign * world.quality, world) for sign in (1, -1))
+    assert truth == {"tau": 1.0, "ndcg": pytest.approx(1.0)} and upside_down["tau"] == -1.0 and upside_down["ndcg"] < 0.5
+    scores = torch.randn(1, 20, generator=torch.Generator().manual_seed(0))
+    assert listings._kendall(scores, world.quality[:1]) == pytest.approx(stats.kendalltau(scores[0], world.quality[0]).statistic, abs=1e-6)
+
+
+def test_of_the_comparisons_of_a_list_the_clean_ones_are_those_that_the_truth_shares():
+    bench = small("lists")
+    x, rating, rank = bench.sample(bench.world(bench.base), 4, torch.Generator().manual_seed(0))
+    rated, clean, ranked = (build(x[..., 0], rating, rank) for build in benches.PAIRS["lists"])
+    assert rated.scores.shape == (80, 20) and rated.positives.sum() == 80 and rated.negatives.sum() == ranked.negatives.sum() == 4 * 190
+    assert torch.equal(clean.negatives, rated.negatives & ranked.negatives) and 0 < clean.negatives.sum() < 4 * 190
+    assert torch.equal(rated.scores[20:40], x[1, :, 0].expand(20, 20))
+    loss = bench.objective(*rated, temperature=1.0)
+    assert loss == pytest.approx(ranklist(x[..., 0], rating).item(), rel=1e-5)  # the reference is RankList's softmax form with all skips
+
+
+def test_a_record_on_lists_depends_on_the_recipe_that_was_entered():
+    code = [function.__code__ for function in (benches._recipe, benches._train)]
+    executed = [line for one in code for _, _, line in one.co_lines() if line]
+    kept = freshness.Library().depends({"lab/benches.py": executed}, set())
+    parts = ("RECIPES", "PAIRS", "LENGTH", "_list_world", "_rated")
+    assert {f"lab/listings.py:{part}" for part in parts} <= kept.keys()
 
 
 def test_canonical_correlation_finds_what_two_views_share():
