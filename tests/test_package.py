@@ -215,7 +215,7 @@ def seconds_beyond_torch(processes: int) -> list[float]:
     return [statistics.median(found) for found in zip(*(spent() for _ in range(processes)), strict=True)]
 
 
-def test_an_import_takes_little_beyond_torch(processes=5):
+def test_an_import_takes_little_beyond_torch(processes=3):
     alone, light = seconds_beyond_torch(processes)
     assert alone <= 0.2 and light <= 0.4
 
