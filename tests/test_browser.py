@@ -94,7 +94,7 @@ def serve(folder):
             pass
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=folder))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=[0.02], daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}/"
     server.shutdown()
     server.server_close()
@@ -594,7 +594,13 @@ def run_whole(page, path):
     assert states is not None and len(code) == count and all(cell["execution_count"] for cell in code)
 
 
-@pytest.mark.parametrize("name", ["index", "0_foundations/01_pairs", pytest.param("3_debiasing/01_debiased", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "index",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("0_foundations/01_pairs", "3_debiasing/01_debiased")),
+    ],
+)
 def test_a_notebook_runs_whole_in_jupyterlab(lab, tree, page, name):
     "The front page, a derivation, an experiment at ci size, opened in a browser: Run All leaves no error."
     page.goto(lab.format(name), wait_until="domcontentloaded")

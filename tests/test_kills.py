@@ -110,7 +110,7 @@ def chain(tmp_path: Path, kills: int, longest: float, *pages: str) -> None:
 
 
 def test_two_kills(tmp_path):
-    chain(tmp_path, 2, 4.0, "1_objectives/06_triplet")
+    chain(tmp_path, 2, 4.0, "0_foundations/06_claims")
 
 
 @pytest.mark.slow
