@@ -336,7 +336,7 @@ def test_the_ledger_has_every_record(page, served, tree):
     page.goto(served + "ledger.html")
     every = {
         name: page.locator(f"#{name} tbody tr").evaluate_all("lines => lines.map(line => line.id)")
-        for name in ("ledger", "mechanisms", "apart", "earlier")
+        for name in ("ledger", "mechanism", "apart", "earlier")
     }
     assert sorted(sum(every.values(), [])) == sorted(claims) and rows(page, "ledger").count() == len(every["ledger"])
     name, row = next(iter(sorted((name, row) for name, row in claims.items() if row.run and name in every["ledger"])))

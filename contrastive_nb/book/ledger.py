@@ -265,7 +265,7 @@ def outcomes_html(rows: list[Row]) -> str:
 
 def mechanisms_html(rows: list[Row]) -> str:
     "The mechanisms, likewise."
-    return ledger_html([row for row in rows if row.record["kind"] == "mechanism" and not row.earlier], "mechanisms", "Mechanisms")
+    return ledger_html([row for row in rows if row.record["kind"] == "mechanism" and not row.earlier], "mechanism", "Mechanisms")
 
 
 def apart_html(rows: list[Row]) -> str:
