@@ -176,7 +176,7 @@ def test_a_timeout_names_its_cell_even_after_an_error_that_was_wanted(lab, capsy
     book = nbformat.read(path, 4)
     book.cells[3].metadata["tags"] = ["raises-exception"]
     nbformat.write(book, path)
-    assert lab.run(minutes=0.03) == 1
+    assert lab.run(minutes=0.1) == 1  # time to reach that cell on a busy machine
     assert "was reached while cell 5 ran: import time" in capsys.readouterr().out
     assert errors(lab.read("failed/ci/1_a/01_slow.ipynb")) == ["ZeroDivisionError", "Timeout"]
 
