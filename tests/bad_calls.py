@@ -6,6 +6,7 @@ and what is wanted (want), and changes nothing that was passed in.
 """
 
 import builtins
+import functools
 import importlib
 import inspect
 import pkgutil
@@ -77,6 +78,7 @@ class Argument:
         return tuple(found.group(1).split(", ")) if found else ()
 
 
+@functools.cache  # reading a class's source parses its whole module
 def comments(thing) -> dict[str, str]:
     "Parameter -> the comment on its line."
     source = inspect.getsource(inspect.unwrap(thing))

@@ -27,18 +27,23 @@ def answers(functions: dict[str, Callable], good: dict[str, Callable]) -> tuple[
     return len(found), [f"{place}({argument}): {how}: {fault}" for place, argument, how, fault in found if fault]
 
 
+@pytest.fixture(scope="module")
+def functions() -> dict[str, Callable]:
+    return public()
+
+
 def test_every_public_function_has_a_good_call():
     assert set(public()) == GOOD.keys() | LOADED.keys()
     assert not GOOD.keys() & LOADED.keys()
 
 
 @pytest.mark.parametrize("place", GOOD)
-def test_a_good_call_is_good(place):
-    call(public()[place], GOOD[place]())
+def test_a_good_call_is_good(place, functions):
+    call(functions[place], GOOD[place]())
 
 
-def test_bad_calls_are_answered_by_name():
-    count, wrong = answers(public(), GOOD | LOADED)
+def test_bad_calls_are_answered_by_name(functions):
+    count, wrong = answers(functions, GOOD | LOADED)
     print(*wrong, sep="\n")
     assert count > 4000 and 1 - len(wrong) / count >= SHARE, "\n".join(wrong)
 

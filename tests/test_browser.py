@@ -94,7 +94,7 @@ def serve(folder):
             pass
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=folder))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=[0.02], daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}/"
     server.shutdown()
     server.server_close()
@@ -336,7 +336,7 @@ def test_the_ledger_has_every_record(page, served, tree):
     page.goto(served + "ledger.html")
     every = {
         name: page.locator(f"#{name} tbody tr").evaluate_all("lines => lines.map(line => line.id)")
-        for name in ("ledger", "apart", "earlier")
+        for name in ("ledger", "mechanism", "apart", "earlier")
     }
     assert sorted(sum(every.values(), [])) == sorted(claims) and rows(page, "ledger").count() == len(every["ledger"])
     name, row = next(iter(sorted((name, row) for name, row in claims.items() if row.run and name in every["ledger"])))
@@ -354,7 +354,7 @@ def test_a_paper_opens_to_its_claims_and_a_claim_to_what_stands_behind_it(page, 
     assert paper.locator("[role=img]").get_attribute("aria-label") and not link.is_visible()
     paper.locator("summary").click()
     name = link.inner_text()
-    page.get_by_label("Search: All claims").fill("nothing has these words")
+    page.get_by_label("Search: Outcomes").fill("nothing has these words")
     assert rows(page, "ledger").count() == 0
     link.click()  # what was filtered out is there again, and in sight
     line = page.locator(f"#{name}")
@@ -366,7 +366,7 @@ def test_a_paper_opens_to_its_claims_and_a_claim_to_what_stands_behind_it(page, 
 
 def filters(page):
     "What is chosen and what is shown: search, verdict, paper, count."
-    search, *chosen = (page.get_by_label(name).input_value() for name in ("Search: All claims", "Filter by verdict", "Filter by paper"))
+    search, *chosen = (page.get_by_label(name).input_value() for name in ("Search: Outcomes", "Filter by verdict", "Filter by paper"))
     return search, *chosen, rows(page, "ledger").count()
 
 
@@ -379,7 +379,7 @@ def test_what_is_chosen_stands_in_the_address(page, served):
     assert 0 < of_paper < every and urllib.parse.urlsplit(page.url).fragment == "?" + urllib.parse.urlencode({"paper": paper})
     verdict = page.locator("#ledger tbody tr:visible .verdict").first.inner_text()
     page.get_by_label("Filter by verdict").select_option(verdict)
-    page.get_by_label("Search: All claims").press_sequentially("the")
+    page.get_by_label("Search: Outcomes").press_sequentially("the")
     asked = urllib.parse.parse_qs(urllib.parse.urlsplit(page.url).fragment.removeprefix("?"))
     assert asked == {"paper": [paper], "verdict": [verdict], "search": ["the"]}
     linked, whole = page.url, filters(page)
@@ -398,7 +398,7 @@ def test_what_is_chosen_stands_in_the_address(page, served):
     assert filters(other) == whole
     other.get_by_label("Filter by verdict").select_option("")
     other.get_by_label("Filter by paper").select_option("")
-    other.get_by_label("Search: All claims").fill("")
+    other.get_by_label("Search: Outcomes").fill("")
     assert other.url == served + "ledger.html" and filters(other) == ("", "", "", every)
 
 
@@ -594,7 +594,13 @@ def run_whole(page, path):
     assert states is not None and len(code) == count and all(cell["execution_count"] for cell in code)
 
 
-@pytest.mark.parametrize("name", ["index", "0_foundations/01_pairs", pytest.param("3_debiasing/01_debiased", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "index",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("0_foundations/01_pairs", "3_debiasing/01_debiased")),
+    ],
+)
 def test_a_notebook_runs_whole_in_jupyterlab(lab, tree, page, name):
     "The front page, a derivation, an experiment at ci size, opened in a browser: Run All leaves no error."
     page.goto(lab.format(name), wait_until="domcontentloaded")

@@ -67,7 +67,7 @@ def test_no_letter_stops_a_command(greek, code_page, line):
         assert ("𝜏" if code_page == "ascii" else "\\U0001d70f") in text
 
 
-@pytest.mark.parametrize("code_page", PAGES[:2])
+@pytest.mark.parametrize("code_page", [pytest.param("cp1252", marks=pytest.mark.slow), "ascii"])
 def test_a_run_whose_words_no_code_page_has(tmp_path, code_page):
     lab = Lab(tmp_path)
     write_notebook(lab.nbs, "1_a/01_claim", CLAIM, "!echo θ\nprint('∞', __import__('sys').stdout.encoding)")

@@ -14,7 +14,7 @@ from contrastive_nb import files
 from contrastive_nb.lab import freshness
 
 pytestmark = pytest.mark.skipif(files.checkout() is None, reason="no checkout here")
-SHORT = ["0_foundations/00_notation", "2_hard_negatives/01_mochi"]
+SHORT = ["0_foundations/00_notation", "1_objectives/05_supcon"]  # formulas; real sets
 
 # Every Python process reads this when it starts, and writes down who it is and whom it asks.
 HOOK = """

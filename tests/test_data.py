@@ -325,7 +325,7 @@ def http_server(tmp_path):
 
     handler = functools.partial(Quiet, directory=str(tmp_path / "server"))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as serving:
-        threading.Thread(target=serving.serve_forever, daemon=True).start()
+        threading.Thread(target=serving.serve_forever, args=[0.02], daemon=True).start()
         yield f"http://127.0.0.1:{serving.server_port}"
         serving.shutdown()
 

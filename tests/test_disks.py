@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -137,6 +138,8 @@ def test_a_course_folder_that_can_only_be_read(world, copy_of_the_tree, monkeypa
         monkeypatch.delenv(name)
     monkeypatch.setenv("PYTHONPATH", str(copy_of_the_tree))
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    for kept in files.PACKAGE.rglob("__pycache__"):  # else each of its five processes compiles the package anew
+        shutil.copytree(kept, copy_of_the_tree / kept.relative_to(files.PACKAGE.parent))
     page = write_notebook(copy_of_the_tree / "nbs", "1_a/01_claim", CLAIM, "'after'")
     (world.home / "page.py").write_text(AS_IN_JUPYTER)
     tree = copy_of_the_tree

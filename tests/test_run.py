@@ -133,9 +133,9 @@ def test_a_hanging_notebook_is_ended_with_all_that_it_started(lab, capsys):
     sleeper = "import subprocess, time\nother = subprocess.Popen(['sleep', '600'], start_new_session=True)"
     note = f"_ = open({str(lab.home / 'h.pid')!r}, 'a').write(f'{{os.getpid()}} {{other.pid}}')"
     write_notebook(lab.nbs, "1_a/01_hang", f"import os\n{sleeper}\n{note}", "while True: pass")
-    assert lab.run("hang", minutes=0.04) == 1
+    assert lab.run("hang", minutes=0.1) == 1
     shown = capsys.readouterr().out
-    assert "01_hang  timeout" in shown and "the limit of 0.04 minutes was reached while cell 5 ran: while True: pass" in shown
+    assert "01_hang  timeout" in shown and "the limit of 0.1 minutes was reached while cell 5 ran: while True: pass" in shown
     assert errors(lab.read("failed/ci/1_a/01_hang.ipynb")) == ["Timeout"]
     assert len(lab.pids()) == 2 and wait_for(lambda: all(gone(pid) for pid in lab.pids()), 5)
 
@@ -176,7 +176,7 @@ def test_a_timeout_names_its_cell_even_after_an_error_that_was_wanted(lab, capsy
     book = nbformat.read(path, 4)
     book.cells[3].metadata["tags"] = ["raises-exception"]
     nbformat.write(book, path)
-    assert lab.run(minutes=0.03) == 1
+    assert lab.run(minutes=0.1) == 1  # time to reach that cell on a busy machine
     assert "was reached while cell 5 ran: import time" in capsys.readouterr().out
     assert errors(lab.read("failed/ci/1_a/01_slow.ipynb")) == ["ZeroDivisionError", "Timeout"]
 
@@ -212,7 +212,7 @@ def test_processes_that_hide_end_with_their_notebook_however_it_ends(lab, capsys
         "kill": "os.kill(os.getppid(), signal.SIGKILL); time.sleep(600)",
     }.items():
         write_notebook(lab.nbs, f"1_a/{name}", hide, last)
-    assert lab.run("good") == 0 and lab.run("bad") == 1 and lab.run("hang", minutes=0.05) == 1 and lab.run("kill") == 1
+    assert lab.run("good") == 0 and lab.run("bad") == 1 and lab.run("hang", minutes=0.1) == 1 and lab.run("kill") == 1
     assert len(lab.pids()) == 8 and all(gone(pid) for pid in lab.pids())
     assert "its worker was killed by SIGKILL" in capsys.readouterr().out
     runs = lab.start("hang")

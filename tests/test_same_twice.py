@@ -56,7 +56,7 @@ record(claim, judge(claim, [1.0], [2.0 + NOISE], run=run), run)
 """
 
 
-@pytest.mark.parametrize("noise", ["0", "1e-12 * random.random()"])
+@pytest.mark.parametrize("noise", [pytest.param("0", marks=pytest.mark.slow), "1e-12 * random.random()"])
 def test_a_page_that_draws_without_a_seed_is_found(noise, tmp_path):
     given = 'profile = "ci"\nseed = 0\ndevice = "auto"'
     parameters = nbformat.v4.new_code_cell(given, metadata={"tags": ["parameters"]})

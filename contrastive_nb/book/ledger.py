@@ -241,7 +241,7 @@ def _interval(run: dict | None) -> str:
     return "deterministic" if len(run["seeds"]) == 1 else "[{}, {}]".format(*map(markup.number, run["interval"]))
 
 
-def ledger_html(rows: list[Row], name: str = "ledger", label: str = "All claims") -> str:
+def ledger_html(rows: list[Row], name: str = "ledger", label: str = "Outcomes") -> str:
     "One row a claim: its verdict, who says what, effect and interval; the rest unfolds."
     if not rows:
         return "<p>No claim has been recorded yet.</p>"
@@ -258,9 +258,14 @@ def ledger_html(rows: list[Row], name: str = "ledger", label: str = "All claims"
     return markup.table(name, heads, [_line(row, _name(row, known)) for row in rows], label, filterable=name == "ledger")
 
 
-def counted_html(rows: list[Row]) -> str:
-    "The mechanisms and outcomes that were judged, or set aside without a run."
-    return ledger_html([row for row in rows if row.record["kind"] in COUNTED and not row.earlier])
+def outcomes_html(rows: list[Row]) -> str:
+    "The outcomes that were judged, or set aside without a run."
+    return ledger_html([row for row in rows if row.record["kind"] == "outcome" and not row.earlier])
+
+
+def mechanisms_html(rows: list[Row]) -> str:
+    "The mechanisms, likewise."
+    return ledger_html([row for row in rows if row.record["kind"] == "mechanism" and not row.earlier], "mechanism", "Mechanisms")
 
 
 def apart_html(rows: list[Row]) -> str:

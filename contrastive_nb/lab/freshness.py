@@ -181,12 +181,21 @@ def _words(node: ast.AST) -> set[str]:
 # --- the library ----------------------------------------------------------------------------------------------------
 
 
+def _imports(body: Iterable) -> Iterator[ast.Import | ast.ImportFrom]:
+    "The imports among statements, however deep inside others; no expression holds one."
+    for node in body:
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            yield node
+        for field in ("body", "handlers", "cases", "orelse", "finalbody"):
+            yield from _imports(getattr(node, field, ()))
+
+
 class _Module:
     "What a module defines: functions, methods as `Class.method`, classes without them, constants, imports, and what it does besides."
 
     def __init__(self, body: list, text: str = ""):
         self.text = text
-        self.imported = [part for node in body for part in ast.walk(node) if isinstance(part, (ast.Import, ast.ImportFrom))]
+        self.imported = list(_imports(body))
         self.functions: dict[str, ast.AST] = {}
         self.tables: dict[str, list[ast.AST]] = {}
         self.imports: dict[str, str] = {}
@@ -443,7 +452,7 @@ class Page:
                 parts = list(_single_imports(node)) if isinstance(node, (ast.Import, ast.ImportFrom)) else [node]
                 self.statements += parts
                 self.cells += [i] * len(parts)
-        self.imported = [part for node in self.statements for part in ast.walk(node) if isinstance(part, (ast.Import, ast.ImportFrom))]
+        self.imported = list(_imports(self.statements))
         self.reads = [_page_reads(node) for node in self.statements]
         self.binds = [{_local_name(n)} if isinstance(n, (ast.Import, ast.ImportFrom)) else _bound([n]) for n in self.statements]
         self.changes = self._all_changes()

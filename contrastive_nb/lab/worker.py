@@ -106,6 +106,8 @@ def unfinished(nb) -> str | None:
 def main() -> int:
     job = json.loads(sys.stdin.readline())
     threading.Thread(target=end_with_runner, daemon=True).start()
+    # jsonschema can check addresses beyond ASCII by a grammar that takes more than a second to read; a notebook's schema has none
+    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]  # None: not to be imported
     from nbclient.exceptions import DeadKernelError
     from papermill.clientwrap import PapermillNotebookClient
     from papermill.engines import NBClientEngine, papermill_engines

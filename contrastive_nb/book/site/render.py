@@ -26,11 +26,14 @@ def pandoc(page: Draft, processed: Path, assets: Path) -> tuple[str, str]:
     template, bibliography = assets / "pandoc.html", processed.parent / "data" / "references.bib"
     command = [
         pypandoc.get_pandoc_path(), f"--from={EXTENSIONS}", "--to=html5", "--mathml", "--toc", "--toc-depth=3", f"--template={template}",
-        f"--lua-filter={assets / 'filter.lua'}", "--citeproc", f"--bibliography={bibliography}", "-M", "link-citations=true",
-        "-M", f"suppress-bibliography={str(page.meta.get('suppress-bibliography', True)).lower()}", "-M", "title=-", "--wrap=none",
+        f"--lua-filter={assets / 'filter.lua'}", "-M", "title=-", "--wrap=none",
     ]  # fmt: skip
     nocite = f'---\nnocite: "{page.meta["nocite"]}"\n---\n\n' if "nocite" in page.meta else ""
-    done = subprocess.run(command, input=nocite + resolved(page), capture_output=True, text=True)
+    text = nocite + resolved(page)
+    if "@" in text:  # to read the works takes longer than a short page does, and a page of the reference seldom cites
+        listed = str(page.meta.get("suppress-bibliography", True)).lower()
+        command += ["--citeproc", f"--bibliography={bibliography}", "-M", "link-citations=true", "-M", f"suppress-bibliography={listed}"]
+    done = subprocess.run(command, input=text, capture_output=True, text=True)
     if done.returncode or done.stderr.strip():
         raise ValueError(f"{page.address}: pandoc says {done.stderr.strip()}")
     toc, body = done.stdout.split("<!-- body -->", 1)
