@@ -479,6 +479,20 @@ ANSWERS = {
             "right": ["lambda sizes: min(sum(n // 2 for n in sizes) // 2, sum(sorted(n // 2 for n in sizes)[:-1]))"],
         },
     },
+    "2_hard_negatives/90_weighting_mixing_mining": {
+        "my_home": {
+            "wrong": ["lambda: [0, 0, 0]", "lambda: [1, 0, 1]", "lambda: [0, 1, 1]"],
+            "right": ["lambda: torch.tensor([0.0, 0.0, 1.0])", "lambda: (0.0, 0, 1.0)"],
+        },
+        "my_share": {
+            "wrong": [
+                "lambda s, p, n, f, t: (f & n).sum() / n.sum()",
+                "lambda s, p, n, f, t: (s / t).masked_fill(~n, -torch.inf).softmax(1)[f].sum() / len(s)",
+                "lambda s, p, n, f, t: solution(s, p, n, f, 1.0)",
+            ],
+            "right": ["lambda s, p, n, f, t: solution(s, p, n, f & n, t).item()"],
+        },
+    },
     "2_hard_negatives/10_hard_nce": {
         "my_weight": {
             "wrong": [
