@@ -559,6 +559,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                            'contrastive_nb/negatives/hard.py')},
             'contrastive_nb.negatives.mining': { 'contrastive_nb.negatives.mining._among': ( '2_hard_negatives/mining.html#_among',
                                                                                              'contrastive_nb/negatives/mining.py'),
+                                                 'contrastive_nb.negatives.mining._answered': ( '2_hard_negatives/mining.html#_answered',
+                                                                                                'contrastive_nb/negatives/mining.py'),
                                                  'contrastive_nb.negatives.mining._block': ( '2_hard_negatives/mining.html#_block',
                                                                                              'contrastive_nb/negatives/mining.py'),
                                                  'contrastive_nb.negatives.mining._decide': ( '2_hard_negatives/mining.html#_decide',

@@ -151,7 +151,7 @@ FORMS = ("paper", "code")
 def _draw(by: Tensor, chances: Callable, mask: Tensor, k: int, generator: torch.Generator | None) -> Tensor:
     "(Q, K) bool: k draws a row without replacement from the mask's entries, in proportion to exp(chances(scores))."
     width = int(mask.sum(1).max()) if mask.numel() else 0
-    places = mask.int().topk(width, dim=1).indices.sort(1).values  # a row with fewer is filled up by others, which never win
+    places = mask.byte().topk(width, dim=1).indices.sort(1).values  # a row with fewer is filled up by others, which never win
     order = mask.gather(1, places).int().argsort(dim=1, descending=True, stable=True)
     places = places.gather(1, order)
     at: dict = {"generator": generator, "device": by.device if generator is None else generator.device}
@@ -215,9 +215,9 @@ def _among(rows: Tensor, width: int) -> Tensor:
 def _hardest_rows(kept: Pairs, by: Tensor, k: int) -> Tensor:
     "(Q, k) columns of the hardest negatives, the hardest first, of equal ones the first first; -1 where there are fewer."
     chosen = _top(kept.negatives, by, k)
-    ranked = torch.where(chosen, by, -torch.inf)
-    columns = chosen.int().topk(min(k, by.shape[1]), dim=1).indices.sort(1).values
-    columns = columns.gather(1, ranked.gather(1, columns).argsort(dim=1, descending=True, stable=True))
+    columns = chosen.byte().topk(min(k, by.shape[1]), dim=1).indices.sort(1).values
+    ranked = by.gather(1, columns).masked_fill(~chosen.gather(1, columns), -torch.inf)
+    columns = columns.gather(1, ranked.argsort(dim=1, descending=True, stable=True))
     columns = torch.where(chosen.gather(1, columns), columns, -1)
     return torch.nn.functional.pad(columns, (0, k - columns.shape[1]), value=-1)
 
@@ -294,6 +294,12 @@ def _narrowed(rule: Callable, pairs: Pairs, by: Tensor | None, options: dict) ->
     return kept
 
 
+def _answered(sides, similarity, known, ignored, rows, rule, k, options) -> Tensor:
+    "(rows, k) rows of the corpus for some queries. In a function of its own, so that a block is gone before the next one is made."
+    pairs, by = _block(sides, similarity, known, ignored, rows)
+    return _hardest_rows(_narrowed(rule, pairs, by, options), pairs.scores if by is None else by, k)
+
+
 def _search(sides, similarity, known, ignored, *, rule, k, chunk, generator, path, save_every) -> Tensor:
     "(Q, k) rows of the corpus, a block of queries at a time, from where a checkpoint stands."
     settings = {"similarity": similarity, "k": k, "chunk": chunk, "rule": _told(rule)}
@@ -302,11 +308,10 @@ def _search(sides, similarity, known, ignored, *, rule, k, chunk, generator, pat
         checkpoints.try_place(path)
     found = known.new_full((len(known), k), -1)
     options = {} if generator is None else {"generator": generator}
+    product = "dot" if similarity == "cosine" else similarity  # embeddings have length 1 by now
     for i, start in enumerate(range(_taken_up(path, settings, found, generator), len(known), chunk), 1):
         rows = slice(start, min(start + chunk, len(known)))
-        pairs, by = _block(sides, "dot" if similarity == "cosine" else similarity, known, ignored, rows)
-        kept = _narrowed(rule, pairs, by, options)
-        found[rows] = _hardest_rows(kept, pairs.scores if by is None else by, k)
+        found[rows] = _answered(sides, product, known, ignored, rows, rule, k, options)
         if path is not None and (i % save_every == 0 or rows.stop == len(known)):
             _write_down(path, settings, found, rows.stop, generator)
     return found
