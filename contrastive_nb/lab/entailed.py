@@ -143,7 +143,13 @@ def world(seed: int, share: float = 1.0) -> SimpleNamespace:
     first = {int(found.meaning[row[0]]): i for i, row in reversed(list(enumerate(asked)))}
     pool = found.kept[torch.isin(found.topic[found.kept], of[~trained].unique())]
     return SimpleNamespace(
-        share=share, train=train, more=found.triples, test=asked[sorted(first.values())], pool=pool, meaning=found.meaning, texts=found.texts
+        share=share,
+        train=train,
+        more=found.triples,
+        test=asked[sorted(first.values())],
+        pool=pool,
+        meaning=found.meaning,
+        texts=found.texts,
     )
 
 
