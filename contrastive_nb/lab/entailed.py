@@ -177,11 +177,16 @@ def _asked(scores: Tensor, world) -> dict[str, float]:
     return {"mrr": mrr_at(scores, own, others, k=scores.shape[1]), "auc": auc(scores, own, hardest)}
 
 
+def _places(world) -> Tensor:
+    "Where in the pool the queries stand."
+    return torch.searchsorted(world.pool, world.test[:, 0].contiguous())
+
+
 @torch.no_grad()
 def _quality(model, world) -> dict[str, float]:
     half = model.first.cpu()
     keys = torch.cat([half(some) for some in world.pool.split(256)])
-    return _asked(keys[torch.searchsorted(world.pool, world.test[:, 0])] @ keys.T, world)
+    return _asked(keys[_places(world)] @ keys.T, world)
 
 
 def _tfidf(texts: list[str]) -> Tensor:
@@ -196,7 +201,7 @@ def _floors(world) -> dict[str, dict[str, float]]:
     chance = torch.rand(len(queries), len(texts), generator=torch.Generator().manual_seed(0))
     return {
         "MiniLM untrained by us": _quality(_encoder(world), world),
-        "TF-IDF": _asked(words[torch.searchsorted(world.pool, world.test[:, 0])] @ words.T, world),
+        "TF-IDF": _asked(words[_places(world)] @ words.T, world),
         "BM25": _asked(data.bm25(texts, queries), world),
         "chance": _asked(chance, world),
     }
