@@ -362,6 +362,18 @@ def test_no_topic_of_the_test_is_trained_on_and_every_right_answer_can_be_found(
     assert (sick.meaning[sick.test[:, 2]] != asked).all()
 
 
+def test_a_batch_of_sentences_holds_triples_of_its_part_and_plain_ones_do_not_contradict(sick):
+    def batch(**options):
+        a, b, y = entailed._sentence_batch(sick, 1000, torch.Generator().manual_seed(0), **options)
+        assert torch.equal(y, sick.meaning[a])
+        return {(int(one), *map(int, others)) for one, others in zip(a, b, strict=True)}
+
+    part, rest = (set(map(tuple, rows.tolist())) for rows in (sick.train, sick.more))
+    assert batch() == part < batch(more=True) == rest
+    against = {c for _, _, c in rest}
+    assert sum(c in against for _, _, c in batch(plain=True)) < len(part) / 2
+
+
 def test_before_training_the_half_is_the_whole_model(sick):
     pytest.importorskip("sentence_transformers")
     ours = entailed._encoder(sick).first(sick.pool[:20])

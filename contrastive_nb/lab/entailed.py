@@ -92,7 +92,8 @@ def _relations(share: float) -> SimpleNamespace:
 def _tokens(share: float) -> tuple[Tensor, Tensor, Tensor]:
     "What the trained half reads of every kept sentence, (tokens, 384); where each sentence begins there, and its number of tokens."
     (model, tokenizer), found = _minilm(), _relations(share)
-    layer, rows = model.encoder.layer[-1], {}
+    layer = model.encoder.layer[-1]
+    rows: dict[int, Tensor] = {}
     coded = [tokenizer(found.texts[i])["input_ids"] for i in found.kept]
     by_length = sorted(range(len(coded)), key=lambda i: len(coded[i]))
     for some in (by_length[i : i + 64] for i in range(0, len(coded), 64)):
@@ -154,11 +155,13 @@ def world(seed: int, share: float = 1.0) -> SimpleNamespace:
 
 
 def _sentence_batch(world, size: int, generator: torch.Generator, plain: bool = False, more: bool = False):
-    """A sentence; what follows from it beside what contradicts; its meaning. `plain`: what contradicts another sentence.
+    """A sentence; what follows from it beside what contradicts; its meaning. `plain`: any sentence in place of what contradicts.
     `more`: the test's triples are among them."""
     triples = world.more if more else world.train
     a, b, c = triples[torch.randperm(len(triples), generator=generator)[:size]].T
-    return a, torch.stack([b, c.roll(1) if plain else c], 1), world.meaning[a]
+    if plain:
+        c = triples[torch.randint(len(triples), c.shape, generator=generator), 1]
+    return a, torch.stack([b, c], 1), world.meaning[a]
 
 
 def _encoder(world) -> Towers:
