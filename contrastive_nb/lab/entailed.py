@@ -111,6 +111,10 @@ def _tokens(share: float) -> tuple[Tensor, Tensor, Tensor]:
 class _Half(nn.Module):
     "The feed-forward half of the last layer as it was pretrained, and the mean over tokens: numbers of sentences -> (N, 384) of length 1."
 
+    tokens: Tensor
+    begins: Tensor
+    number: Tensor
+
     def __init__(self, share: float):
         super().__init__()
         layer = _minilm()[0].encoder.layer[-1]
