@@ -430,6 +430,23 @@ ANSWERS = {
             ],
         },
     },
+    "1_objectives/13_mw_sentences": {
+        "my_comparisons": {
+            "wrong": [
+                "lambda b, m: (b * (b + m), b * b * (b + m))",
+                "lambda b, m: (b + m - 1, b * (b + m - 1))",
+                "lambda b, m: (b * (b + m - 1), b * (b + m - 1) ** 2)",
+            ],
+            "right": ["lambda b, m: torch.tensor([1, b]) * b * (b + m - 1)"],
+        },
+        "my_embeddings": {
+            "wrong": [
+                "lambda h, n: torch.stack([some.mean(0) for some in h.split(n.tolist())])",
+                "lambda h, n: F.normalize(torch.stack([some.amax(0) for some in h.split(n.tolist())]), dim=1)",
+                "lambda h, n: torch.stack([F.normalize(some, dim=1).mean(0) for some in h.split(n.tolist())])",
+            ],
+        },
+    },
     "2_hard_negatives/01_mochi": {
         "my_highest": {
             "wrong": ["lambda s: (1 + s) / 2", "lambda s: 1 - s / 2", "lambda s: math.cos(math.acos(s)) / 2"],

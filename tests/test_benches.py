@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import functools
 import json
 import math
 from types import SimpleNamespace
@@ -13,7 +14,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from contrastive_nb import data, lab, words, worlds
-from contrastive_nb.lab import benches, freshness, listings, recipes
+from contrastive_nb.encoders import sentence_encoder
+from contrastive_nb.lab import benches, entailed, freshness, listings, recipes
 from contrastive_nb.objectives import info_nce, ranklist
 
 GOOD = {"floor": 0.3, "reference": 0.6, "ceiling": 0.8, "spread": 0.02}
@@ -197,7 +199,8 @@ def test_what_is_not_known_is_named_and_what_is_not_measured_is_not_admitted(tmp
 
 def small(name="few_classes", **settings):
     recipe = recipes.RECIPES[name]
-    return benches.Bench(**vars(recipe) | {"settings": {**recipe.settings, "steps": 3, "batch": 32} | settings})
+    fewer = {"world": functools.partial(entailed.world, share=0.05)} if name == "entailed" else {}
+    return benches.Bench(**vars(recipe) | fewer | {"settings": {**recipe.settings, "steps": 3, "batch": 32} | settings})
 
 
 def test_the_same_seed_is_the_same_training_and_another_is_not():
@@ -276,6 +279,8 @@ def test_a_bench_trains_and_is_read_out(name):
     bench = small(name, batch=16, steps=1)
     if bench.needs and not data.available(bench.needs):
         pytest.skip(f"{bench.needs} is in no folder here")
+    if name == "entailed" and not entailed.installed():
+        pytest.skip("MiniLM is not installed here")
     found = bench.score(0)
     assert found.keys() == set(bench.readouts)
     assert all((-1 if name == "tau" else 0) <= value <= 1 for name, value in found.items())
@@ -313,6 +318,81 @@ def test_a_record_on_lists_depends_on_the_recipe_that_was_entered():
     kept = freshness.Library().depends({"lab/benches.py": executed}, set())
     parts = ("RECIPES", "PAIRS", "LENGTH", "_list_world", "_rated")
     assert {f"lab/listings.py:{part}" for part in parts} <= kept.keys()
+
+
+# --- sentences ------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def sick():
+    if not (data.available("sick2014") and entailed.installed()):
+        pytest.skip("sick2014 or MiniLM is in no folder here")
+    return entailed.world(0, share=0.05)
+
+
+def test_what_is_linked_however_far_has_one_number():
+    assert entailed._linked(6, [(4, 1), (2, 5), (5, 4)]).tolist() == [0, 1, 1, 3, 1, 1]
+
+
+def test_of_sentences_what_means_the_same_as_the_query_is_neither_right_nor_wrong():
+    pool, meaning = torch.arange(14), torch.tensor([0, 0, 0, *range(3, 14)])
+    world = SimpleNamespace(test=torch.tensor([[0, 1, 5]]), pool=pool, meaning=meaning)
+    scores = torch.linspace(1, 0, 14)[None]
+    assert entailed._asked(scores, world) == {"mrr": 1.0, "auc": 1.0}  # the query itself and sentence 2 are not ranked
+    lower = scores.clone()
+    lower[0, 1] = (scores[0, 5] + scores[0, 6]) / 2
+    assert entailed._asked(lower, world) == {"mrr": pytest.approx(1 / 4), "auc": pytest.approx(0.7)}  # below 3, 4 and 5 of the ten
+
+
+def test_contradictions_are_negatives_of_every_query_and_the_clean_ones_leave_out_its_meaning():
+    z1, z2, y = torch.randn(3, 4), torch.randn(3, 2, 4), torch.tensor([7, 8, 7])
+    pairs, clean, _ = (build(z1, z2, y) for build in benches.PAIRS["sentences"])
+    assert pairs.scores.shape == (3, 6) and pairs.positives.sum() == 3 and pairs.negatives.sum() == 15
+    gone = (pairs.negatives & ~clean.negatives).nonzero().tolist()
+    assert gone == [[0, 2], [2, 0]] and torch.equal(clean.positives, pairs.positives)
+
+
+def test_no_topic_of_the_test_is_trained_on_and_every_right_answer_can_be_found(sick):
+    topic = entailed._relations(0.05).topic
+    trained, tested = (set(topic[rows].flatten().tolist()) for rows in (sick.train, sick.test))
+    assert trained and tested and not trained & tested and not trained & set(topic[sick.pool].tolist())
+    assert torch.isin(sick.test, sick.pool).all() and (sick.pool.diff() > 0).all()
+    asked = sick.meaning[sick.test[:, 0]]
+    assert len(asked.unique()) == len(asked) and torch.equal(sick.meaning[sick.test[:, 1]], asked)
+    assert (sick.meaning[sick.test[:, 2]] != asked).all()
+
+
+def test_a_batch_of_sentences_holds_triples_of_its_part_and_plain_ones_do_not_contradict(sick):
+    def batch(**options):
+        a, b, y = entailed._sentence_batch(sick, 1000, torch.Generator().manual_seed(0), **options)
+        assert torch.equal(y, sick.meaning[a])
+        return {(int(one), *map(int, others)) for one, others in zip(a, b, strict=True)}
+
+    part, rest = (set(map(tuple, rows.tolist())) for rows in (sick.train, sick.more))
+    assert batch() == part < batch(more=True) == rest
+    against = {c for _, _, c in rest}
+    assert sum(c in against for _, _, c in batch(plain=True)) < len(part) / 2
+
+
+def test_before_training_the_half_is_the_whole_model(sick):
+    pytest.importorskip("sentence_transformers")
+    ours = entailed._encoder(sick).first(sick.pool[:20])
+    theirs = sentence_encoder()([sick.texts[i] for i in sick.pool[:20]])
+    assert torch.allclose(ours, theirs, atol=1e-5)
+
+
+def test_without_the_model_the_bench_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(entailed, "MODEL_IN", "no_such_package")
+    entailed._minilm.cache_clear()
+    with pytest.raises(data.DataUnavailable, match=r"contrastive_nb\[text\]"):
+        entailed._encoder(SimpleNamespace(share=0.05))
+
+
+def test_a_record_on_sentences_depends_on_the_recipe_that_was_entered():
+    code = [function.__code__ for function in (benches._recipe, benches._train)]
+    executed = [line for one in code for _, _, line in one.co_lines() if line]
+    kept = freshness.Library().depends({"lab/benches.py": executed}, set())
+    assert {f"lab/entailed.py:{part}" for part in ("RECIPES", "PAIRS", "world", "_follows")} <= kept.keys()
 
 
 def test_canonical_correlation_finds_what_two_views_share():

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from .. import files
 from ..checks import check_choice, check_count, check_function, check_is, check_number
 from ..encoders import seeded
-from . import listings
+from . import entailed, listings
 from .recipes import RECIPES, Recipe, Towers
 from ..objectives import info_nce
 from ..pairs import Pairs, cross, exclude, flip, from_labels, in_batch, stack, two_views
@@ -97,6 +97,7 @@ def _towers_truth(z1: Tensor, z2: Tensor, y: Tensor) -> Pairs:
 
 PAIRS = {"one tower": (_joint, _joint_clean, _joint_truth), "two towers": (_towers, _towers_clean, _towers_truth)}
 listings.enter(RECIPES, PAIRS)  # a kind of its own
+entailed.enter(RECIPES, PAIRS)  # another
 
 # %% ../../nbs/0_foundations/11_benches.ipynb #b0000030
 def _outputs(model: nn.Module, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
