@@ -215,6 +215,7 @@ def test_numbers_of_an_earlier_experiment_are_marked_and_nothing_rests_on_them(m
     assert ledger.told(row)["numbers"] == f"of an earlier experiment (commit {old['runs']['laptop']['commit']})"
     assert "of an earlier experiment" not in text(ledger.ledger_html([other]))
     assert [label.endswith(" (earlier)") for label, *_ in ledger.drawn([old, beside])] == [True, False]
+    assert len(ledger.drawn([old, beside], "outcome")) == 1 and ledger.drawn([old, beside], "mechanism") == []
     (gone,) = ledger.rows([old], stale={("S03-outcome-c", "set aside")})
     assert gone.stale
     said = " ".join(reports.claims_text([row]).split())

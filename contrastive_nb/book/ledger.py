@@ -296,13 +296,18 @@ def _line(row: Row, name: str) -> str:
 # --- in one picture ---------------------------------------------------------------------------------------------------------------------
 
 
-def drawn(records: list[dict]) -> list[tuple]:
+def drawn(
+    records: list[dict],
+    kind: str | None = None,  # claims of this kind that stand, set aside ones left out; None: all
+) -> list[tuple]:
     """Rows for `forest`: (id and size, effect, low, high, verdict), in units of the smallest effect that counts.
 
     In these units 1 is the verdict's threshold, whatever the claim measures, so that accuracies and gradients share an axis.
     """
     rows = []
     for record in records:
+        if kind and (record["kind"] != kind or is_set_aside(record)):
+            continue
         for size, run in record["runs"].items():
             if size in ("laptop", "gpu"):
                 unit = record["smallest_effect"]

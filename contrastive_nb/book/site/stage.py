@@ -43,8 +43,9 @@ def generated() -> dict:
         "tbl-identities": ledger.identities_html(rows),
     }
     shown = {label: {"text/html": text} for label, text in made.items()}
-    if drawn := ledger.drawn(records):
-        shown["fig-ledger"] = {"image/svg+xml": _forest(drawn)}
+    for label, kind in (("fig-ledger", "outcome"), ("fig-mechanisms", "mechanism")):
+        if drawn := ledger.drawn(records, kind):
+            shown[label] = {"image/svg+xml": _forest(drawn)}
     return shown
 
 
