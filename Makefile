@@ -32,7 +32,7 @@ run: $(STAMP)  ## run all notebooks (PROFILE=ci, laptop or gpu) and print the ef
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m contrastive_nb run --profile $(PROFILE) --jobs $(JOBS) $(ARGS)
 
 test: $(STAMP)  ## run the tests but the slow ones (ARGS="tests/test_site.py" for some)
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "$(MARKS)" $(ARGS)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -m "$(MARKS)" $(ARGS)
 
 test-slow: MARKS := slow
 test-slow: test  ## run the slow tests alone

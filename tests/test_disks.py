@@ -95,6 +95,7 @@ def test_a_disk_that_is_full_before_a_notebook_begins(world, monkeypatch, capsys
     assert world.run() == 1 and "01_one failed: it could not begin: [Errno 28] No space left on device" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @namespaces.needed
 def test_a_small_disk_that_fills_under_a_run_which_goes_on_when_there_is_room(world):
     write_notebook(world.nbs, "1_a/01_one", REMEMBERS.format(home=str(world.home)))
@@ -132,6 +133,7 @@ print(sum(len(cell.get("outputs", [])) for cell in book.cells), book.cells[-1].o
 """
 
 
+@pytest.mark.slow
 @namespaces.needed
 def test_a_course_folder_that_can_only_be_read(world, copy_of_the_tree, monkeypatch):
     for name in (files.BUILD, files.NOTEBOOKS):

@@ -335,6 +335,7 @@ def keep_traces_of_commits(monkeypatch):
     monkeypatch.setattr(carry.Trees, "trace", trace)
 
 
+@pytest.mark.slow
 def test_a_guard_and_another_rounding_are_carried_a_wrong_temperature_is_not(copy, monkeypatch):
     keep_traces_of_commits(monkeypatch)
     copy.insert("contrastive_nb/kernels/softmax.py", "row_contrast", "scores = torch.where(scores.isnan(), scores, scores * 3 / 3)")

@@ -108,6 +108,7 @@ def chain(tmp_path: Path, kills: int, longest: float, *pages: str) -> None:
     assert not broken.processes() and not unbroken.processes()
 
 
+@pytest.mark.slow
 def test_two_kills(tmp_path):
     chain(tmp_path, 2, 4.0, "0_foundations/06_claims")
 

@@ -65,6 +65,7 @@ def test_what_is_no_part_is_refused(text):
     assert told.exit_code == 2 and f"--part: got {text!r}, want K/N" in told.output and told.output.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_three_parts_merge_to_what_one_run_makes(tmp_path, capsys):
     whole, split = book(tmp_path / "whole"), book(tmp_path / "split")
     assert whole.run(profile="laptop", save=True) == 0
@@ -172,6 +173,7 @@ def test_a_deterministic_effect_may_move_in_the_last_digits_alone():
     assert not nightly.compare(kept, None).fails and "no laptop record" in str(nightly.compare(kept, None))
 
 
+@pytest.mark.slow
 def test_a_night_runs_its_pages_and_finds_what_moved(tmp_path, monkeypatch):
     lab = book(tmp_path / "book")
     shared = files.shared

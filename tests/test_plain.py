@@ -110,6 +110,7 @@ history = fit(model, sample, lambda m, x: two_views(m(x), m(x + 0.1)), partial(i
 """
 
 
+@pytest.mark.slow
 def test_slices_end_at_a_checkpoint_and_go_on(lab, tmp_path):
     steps, losses = tmp_path / "steps", tmp_path / "losses"
     write_notebook(lab.nbs, "1_a/01_train", TRAINS.format(home=str(tmp_path), steps=160))

@@ -90,6 +90,7 @@ def call(folder: Path, *command: str, **setting: str) -> subprocess.CompletedPro
     return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_the_whole_tree_is_opened_and_nothing_of_it_is_exported_or_saved(copy_of_the_tree):
     before = contents_of_package(copy_of_the_tree)
     command = [sys.executable, "-m", "contrastive_nb"]
