@@ -241,3 +241,65 @@ def test_wrong_arguments_of_a_search_are_refused_by_name(change, exception, word
 def test_peak_memory_of_a_search(call):
     "The whole matrix of 20,000 queries and as many documents would be 1,600 MB."
     assert peaks.megabytes(call) < 200
+
+
+LONG = {  # the upper end of a list of 3,000 decides; the absolute bar leaves few, and the last rule fewer than k
+    "none": None,
+    "margin": partial(margin_pos, margin=0.05),
+    "percentage": partial(perc_pos, ratio=0.6),
+    "shifted": partial(top_k_shifted, k=40, shift=7),
+    "absolute": partial(top_k_abs, k=40, threshold=0.7),
+    "few": partial(top_k_shifted, k=2, shift=90),
+}
+
+
+@pytest.mark.parametrize("engine", ["torch", "faiss"])
+@pytest.mark.parametrize("similarity", ["cosine", "dot", "neg_euclidean"])
+@pytest.mark.parametrize("rule", LONG)
+def test_the_upper_end_of_a_list_gives_what_the_whole_gives(rule, similarity, engine):
+    if engine == "faiss":
+        pytest.importorskip("faiss")
+    query, corpus = (torch.randn(n, 6, generator=numbers(n)) for n in (20, 3000))
+    corpus[1000:1500] = corpus[:500]  # ties, also with the positive
+    how = {"k": 9, "chunk": 8, "similarity": similarity, "ignore": torch.arange(20) + 100}
+    seen = lambda pairs: pairs if LONG[rule] is None else LONG[rule](pairs)  # noqa: E731  a rule of one's own sees all documents
+    assert torch.equal(mine(query, corpus, LONG[rule], engine=engine, **how), mine(query, corpus, seen, **how))
+
+
+@pytest.mark.parametrize("engine", ["torch", "faiss"])
+def test_many_equal_documents_go_by_row_and_a_teacher_decides(engine):
+    if engine == "faiss":
+        pytest.importorskip("faiss")
+    query, corpus = whole(15, 3, seed=1), whole(2000, 3, seed=2)
+    teacher = whole(15, 2, seed=3), whole(2000, 2, seed=4)
+    how = {"k": 5, "similarity": "dot", "positives": torch.randint(-1, 2000, (15, 3), generator=numbers(5))}
+    assert torch.equal(mine(query, corpus, engine=engine, **how), mine(query, corpus, lambda pairs: pairs, **how))
+    bar = partial(margin_pos, margin=1.0)
+    found = mine(query, corpus, bar, engine=engine, teacher=teacher, **how)
+    assert torch.equal(found, mine(query, corpus, lambda pairs, by: bar(pairs, by=by), teacher=teacher, **how))
+
+
+def test_a_search_from_above_meets_few_documents(monkeypatch):
+    seen = []
+    near = mining._near
+    monkeypatch.setattr(mining, "_near", lambda query, columns, *rest: seen.append(columns.shape) or near(query, columns, *rest))
+    query, corpus = (torch.randn(n, 6, generator=numbers(n)) for n in (20, 3000))
+    mine(query, corpus, partial(perc_pos, ratio=0.9), k=4, chunk=20)
+    assert seen and max(shape[1] for shape in seen) < 700
+
+
+@pytest.mark.parametrize(("change", "exception", "words"), [
+    ({"engine": "annoy"}, ValueError, "engine: got 'annoy'"), ({"engine": "faiss", "rule": lambda pairs: pairs}, ValueError, "engine: got 'faiss' with rule"),
+    ({"engine": "faiss", "rule": partial(simans, k=2, a=1.0, b=0.0), "generator": torch.Generator()}, ValueError, "want one of top_k_shifted"),
+    ({"progress": 1}, TypeError, "progress: got int"),
+])  # fmt: skip
+def test_engine_and_progress_are_checked(change, exception, words):
+    with pytest.raises(exception, match=words):
+        mine(**({"query": QUERY, "corpus": CORPUS} | change))
+
+
+def test_progress_is_shown_where_it_is_asked_for(capsys):
+    silent = mine(QUERY, CORPUS, **SEARCH)
+    assert capsys.readouterr().err == ""
+    assert torch.equal(mine(QUERY, CORPUS, **SEARCH, progress=True), silent)
+    assert "block" in capsys.readouterr().err
