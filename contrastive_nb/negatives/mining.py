@@ -306,7 +306,7 @@ def _from_above(rule: Callable | None) -> bool:
         rule = rule.func
     return rule is None or rule in _FROM_ABOVE
 
-
+# %% ../../nbs/2_hard_negatives/02_mining.ipynb #c0ffee61
 def _near(query: Tensor, columns: Tensor, corpus: Tensor, similarity: str) -> Tensor:
     "(Q, M) scores of each query with documents of its own; equal documents have equal scores, wherever they stand."
     there = corpus[columns.clamp(min=0)]
@@ -335,7 +335,7 @@ def _finder(engine: str, corpus: Tensor, similarity: str) -> Callable:
     index.add(corpus.detach().cpu().float().numpy())
     return lambda query, number: torch.from_numpy(index.search(query.detach().cpu().float().numpy(), number)[1]).to(query.device)
 
-
+# %% ../../nbs/2_hard_negatives/02_mining.ipynb #c0ffee62
 def _hardest_near(query, corpus, similarity, known, ignored, rule, k, finder, number) -> tuple[Tensor, Tensor]:
     """(Q, k) rows of the corpus, the rule on the `number` nearest; and (Q,) bool where that is sure: `k` are left, and the last of
     them lies above the lowest that was looked at."""
@@ -356,7 +356,7 @@ def _shown(blocks: range, progress: bool | None):
 
     return tqdm(blocks, unit="block", leave=False)
 
-
+# %% ../../nbs/2_hard_negatives/02_mining.ipynb #c0ffee64
 def _answered(sides, similarity, known, ignored, rows, rule, k, options) -> Tensor:
     "(rows, k) rows of the corpus for some queries. In a function of its own, so that a block is gone before the next one is made."
     pairs, by = _block(sides, similarity, known, ignored, rows)
@@ -376,7 +376,7 @@ def _answered_from_above(sides, similarity, known, ignored, rows, rule, k, finde
         found[rest - rows.start] = _answered(sides, similarity, known, ignored, rest, rule, k, {})
     return found
 
-
+# %% ../../nbs/2_hard_negatives/02_mining.ipynb #c0ffee63
 def _search(sides, similarity, known, ignored, *, rule, k, chunk, generator, path, save_every, engine, progress) -> Tensor:
     "(Q, k) rows of the corpus, a block of queries at a time, from where a checkpoint stands."
     settings = {"similarity": similarity, "k": k, "chunk": chunk, "rule": _told(rule or _whole)}
