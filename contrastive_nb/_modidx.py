@@ -565,6 +565,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                            'contrastive_nb/negatives/mining.py'),
                                                  'contrastive_nb.negatives.mining._block': ( '2_hard_negatives/mining.html#_block',
                                                                                              'contrastive_nb/negatives/mining.py'),
+                                                 'contrastive_nb.negatives.mining._check_search': ( '2_hard_negatives/mining.html#_check_search',
+                                                                                                    'contrastive_nb/negatives/mining.py'),
                                                  'contrastive_nb.negatives.mining._decide': ( '2_hard_negatives/mining.html#_decide',
                                                                                               'contrastive_nb/negatives/mining.py'),
                                                  'contrastive_nb.negatives.mining._digest': ( '2_hard_negatives/mining.html#_digest',

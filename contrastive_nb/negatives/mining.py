@@ -287,6 +287,10 @@ def _sides(query: Tensor, corpus: Tensor, teacher, similarity: str) -> list:
     return sides
 
 # %% ../../nbs/2_hard_negatives/02_mining.ipynb #fe339f6e
+def _whole(pairs: Pairs, *, by: Tensor | None = None, generator: torch.Generator | None = None) -> Pairs:
+    return pairs
+
+
 def _narrowed(rule: Callable, pairs: Pairs, by: Tensor | None, options: dict) -> Pairs:
     "What the rule leaves. Raises `ValueError` where it is no narrower."
     kept = rule(pairs, **({} if by is None else {"by": by}), **options)
@@ -356,6 +360,19 @@ def _shown(blocks: range, progress: bool | None):
 
     return tqdm(blocks, unit="block", leave=False)
 
+
+def _check_search(rule, generator, engine, progress) -> None:
+    for check, name, x in ((check_function, "rule", rule), (check_generator, "generator", generator)):
+        if x is not None:
+            check(name, x)
+    check_choice("engine", engine, ENGINES)
+    if engine == "faiss" and not (_from_above(rule) and generator is None):
+        raise ValueError(
+            f"engine: got 'faiss' with rule {_told(rule)}, want one of {', '.join(f.__name__ for f in _FROM_ABOVE)}, or 'torch'"
+        )
+    if progress is not None:
+        check_flag("progress", progress)
+
 # %% ../../nbs/2_hard_negatives/02_mining.ipynb #c0ffee64
 def _answered(sides, similarity, known, ignored, rows, rule, k, options) -> Tensor:
     "(rows, k) rows of the corpus for some queries. In a function of its own, so that a block is gone before the next one is made."
@@ -397,10 +414,6 @@ def _search(sides, similarity, known, ignored, *, rule, k, chunk, generator, pat
     return found
 
 # %% ../../nbs/2_hard_negatives/02_mining.ipynb #8df2431c
-def _whole(pairs: Pairs, *, by: Tensor | None = None, generator: torch.Generator | None = None) -> Pairs:
-    return pairs
-
-
 @torch.no_grad()
 def mine(
     query: Tensor,  # (Q, D) embeddings
@@ -424,21 +437,12 @@ def mine(
     Raises `TypeError` or `ValueError` naming the argument, also for embeddings that are not finite and a checkpoint of another search;
     `ImportError` where faiss is asked for and missing.
     """
-    for check, name, x in ((check_function, "rule", rule), (check_generator, "generator", generator)):
-        if x is not None:
-            check(name, x)
+    _check_search(rule, generator, engine, progress)
     sides = _sides(query, corpus, teacher, similarity)
     own = torch.arange(len(query), device=query.device) if positives is None else positives
     rows = [_rows(name, x, query, corpus) for name, x in (("positives", own), ("ignore", ignore))]
     sizes = {name: check_count(name, x) for name, x in (("k", k), ("chunk", chunk), ("save_every", save_every))}
     path = checkpoints.as_path(checkpoint)
-    check_choice("engine", engine, ENGINES)
-    if engine == "faiss" and not (_from_above(rule) and generator is None):
-        raise ValueError(
-            f"engine: got 'faiss' with rule {_told(rule)}, want one of {', '.join(f.__name__ for f in _FROM_ABOVE)}, or 'torch'"
-        )
-    if progress is not None:
-        check_flag("progress", progress)
     return _search(sides, similarity, *rows, rule=rule, generator=generator, path=path, engine=engine, progress=progress, **sizes)
 
 # %% ../../nbs/2_hard_negatives/02_mining.ipynb #d96182e3
