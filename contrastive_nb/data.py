@@ -7,8 +7,8 @@ __all__ = ['READERS', 'MIRROR', 'BUILT_IN', 'LOADED', 'DOWNLOADS', 'Images', 'Sp
            'digits_halves', 'read_idx', 'read_jsonl', 'read_qrels', 'read_scored_pairs', 'read_svmlight',
            'read_numbers', 'DataUnavailable', 'Store', 'inspect_file', 'answers', 'load', 'fetch', 'verify',
            'available', 'listing', 'fashion_mnist', 'Retrieval', 'retrieval', 'bm25', 'Lists', 'lists', 'read_csv',
-           'read_tsv', 'read_json', 'read_wavs', 'ScoredPairs', 'sentences', 'Intents', 'intents', 'Texts', 'texts',
-           'Speech', 'log_mel', 'spoken_digits']
+           'read_tsv', 'read_json', 'read_wavs', 'ScoredPairs', 'sentences', 'Intents', 'intents', 'read_retrieval',
+           'Texts', 'texts', 'Speech', 'log_mel', 'spoken_digits']
 
 # %% ../nbs/0_foundations/02_data.ipynb #e7608d52
 import ast
@@ -783,6 +783,83 @@ def intents(
     chosen = [rows.sort().values for rows in order.split([size - round(valid * size), round(valid * size)])]
     train, later = (Intents([whole["train"].text[i] for i in rows.tolist()], whole["train"].y[rows], tuple(number)) for rows in chosen)
     return Splits(train, later, whole["test"])
+
+# %% ../nbs/0_foundations/02_data.ipynb #0a7e0002
+def _unpacked(path: Path) -> bytes:
+    return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+
+
+def _table(path: Path) -> list[dict]:
+    "The rows of a file with the columns query and positive, those without one of the two left out with a warning."
+    kind = path.name.removesuffix(".gz").rpartition(".")[2]
+    if kind not in ("csv", "tsv", "jsonl"):
+        raise ValueError(f"path: got {path.name}, want a .csv, .tsv or .jsonl file (also .gz), or a folder with corpus.jsonl")
+    if kind == "jsonl":
+        rows = read_jsonl(_unpacked(path))
+    else:
+        head, *lines = (read_csv if kind == "csv" else read_tsv)(_unpacked(path)) or [[]]
+        rows = [dict(zip(head, line, strict=False)) for line in lines]
+    for column in ("query", "positive"):
+        if not any(column in row for row in rows):
+            raise ValueError(f"path: {path.name} has no column {column}, or no row")
+    bad = [n for n, row in enumerate(rows, 1) if not all(str(row.get(name) or "").strip() for name in ("query", "positive"))]
+    if bad:
+        warnings.warn(
+            f"{path.name}: {len(bad)} of {len(rows)} rows have no query or no positive and are left out, the first is row {bad[0]}",
+            stacklevel=3,
+        )
+    return [row for n, row in enumerate(rows, 1) if n not in set(bad)]
+
+
+def _either(path: Path, name: str) -> Path:
+    return next((file for file in (path / name, path / f"{name}.gz") if file.is_file()), path / name)
+
+# %% ../nbs/0_foundations/02_data.ipynb #0a7e0003
+def _beir(path: Path) -> tuple[list[str], list[str], list[set[int]], list[str]]:
+    "Documents, queries that somebody judged, their relevant documents, and the part of each."
+    corpus, asked = (read_jsonl(_unpacked(_either(path, f"{name}.jsonl"))) for name in ("corpus", "queries"))
+    number = {row["_id"]: i for i, row in enumerate(corpus)}
+    text = {row["_id"]: row["text"] for row in asked}
+    documents = [f"{row.get('title') or ''} {row['text']}".strip() for row in corpus]
+    queries, relevance, parts = [], [], []
+    for part in ("train", "dev", "test"):
+        file = _either(path / "qrels", f"{part}.tsv")
+        for query, grades in (read_qrels(_unpacked(file)) if file.is_file() else {}).items():
+            if right := {number[d] for d, grade in grades.items() if grade > 0 and d in number}:
+                queries.append(text[query])
+                relevance.append(right)
+                parts.append(part)
+    return documents, queries, relevance, parts
+
+# %% ../nbs/0_foundations/02_data.ipynb #0a7e0004
+def read_retrieval(
+    path: str | Path,  # a .csv, .tsv or .jsonl file with columns query and positive, also .gz; or a folder with corpus, queries and qrels
+) -> Retrieval:
+    """Texts of your own. A column `split` or the files of qrels say what is `train`, `dev` (or `valid`) and `test`; without them all
+    is for training. Raises `ValueError` naming `path`, `FileNotFoundError` where nothing is there. (Thakur et al. 2021 for the folder.)
+    """
+    path = check_path("path", path)
+    if not path.exists():
+        raise FileNotFoundError(f"path: nothing at {path}")
+    if path.is_dir():
+        documents, queries, relevance, parts = _beir(path)
+    else:
+        rows = _table(path)
+        number = {text: i for i, text in enumerate(dict.fromkeys(row["positive"] for row in rows))}
+        found: dict[str, set[int]] = {}
+        for row in rows:
+            found.setdefault(row["query"], set()).add(number[row["positive"]])
+        of = {row["query"]: row.get("split") or "train" for row in rows}
+        documents, queries, relevance, parts = list(number), list(found), list(found.values()), [of[query] for query in found]
+    if not queries:
+        raise ValueError(f"path: {path} has no query with a relevant document")
+    if odd := set(parts) - {"train", "dev", "valid", "test"}:
+        raise ValueError(f"path: got split {min(odd)!r} in {path.name}, want train, valid (or dev) or test")
+    rows_of = [
+        torch.tensor([i for i, part in enumerate(parts) if part in names], dtype=torch.long)
+        for names in (("train",), ("dev", "valid"), ("test",))
+    ]
+    return Retrieval(documents, queries, relevance, *rows_of)
 
 # %% ../nbs/0_foundations/02_data.ipynb #80542c5b
 class Texts(NamedTuple):

@@ -85,6 +85,13 @@ def store():
     return data.Store(HOME / "mirror", HOME / "cache", {"tiny": entry})
 
 
+def own_pairs():
+    path = HOME / "pairs.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("query,positive\none,two\n", encoding="utf-8")
+    return path
+
+
 def nothing(*names):
     "A store whose sets are nowhere: what is wrong with a call is found before they are looked for."
     record = {"file": "a.idx", "key": "a", "bytes": 1, "unpacked": 1, "sha256": "0" * 64}
@@ -189,6 +196,7 @@ GOOD = {
     "data:read_jsonl": lambda: dict(contents=b"{}"),
     "data:read_numbers": lambda: dict(contents=b"1 2"),
     "data:read_qrels": lambda: dict(contents=b"head\nq\td\t1\n"),
+    "data:read_retrieval": lambda: dict(path=own_pairs()),
     "data:read_scored_pairs": lambda: dict(contents=b"a,b,1\n"),
     "data:read_svmlight": lambda: dict(contents=b"1 1:2\n"),
     "data:read_tsv": lambda: dict(contents=b"a\tb\n"),

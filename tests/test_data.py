@@ -1052,3 +1052,56 @@ def test_the_real_lists():
     assert len(raw["train_lengths"]) == counts["train_queries"] and len(raw["test_lengths"]) == counts["test_queries"]
     assert np.bincount(raw["train"][1]).tolist() == [645, 1211, 858, 222, 69]
     assert sum(part.mask.sum().item() for part in splits) == counts["train"] + counts["test"]
+
+
+# --- texts of one's own ------------------------------------------------------------------------------------------------------------------
+
+
+def written(folder, name, text):
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(gzip.compress(text.encode()) if name.endswith(".gz") else text.encode())
+    return path
+
+
+@pytest.mark.parametrize(("name", "text"), [
+    ("a.csv", 'query,positive,split\n"life, or?",cell,\n"life, or?",gene,\nlight?,star,test\ndark?,cell,dev\n'),
+    ("a.tsv", "query\tpositive\tsplit\nlife, or?\tcell\t\nlife, or?\tgene\t\nlight?\tstar\ttest\ndark?\tcell\tdev\n"),
+    ("a.jsonl.gz", '{"query": "life, or?", "positive": "cell"}\n{"query": "life, or?", "positive": "gene"}\n'
+                   '{"query": "light?", "positive": "star", "split": "test"}\n{"positive": "cell", "query": "dark?", "split": "valid"}\n'),
+])  # fmt: skip
+def test_texts_of_ones_own(tmp_path, name, text):
+    own = data.read_retrieval(written(tmp_path, name, text))
+    assert own.documents == ["cell", "gene", "star"] and own.queries == ["life, or?", "light?", "dark?"]
+    assert own.relevance == [{0, 1}, {2}, {0}]
+    assert [part.tolist() for part in own[3:]] == [[0], [2], [1]]
+
+
+def test_a_folder_in_the_form_of_beir(tmp_path):
+    written(tmp_path, "corpus.jsonl.gz", '{"_id": "d1", "title": "A", "text": "cell"}\n{"_id": "d2", "text": "star"}\n')
+    written(tmp_path, "queries.jsonl", '{"_id": "q1", "text": "life?"}\n{"_id": "q2", "text": "light?"}\n{"_id": "q3", "text": "?"}\n')
+    written(tmp_path, "qrels/train.tsv", "query-id\tcorpus-id\tscore\nq1\td1\t1\nq1\td2\t0\n")
+    written(tmp_path, "qrels/test.tsv", "query-id\tcorpus-id\tscore\nq2\td2\t2\nq3\td9\t1\n")
+    own = data.read_retrieval(tmp_path)
+    assert own.documents == ["A cell", "star"] and own.queries == ["life?", "light?"] and own.relevance == [{0}, {1}]
+    assert [part.tolist() for part in own[3:]] == [[0], [], [1]]
+
+
+@pytest.mark.parametrize(("name", "text", "error", "words"), [
+    ("a.csv", "query,answer\n1,2\n", ValueError, "path: a.csv has no column positive"), ("a.csv", "", ValueError, "path: a.csv has no column query"),
+    ("a.xlsx", "", ValueError, "path: got a.xlsx, want a .csv"), ("a.csv", "query,positive,split\n1,2,best\n", ValueError, "path: got split 'best'"),
+    ("a.jsonl", '{"query": 1\n', ValueError, "line 1"),
+])  # fmt: skip
+def test_a_file_of_ones_own_that_is_wrong_is_named(tmp_path, name, text, error, words):
+    with pytest.raises(error, match=words):
+        data.read_retrieval(written(tmp_path, name, text))
+
+
+def test_what_is_not_there_and_rows_that_lack_something(tmp_path):
+    with pytest.raises(FileNotFoundError, match="path: nothing at"):
+        data.read_retrieval(tmp_path / "a.csv")
+    with pytest.warns(UserWarning, match="a.csv: 2 of 3 rows have no query or no positive and are left out, the first is row 1"):
+        own = data.read_retrieval(written(tmp_path, "a.csv", "query,positive\nlife?,\nlight?,star\n ,cell\n"))
+    assert own.documents == ["star"]
+    with pytest.warns(UserWarning), pytest.raises(ValueError, match="has no query with a relevant document"):
+        data.read_retrieval(written(tmp_path, "b.csv", "query,positive\nlife?,\n"))
