@@ -609,6 +609,29 @@ ANSWERS = {
             ],
         },
     },
+    "2_hard_negatives/13_many_retrievers": {
+        "my_union": {
+            "wrong": ["lambda rate: rate", "lambda rate: rate / (2 - rate)", "lambda rate: 2 * rate / (2 + rate)", "lambda rate: 2 * rate"],
+            "right": ["lambda rate: 2 / (1 + 1 / rate)"],
+        },
+        "my_chance": {
+            "wrong": [
+                "lambda prior, a, b, held: prior",
+                "lambda prior, a, b, held: 1 / (1 + (1 - prior) / prior * math.prod(y / x for x, y, h in zip(a, b, held) if h))",
+                "lambda prior, a, b, held: prior / (1 - prior) * math.prod(x / y if h else (1 - x) / (1 - y) for x, y, h in zip(a, b, held))",
+                "lambda prior, a, b, held: solution(prior, b, a, held)",
+            ],
+        },
+        "my_lowest": {
+            "wrong": [
+                "lambda f, least: min(f)",
+                "lambda f, least: sum(f) / 3",
+                "lambda f, least: (1 - least) * min(f) + least * max(f)",
+                "lambda f, least: least * sum(f) + (1 - 3 * least) * max(f)",
+            ],
+            "right": ["lambda f, least: least * (sum(f) - min(f)) + (1 - 2 * least) * min(f)"],
+        },
+    },
     "3_debiasing/01_debiased": {
         "my_bias": {
             "wrong": [
