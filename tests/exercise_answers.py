@@ -591,6 +591,24 @@ ANSWERS = {
             "right": ["lambda: torch.tensor([-30.0])", "lambda: (-19, -25)"],
         },
     },
+    "2_hard_negatives/05_ambiguous": {
+        "my_half": {"wrong": ["lambda a: 1 / math.sqrt(2 * a)", "lambda a: math.log(2) / a", "lambda a: 2 * solution(a)"]},
+        "my_odds": {
+            "wrong": [
+                "lambda numbers, own, a, b, noise: 1 / solution(numbers, own, a, b, noise)",
+                "lambda numbers, own, a, b, noise: solution(numbers, own, a, -b, noise)",
+                "lambda numbers, own, a, b, noise: solution(numbers, own, 1e9, b, noise)",
+                "lambda numbers, own, a, b, noise: numbers[0] / numbers[1]",
+            ],
+        },
+        "my_rescaled": {
+            "wrong": [
+                "lambda a, b, scale: (a / scale, b * scale)",
+                "lambda a, b, scale: (a * scale**2, b / scale)",
+                "lambda a, b, scale: (a / scale**2, b)",
+            ],
+        },
+    },
     "2_hard_negatives/09_how_many_negatives": {
         "my_total": {"wrong": ["lambda k: 1.0", "lambda k: 1 / (1 + k)", "lambda k: 2 * k / (1 + k)", "lambda k: (k - 1) / k"]},
         "my_tuples": {
