@@ -673,6 +673,32 @@ ANSWERS = {
             ],
         },
     },
+    "3_debiasing/05_pooling_bias": {
+        "my_chance": {
+            "wrong": [
+                "lambda prior, p: prior",
+                "lambda prior, p: prior * (1 - p)",
+                "lambda prior, p: prior * p / (prior * p + 1 - prior)",
+            ],
+            "right": ["lambda prior, p: (prior - prior * p) / (1 - prior * p)"],
+        },
+        "my_variance": {
+            "wrong": [
+                "lambda price, relevant, p: (price**2 * (1 - p) / p).sum()",
+                "lambda price, relevant, p: (relevant * price**2 * p * (1 - p)).sum()",
+                "lambda price, relevant, p: (relevant * price * (1 - p) / p).sum()",
+            ],
+            "right": ["lambda price, relevant, p: (price[relevant] ** 2 * (1 / p[relevant] - 1)).sum()"],
+        },
+        "my_push": {
+            "wrong": [
+                "lambda s, positive, T: 1 / (1 + math.exp(min(positive - s, 700)))",
+                "lambda s, positive, T: (1 + math.exp(s)) / (1 + math.exp(min(positive - s, 700)))",
+                "lambda s, positive, T: solution(s, positive, T) + math.exp(s / T) / T * math.log1p(math.exp(s - positive))",
+            ],
+            "right": ["lambda s, positive, T: (1 + math.exp(s / T)) * torch.sigmoid(torch.tensor(s - positive).double()).item()"],
+        },
+    },
     "9_scaling/01_fast_mw": {
         "widest_step": {
             "wrong": [
