@@ -591,6 +591,27 @@ ANSWERS = {
             "right": ["lambda: torch.tensor([-30.0])", "lambda: (-19, -25)"],
         },
     },
+    "2_hard_negatives/06_positive_aware": {
+        "my_share": {
+            "wrong": ["lambda marks: 0.5", "lambda marks: 0.5**marks", "lambda marks: marks / (marks + 1)", "lambda marks: 1 / marks"],
+        },
+        "my_margin": {
+            "wrong": [
+                "lambda kept, noise: -noise * NormalDist().inv_cdf(kept)",
+                "lambda kept, noise: -solution(kept, noise)",
+                "lambda kept, noise: -2 * noise * NormalDist().inv_cdf(kept)",
+                "lambda kept, noise: -math.sqrt(2) * NormalDist().inv_cdf(kept)",
+            ],
+        },
+        "my_two_bars": {
+            "wrong": [
+                "lambda bar, noise, levels: solution(bar, noise, levels)[::-1]",
+                "lambda bar, noise, levels: (NormalDist().cdf((bar - 1) / noise), solution(bar, noise, levels)[1])",
+                "lambda bar, noise, levels: (NormalDist().cdf((bar - 1) / (noise + levels)), solution(bar, noise, levels)[1])",
+                "lambda bar, noise, levels: (solution(bar, noise, levels)[0], NormalDist().cdf((bar - 1) / noise))",
+            ],
+        },
+    },
     "2_hard_negatives/09_how_many_negatives": {
         "my_total": {"wrong": ["lambda k: 1.0", "lambda k: 1 / (1 + k)", "lambda k: 2 * k / (1 + k)", "lambda k: (k - 1) / k"]},
         "my_tuples": {
