@@ -606,6 +606,24 @@ ANSWERS = {
                 "lambda a, b, scale: (a / scale, b * scale)",
                 "lambda a, b, scale: (a * scale**2, b / scale)",
                 "lambda a, b, scale: (a / scale**2, b)",
+    "2_hard_negatives/06_positive_aware": {
+        "my_share": {
+            "wrong": ["lambda marks: 0.5", "lambda marks: 0.5**marks", "lambda marks: marks / (marks + 1)", "lambda marks: 1 / marks"],
+        },
+        "my_margin": {
+            "wrong": [
+                "lambda kept, noise: -noise * NormalDist().inv_cdf(kept)",
+                "lambda kept, noise: -solution(kept, noise)",
+                "lambda kept, noise: -2 * noise * NormalDist().inv_cdf(kept)",
+                "lambda kept, noise: -math.sqrt(2) * NormalDist().inv_cdf(kept)",
+            ],
+        },
+        "my_two_bars": {
+            "wrong": [
+                "lambda bar, noise, levels: solution(bar, noise, levels)[::-1]",
+                "lambda bar, noise, levels: (NormalDist().cdf((bar - 1) / noise), solution(bar, noise, levels)[1])",
+                "lambda bar, noise, levels: (NormalDist().cdf((bar - 1) / (noise + levels)), solution(bar, noise, levels)[1])",
+                "lambda bar, noise, levels: (solution(bar, noise, levels)[0], NormalDist().cdf((bar - 1) / noise))",
             ],
         },
     },
