@@ -535,6 +535,33 @@ ANSWERS = {
             ],
         },
     },
+    "2_hard_negatives/08_adversaries": {
+        "my_factor": {
+            "wrong": [
+                "lambda x: math.log(1 + math.exp(x)) / math.exp(x)",
+                "lambda x: 1 / solution(x)",
+                "lambda x: math.log(1 + math.exp(x)) / math.log(2)",
+                "lambda x: 1 / math.log(2)",
+            ],
+        },
+        "my_exact_slope": {
+            "wrong": [
+                "lambda scores, ranked, t: -solution(scores, ranked, t)",
+                "lambda scores, ranked, t: t * solution(scores, ranked, t)",
+                "lambda scores, ranked, t: -(scores / t).softmax(1) / t * (fooled(ranked) - fooled(ranked).mean(1, keepdim=True))",
+                "lambda scores, ranked, t: (scores / t).softmax(1) / t - fooled(ranked) / t",
+            ],
+        },
+        "my_part": {
+            "wrong": [
+                "lambda part, size: part",
+                "lambda part, size: size * part",
+                "lambda part, size: part / (part + size * (1 - part))",
+                "lambda part, size: size * part / (1 + size * part)",
+            ],
+            "right": ["lambda part, size: 1 / (1 + (1 - part) / (size * part))"],
+        },
+    },
     "2_hard_negatives/09_how_many_negatives": {
         "my_total": {"wrong": ["lambda k: 1.0", "lambda k: 1 / (1 + k)", "lambda k: 2 * k / (1 + k)", "lambda k: (k - 1) / k"]},
         "my_tuples": {
