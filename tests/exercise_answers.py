@@ -417,19 +417,6 @@ ANSWERS = {
             ],
         },
     },
-    "2_hard_negatives/00_hardness": {
-        "my_temperature": {
-            "wrong": ["lambda times: 0.3 / times", "lambda times: 0.6 / math.log(times)", "lambda times: math.log(times) / 0.3"],
-            "right": ["lambda times: (0.6 - 0.3) / math.log(times)"],
-        },
-        "my_share": {
-            "wrong": [
-                "lambda scores, false, positive, margin: false.float().mean()",
-                "lambda scores, false, positive, margin: (false & (scores > positive)).sum() / (scores > positive).sum().clamp(min=1)",
-                "lambda scores, false, positive, margin: (false & (scores > positive - margin)).sum() / len(scores)",
-            ],
-        },
-    },
     "1_objectives/13_mw_sentences": {
         "my_comparisons": {
             "wrong": [
@@ -444,6 +431,19 @@ ANSWERS = {
                 "lambda h, n: torch.stack([some.mean(0) for some in h.split(n.tolist())])",
                 "lambda h, n: F.normalize(torch.stack([some.amax(0) for some in h.split(n.tolist())]), dim=1)",
                 "lambda h, n: torch.stack([F.normalize(some, dim=1).mean(0) for some in h.split(n.tolist())])",
+            ],
+        },
+    },
+    "2_hard_negatives/00_hardness": {
+        "my_temperature": {
+            "wrong": ["lambda times: 0.3 / times", "lambda times: 0.6 / math.log(times)", "lambda times: math.log(times) / 0.3"],
+            "right": ["lambda times: (0.6 - 0.3) / math.log(times)"],
+        },
+        "my_share": {
+            "wrong": [
+                "lambda scores, false, positive, margin: false.float().mean()",
+                "lambda scores, false, positive, margin: (false & (scores > positive)).sum() / (scores > positive).sum().clamp(min=1)",
+                "lambda scores, false, positive, margin: (false & (scores > positive - margin)).sum() / len(scores)",
             ],
         },
     },
@@ -472,6 +472,12 @@ ANSWERS = {
             "right": ["lambda pairs, width: pairs._replace(negatives=solution(pairs, width))"],
         },
     },
+    "2_hard_negatives/03_batches": {
+        "my_batches": {
+            "wrong": ["lambda sizes: sum(sizes) // 4", "lambda sizes: sum(n // 2 for n in sizes) // 2", "lambda sizes: min(sizes) // 2"],
+            "right": ["lambda sizes: min(sum(n // 2 for n in sizes) // 2, sum(sorted(n // 2 for n in sizes)[:-1]))"],
+        },
+    },
     "2_hard_negatives/04_feature_transform": {
         "my_length": {
             "wrong": [
@@ -490,24 +496,88 @@ ANSWERS = {
             "right": ["lambda v, mu: (1 - 2 * mu * (1 - mu)) * v"],
         },
     },
-    "2_hard_negatives/03_batches": {
-        "my_batches": {
-            "wrong": ["lambda sizes: sum(sizes) // 4", "lambda sizes: sum(n // 2 for n in sizes) // 2", "lambda sizes: min(sizes) // 2"],
-            "right": ["lambda sizes: min(sum(n // 2 for n in sizes) // 2, sum(sorted(n // 2 for n in sizes)[:-1]))"],
+    "2_hard_negatives/05_ambiguous": {
+        "my_half": {"wrong": ["lambda a: 1 / math.sqrt(2 * a)", "lambda a: math.log(2) / a", "lambda a: 2 * solution(a)"]},
+        "my_odds": {
+            "wrong": [
+                "lambda numbers, own, a, b, noise: 1 / solution(numbers, own, a, b, noise)",
+                "lambda numbers, own, a, b, noise: solution(numbers, own, a, -b, noise)",
+                "lambda numbers, own, a, b, noise: solution(numbers, own, 1e9, b, noise)",
+                "lambda numbers, own, a, b, noise: numbers[0] / numbers[1]",
+            ],
+        },
+        "my_rescaled": {
+            "wrong": [
+                "lambda a, b, scale: (a / scale, b * scale)",
+                "lambda a, b, scale: (a * scale**2, b / scale)",
+                "lambda a, b, scale: (a / scale**2, b)",
+            ],
         },
     },
-    "2_hard_negatives/90_weighting_mixing_mining": {
-        "my_home": {
-            "wrong": ["lambda: [0, 0, 0]", "lambda: [1, 0, 1]", "lambda: [0, 1, 1]"],
-            "right": ["lambda: torch.tensor([0.0, 0.0, 1.0])", "lambda: (0.0, 0, 1.0)"],
-        },
+    "2_hard_negatives/06_positive_aware": {
         "my_share": {
+            "wrong": ["lambda marks: 0.5", "lambda marks: 0.5**marks", "lambda marks: marks / (marks + 1)", "lambda marks: 1 / marks"],
+        },
+        "my_margin": {
             "wrong": [
-                "lambda s, p, n, f, t: (f & n).sum() / n.sum()",
-                "lambda s, p, n, f, t: (s / t).masked_fill(~n, -torch.inf).softmax(1)[f].sum() / len(s)",
-                "lambda s, p, n, f, t: solution(s, p, n, f, 1.0)",
+                "lambda kept, noise: -noise * NormalDist().inv_cdf(kept)",
+                "lambda kept, noise: -solution(kept, noise)",
+                "lambda kept, noise: -2 * noise * NormalDist().inv_cdf(kept)",
+                "lambda kept, noise: -math.sqrt(2) * NormalDist().inv_cdf(kept)",
             ],
-            "right": ["lambda s, p, n, f, t: solution(s, p, n, f & n, t).item()"],
+        },
+        "my_two_bars": {
+            "wrong": [
+                "lambda bar, noise, levels: solution(bar, noise, levels)[::-1]",
+                "lambda bar, noise, levels: (NormalDist().cdf((bar - 1) / noise), solution(bar, noise, levels)[1])",
+                "lambda bar, noise, levels: (NormalDist().cdf((bar - 1) / (noise + levels)), solution(bar, noise, levels)[1])",
+                "lambda bar, noise, levels: (solution(bar, noise, levels)[0], NormalDist().cdf((bar - 1) / noise))",
+            ],
+        },
+    },
+    "2_hard_negatives/08_adversaries": {
+        "my_factor": {
+            "wrong": [
+                "lambda x: math.log(1 + math.exp(x)) / math.exp(x)",
+                "lambda x: 1 / solution(x)",
+                "lambda x: math.log(1 + math.exp(x)) / math.log(2)",
+                "lambda x: 1 / math.log(2)",
+            ],
+        },
+        "my_exact_slope": {
+            "wrong": [
+                "lambda scores, ranked, t: -solution(scores, ranked, t)",
+                "lambda scores, ranked, t: t * solution(scores, ranked, t)",
+                "lambda scores, ranked, t: -(scores / t).softmax(1) / t * (fooled(ranked) - fooled(ranked).mean(1, keepdim=True))",
+                "lambda scores, ranked, t: (scores / t).softmax(1) / t - fooled(ranked) / t",
+            ],
+        },
+        "my_part": {
+            "wrong": [
+                "lambda part, size: part",
+                "lambda part, size: size * part",
+                "lambda part, size: part / (part + size * (1 - part))",
+                "lambda part, size: size * part / (1 + size * part)",
+            ],
+            "right": ["lambda part, size: 1 / (1 + (1 - part) / (size * part))"],
+        },
+    },
+    "2_hard_negatives/09_how_many_negatives": {
+        "my_total": {"wrong": ["lambda k: 1.0", "lambda k: 1 / (1 + k)", "lambda k: 2 * k / (1 + k)", "lambda k: (k - 1) / k"]},
+        "my_tuples": {
+            "wrong": [
+                "lambda gap, t, chance: 8 * math.log(1 / chance) / (t * gap) ** 2",
+                "lambda gap, t, chance: math.floor(8 * math.log(1 / chance) / (t * gap) ** 2)",
+                "lambda gap, t, chance: math.ceil(math.log(1 / chance) / (2 * gap**2))",
+            ],
+        },
+        "my_slopes": {
+            "wrong": [
+                "lambda v: -solution(v)",
+                "lambda v: -(v < 1).float() / (v < 1).sum().clamp(min=1)",
+                "lambda v: -torch.nn.functional.one_hot(v.argmin(), len(v)).float()",
+                "lambda v: -torch.softmax(-v, 0)",
+            ],
         },
     },
     "2_hard_negatives/10_hard_nce": {
@@ -591,24 +661,6 @@ ANSWERS = {
             "right": ["lambda: torch.tensor([-30.0])", "lambda: (-19, -25)"],
         },
     },
-    "2_hard_negatives/09_how_many_negatives": {
-        "my_total": {"wrong": ["lambda k: 1.0", "lambda k: 1 / (1 + k)", "lambda k: 2 * k / (1 + k)", "lambda k: (k - 1) / k"]},
-        "my_tuples": {
-            "wrong": [
-                "lambda gap, t, chance: 8 * math.log(1 / chance) / (t * gap) ** 2",
-                "lambda gap, t, chance: math.floor(8 * math.log(1 / chance) / (t * gap) ** 2)",
-                "lambda gap, t, chance: math.ceil(math.log(1 / chance) / (2 * gap**2))",
-            ],
-        },
-        "my_slopes": {
-            "wrong": [
-                "lambda v: -solution(v)",
-                "lambda v: -(v < 1).float() / (v < 1).sum().clamp(min=1)",
-                "lambda v: -torch.nn.functional.one_hot(v.argmin(), len(v)).float()",
-                "lambda v: -torch.softmax(-v, 0)",
-            ],
-        },
-    },
     "2_hard_negatives/13_many_retrievers": {
         "my_union": {
             "wrong": ["lambda rate: rate", "lambda rate: rate / (2 - rate)", "lambda rate: 2 * rate / (2 + rate)", "lambda rate: 2 * rate"],
@@ -632,6 +684,20 @@ ANSWERS = {
             "right": ["lambda f, least: least * (sum(f) - min(f)) + (1 - 2 * least) * min(f)"],
         },
     },
+    "2_hard_negatives/90_weighting_mixing_mining": {
+        "my_home": {
+            "wrong": ["lambda: [0, 0, 0]", "lambda: [1, 0, 1]", "lambda: [0, 1, 1]"],
+            "right": ["lambda: torch.tensor([0.0, 0.0, 1.0])", "lambda: (0.0, 0, 1.0)"],
+        },
+        "my_share": {
+            "wrong": [
+                "lambda s, p, n, f, t: (f & n).sum() / n.sum()",
+                "lambda s, p, n, f, t: (s / t).masked_fill(~n, -torch.inf).softmax(1)[f].sum() / len(s)",
+                "lambda s, p, n, f, t: solution(s, p, n, f, 1.0)",
+            ],
+            "right": ["lambda s, p, n, f, t: solution(s, p, n, f & n, t).item()"],
+        },
+    },
     "3_debiasing/01_debiased": {
         "my_bias": {
             "wrong": [
@@ -653,6 +719,32 @@ ANSWERS = {
                 "lambda c: 0.9 * solution(c)",
                 "lambda c: terms(large.anchors, large.candidates).mean() - truth.mean()",
             ],
+        },
+    },
+    "3_debiasing/05_pooling_bias": {
+        "my_chance": {
+            "wrong": [
+                "lambda prior, p: prior",
+                "lambda prior, p: prior * (1 - p)",
+                "lambda prior, p: prior * p / (prior * p + 1 - prior)",
+            ],
+            "right": ["lambda prior, p: (prior - prior * p) / (1 - prior * p)"],
+        },
+        "my_variance": {
+            "wrong": [
+                "lambda price, relevant, p: (price**2 * (1 - p) / p).sum()",
+                "lambda price, relevant, p: (relevant * price**2 * p * (1 - p)).sum()",
+                "lambda price, relevant, p: (relevant * price * (1 - p) / p).sum()",
+            ],
+            "right": ["lambda price, relevant, p: (price[relevant] ** 2 * (1 / p[relevant] - 1)).sum()"],
+        },
+        "my_push": {
+            "wrong": [
+                "lambda s, positive, T: 1 / (1 + math.exp(min(positive - s, 700)))",
+                "lambda s, positive, T: (1 + math.exp(s)) / (1 + math.exp(min(positive - s, 700)))",
+                "lambda s, positive, T: solution(s, positive, T) + math.exp(s / T) / T * math.log1p(math.exp(s - positive))",
+            ],
+            "right": ["lambda s, positive, T: (1 + math.exp(s / T)) * torch.sigmoid(torch.tensor(s - positive).double()).item()"],
         },
     },
     "9_scaling/01_fast_mw": {

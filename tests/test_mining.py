@@ -1,7 +1,9 @@
 """Mining: what the harness does not ask of narrowers, and the search of a whole corpus."""
 
 import math
+import sys
 from functools import partial
+from types import ModuleType, SimpleNamespace
 
 import peaks
 import pytest
@@ -175,6 +177,51 @@ def test_a_teacher_decides_who_stays_and_who_is_hardest():
     teacher = whole(11, 3, seed=7), whole(50, 3, seed=8)
     rule = partial(margin_pos, margin=1.0)
     assert torch.equal(mine(QUERY, CORPUS, rule, **SEARCH, teacher=teacher), mine(*teacher, rule, **SEARCH))
+
+
+def mined_by_sentence_transformers(monkeypatch, query, corpus, **rule):
+    "Rows of its negatives, -1 where there are fewer than five; its datasets are dictionaries here, and texts are row numbers."
+    util = pytest.importorskip("sentence_transformers.util")
+
+    class Columns(dict):
+        column_names = property(lambda self: list(self))
+        from_dict = classmethod(lambda cls, columns: cls(columns))
+
+        def to_pandas(self):
+            return pytest.importorskip("pandas").DataFrame(dict(self))
+
+    module = ModuleType("datasets")
+    module.Dataset = Columns
+    monkeypatch.setitem(sys.modules, "datasets", module)
+    monkeypatch.setattr(sys.modules[util.mine_hard_negatives.__module__], "is_datasets_available", lambda: True)
+    texts = [str(j) for j in range(len(corpus))]
+    model = SimpleNamespace(
+        device="cpu",
+        encode_query=lambda names, **_: query[[int(name) for name in names]].numpy(),
+        encode_document=lambda names, **_: corpus[[int(name) for name in names]].numpy(),
+        similarity=lambda a, b: torch.as_tensor(a) @ torch.as_tensor(b).T,
+        similarity_pairwise=lambda a, b: (torch.as_tensor(a) * torch.as_tensor(b)).sum(1),
+    )
+    rows = Columns({"query": texts[: len(query)], "document": texts[: len(query)]})
+    options = {"num_negatives": 5, "range_max": len(corpus) - 1, "output_format": "labeled-pair", "verbose": False} | rule
+    found = util.mine_hard_negatives(rows, model, corpus=texts, **options)
+    kept = [[] for _ in query]
+    for q, j, label in zip(found["query"], found["document"], found["label"], strict=True):
+        kept[int(q)] += [int(j)] * (label == 0)
+    return torch.tensor([row + [-1] * (5 - len(row)) for row in kept])
+
+
+@pytest.mark.parametrize(("rule", "theirs"), [
+    (None, {}), (partial(top_k_shifted, k=5, shift=3), {"range_min": 3}), (partial(top_k_abs, k=5, threshold=0.3), {"max_score": 0.3}),
+    (partial(margin_pos, margin=0.1), {"absolute_margin": 0.1}), (partial(perc_pos, ratio=0.7), {"relative_margin": 0.3}),
+], ids=["none", "shifted", "absolute", "margin", "percentage"])  # fmt: skip
+def test_the_same_negatives_as_sentence_transformers(rule, theirs, monkeypatch):
+    corpus = torch.nn.functional.normalize(torch.randn(60, 6, generator=numbers(8)), dim=1)
+    query = torch.nn.functional.normalize(corpus[:20] + 0.3 * torch.randn(20, 6, generator=numbers(9)), dim=1)
+    assert ((query * corpus[:20]).sum(1) > 0).all()  # below 0 the two read a ratio differently
+    ours = mine(query, corpus, rule, k=5)
+    assert torch.equal(ours, mined_by_sentence_transformers(monkeypatch, query, corpus, **theirs))
+    assert torch.equal(ours, mine(query, corpus, k=5)) == (rule is None)  # each rule has something to do
 
 
 class Stopped(Exception):
