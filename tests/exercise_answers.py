@@ -608,6 +608,27 @@ ANSWERS = {
             "right": ["lambda prior, a, b, t, c: 1 / (1 + (1 / prior - 1) * math.exp(c * (b - a) / t))"],
         },
     },
+    "2_hard_negatives/14_refreshed": {
+        "my_share": {
+            "wrong": [
+                "lambda first, factor, t: 1 / factor",
+                "lambda first, factor, t: math.exp(-first / factor / t)",
+                "lambda first, factor, t: math.exp(-(first - first / factor))",
+                "lambda first, factor, t: math.exp((first - first / factor) / t)",
+            ],
+            "right": ["lambda first, factor, t: math.exp(first / factor / t) / math.exp(first / t)"],
+        },
+        "my_rule": {
+            "wrong": [
+                "lambda first, now, t, left: now < first * left",
+                "lambda first, now, t, left: now < first - t * left",
+                "lambda first, now, t, left: now < first + math.log(left)",
+                "lambda first, now, t, left: torch.exp(now / t) < left * torch.exp(first / t)",
+                "lambda first, now, t, left: solution(now, first, t, left)",
+            ],
+            "right": ["lambda first, now, t, left: torch.exp((now - first) / t) < left"],
+        },
+    },
     "2_hard_negatives/11_mining_triplets": {
         "my_rows": {
             "wrong": [

@@ -297,6 +297,8 @@ GOOD = {
     "negatives.mining_triplets:per_positive": lambda: dict(pairs=built()),
     "negatives.mining_triplets:semi_hard": lambda: mining(margin=0.5, k=2),
     "negatives.mochi:mochi": lambda: dict(query=draw(4, 5), queue=draw(9, 5, seed=1), hardest=3, mixed=2, query_mixed=1, generator=seeded()),
+    "negatives.refreshed:Refreshed": lambda: dict(ranked=torch.arange(20).view(4, 5), n=2),
+    "negatives.refreshed:faded": lambda: dict(first=draw(4, 3), now=draw(4, 3, seed=1)),
     "objective:weigh": lambda: dict(losses=draw(4), weights=torch.ones(4)),
     "objectives.cacr:cacr": pairs,
     "objectives.decoupled:npc_multiplier": lambda: pairs(temperature=0.5),
