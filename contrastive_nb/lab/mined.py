@@ -69,7 +69,7 @@ class Mined(nn.Module):
         return found.gather(1, order.topk(self.each, dim=1).indices)
 
     def refresh(self, model: nn.Module, step: int) -> None:
-        self.table.copy_(self.again(model, step))
+        self.table.copy_(self.again(model, step))  # type: ignore[misc]
 
 
 def _half_seen(counts: Tensor, generator: torch.Generator) -> Tensor:
@@ -155,9 +155,9 @@ def train(
         device=bench.device,
         precision=bench.precision,
         progress=False,
-        **({"refresh": batches.refresh, "refresh_every": negatives.every} if renewed else {}),
+        **({"refresh": batches.refresh, "refresh_every": negatives.every} if renewed else {}),  # type: ignore[arg-type, union-attr]
     )
-    return model
+    return model  # type: ignore[return-value]
 
 
 def score(bench, seed: int, *given, **how) -> dict[str, float]:
