@@ -580,6 +580,24 @@ ANSWERS = {
             ],
         },
     },
+    "2_hard_negatives/91_mining_rules": {
+        "my_chance": {
+            "wrong": [
+                "lambda relevant, documents: relevant / documents",
+                "lambda relevant, documents: (relevant - 1) / documents",
+                "lambda relevant, documents: relevant / (documents - 1)",
+            ],
+            "right": ["lambda relevant, documents: torch.tensor((relevant - 1) / (documents - 1))"],
+        },
+        "my_passed": {
+            "wrong": [
+                "lambda margin, noise: 0.5 * math.erfc(margin / (noise * math.sqrt(2)))",
+                "lambda margin, noise: math.erfc(margin / (2 * noise))",
+                "lambda margin, noise: 1 - 0.5 * math.erfc(margin / (2 * noise))",
+            ],
+            "right": ["lambda margin, noise: 0.5 * math.erfc(margin / (2 * noise))"],
+        },
+    },
     "2_hard_negatives/10_hard_nce": {
         "my_weight": {
             "wrong": [
