@@ -591,6 +591,32 @@ ANSWERS = {
             "right": ["lambda: torch.tensor([-30.0])", "lambda: (-19, -25)"],
         },
     },
+    "2_hard_negatives/07_static_dynamic": {
+        "my_draws": {
+            "wrong": [
+                "lambda r, K, k: (K / r, k / min(r, k))",
+                "lambda r, K, k: (K / (r - 1), k / (r - 1))",
+                "lambda r, K, k: ((r - 1) / K, min(r - 1, k) / k)",
+            ],
+            "right": ["lambda r, K, k: torch.tensor([K, k]) / torch.tensor([r - 1, min(r - 1, k)])"],
+        },
+        "my_weights": {
+            "wrong": [
+                "lambda scores, cut: solution(scores, len(scores))",
+                "lambda scores, cut: 1 / (2 + torch.arange(len(scores) - 1.0))",
+                "lambda scores, cut: (scores[0] - scores[1:]).abs()",
+            ],
+            "right": ["lambda scores, cut: solution(scores.double() * 3 + 1, cut).double()"],
+        },
+        "my_freshness": {
+            "wrong": [
+                "lambda rows, scores, marked: (rows == scores.topk(rows.shape[1], dim=1).indices).float().mean().item()",
+                "lambda rows, scores, marked: (rows[:, :, None] == scores.topk(rows.shape[1], 1).indices[:, None]).any(2).float().mean().item()",
+                "lambda rows, scores, marked: 1 - solution(rows, scores, marked)",
+            ],
+            "right": ["lambda rows, scores, marked: torch.tensor(solution(rows.flip(1), scores, marked))"],
+        },
+    },
     "2_hard_negatives/09_how_many_negatives": {
         "my_total": {"wrong": ["lambda k: 1.0", "lambda k: 1 / (1 + k)", "lambda k: 2 * k / (1 + k)", "lambda k: (k - 1) / k"]},
         "my_tuples": {
