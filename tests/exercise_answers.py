@@ -535,6 +535,32 @@ ANSWERS = {
             ],
         },
     },
+    "2_hard_negatives/07_static_dynamic": {
+        "my_draws": {
+            "wrong": [
+                "lambda r, K, k: (K / r, k / min(r, k))",
+                "lambda r, K, k: (K / (r - 1), k / (r - 1))",
+                "lambda r, K, k: ((r - 1) / K, min(r - 1, k) / k)",
+            ],
+            "right": ["lambda r, K, k: torch.tensor([K, k]) / torch.tensor([r - 1, min(r - 1, k)])"],
+        },
+        "my_weights": {
+            "wrong": [
+                "lambda scores, cut: solution(scores, len(scores))",
+                "lambda scores, cut: 1 / (2 + torch.arange(len(scores) - 1.0))",
+                "lambda scores, cut: (scores[0] - scores[1:]).abs()",
+            ],
+            "right": ["lambda scores, cut: solution(scores.double() * 3 + 1, cut).double()"],
+        },
+        "my_freshness": {
+            "wrong": [
+                "lambda rows, scores, marked: (rows == scores.topk(rows.shape[1], dim=1).indices).float().mean().item()",
+                "lambda rows, scores, marked: (rows[:, :, None] == scores.topk(rows.shape[1], 1).indices[:, None]).any(2).float().mean().item()",
+                "lambda rows, scores, marked: 1 - solution(rows, scores, marked)",
+            ],
+            "right": ["lambda rows, scores, marked: torch.tensor(solution(rows.flip(1), scores, marked))"],
+        },
+    },
     "2_hard_negatives/08_adversaries": {
         "my_factor": {
             "wrong": [
@@ -580,24 +606,6 @@ ANSWERS = {
             ],
         },
     },
-    "2_hard_negatives/91_mining_rules": {
-        "my_chance": {
-            "wrong": [
-                "lambda relevant, documents: relevant / documents",
-                "lambda relevant, documents: (relevant - 1) / documents",
-                "lambda relevant, documents: relevant / (documents - 1)",
-            ],
-            "right": ["lambda relevant, documents: torch.tensor((relevant - 1) / (documents - 1))"],
-        },
-        "my_passed": {
-            "wrong": [
-                "lambda margin, noise: 0.5 * math.erfc(margin / (noise * math.sqrt(2)))",
-                "lambda margin, noise: math.erfc(margin / (2 * noise))",
-                "lambda margin, noise: 1 - 0.5 * math.erfc(margin / (2 * noise))",
-            ],
-            "right": ["lambda margin, noise: 0.5 * math.erfc(margin / (2 * noise))"],
-        },
-    },
     "2_hard_negatives/10_hard_nce": {
         "my_weight": {
             "wrong": [
@@ -624,27 +632,6 @@ ANSWERS = {
                 "lambda prior, a, b, t, c: solution(prior, a, b, t, c + 1)",
             ],
             "right": ["lambda prior, a, b, t, c: 1 / (1 + (1 / prior - 1) * math.exp(c * (b - a) / t))"],
-        },
-    },
-    "2_hard_negatives/14_refreshed": {
-        "my_share": {
-            "wrong": [
-                "lambda first, factor, t: 1 / factor",
-                "lambda first, factor, t: math.exp(-first / factor / t)",
-                "lambda first, factor, t: math.exp(-(first - first / factor))",
-                "lambda first, factor, t: math.exp((first - first / factor) / t)",
-            ],
-            "right": ["lambda first, factor, t: math.exp(first / factor / t) / math.exp(first / t)"],
-        },
-        "my_rule": {
-            "wrong": [
-                "lambda first, now, t, left: now < first * left",
-                "lambda first, now, t, left: now < first - t * left",
-                "lambda first, now, t, left: now < first + math.log(left)",
-                "lambda first, now, t, left: torch.exp(now / t) < left * torch.exp(first / t)",
-                "lambda first, now, t, left: solution(now, first, t, left)",
-            ],
-            "right": ["lambda first, now, t, left: torch.exp((now - first) / t) < left"],
         },
     },
     "2_hard_negatives/11_mining_triplets": {
@@ -723,6 +710,27 @@ ANSWERS = {
             "right": ["lambda f, least: least * (sum(f) - min(f)) + (1 - 2 * least) * min(f)"],
         },
     },
+    "2_hard_negatives/14_refreshed": {
+        "my_share": {
+            "wrong": [
+                "lambda first, factor, t: 1 / factor",
+                "lambda first, factor, t: math.exp(-first / factor / t)",
+                "lambda first, factor, t: math.exp(-(first - first / factor))",
+                "lambda first, factor, t: math.exp((first - first / factor) / t)",
+            ],
+            "right": ["lambda first, factor, t: math.exp(first / factor / t) / math.exp(first / t)"],
+        },
+        "my_rule": {
+            "wrong": [
+                "lambda first, now, t, left: now < first * left",
+                "lambda first, now, t, left: now < first - t * left",
+                "lambda first, now, t, left: now < first + math.log(left)",
+                "lambda first, now, t, left: torch.exp(now / t) < left * torch.exp(first / t)",
+                "lambda first, now, t, left: solution(now, first, t, left)",
+            ],
+            "right": ["lambda first, now, t, left: torch.exp((now - first) / t) < left"],
+        },
+    },
     "2_hard_negatives/90_weighting_mixing_mining": {
         "my_home": {
             "wrong": ["lambda: [0, 0, 0]", "lambda: [1, 0, 1]", "lambda: [0, 1, 1]"],
@@ -735,6 +743,24 @@ ANSWERS = {
                 "lambda s, p, n, f, t: solution(s, p, n, f, 1.0)",
             ],
             "right": ["lambda s, p, n, f, t: solution(s, p, n, f & n, t).item()"],
+        },
+    },
+    "2_hard_negatives/91_mining_rules": {
+        "my_chance": {
+            "wrong": [
+                "lambda relevant, documents: relevant / documents",
+                "lambda relevant, documents: (relevant - 1) / documents",
+                "lambda relevant, documents: relevant / (documents - 1)",
+            ],
+            "right": ["lambda relevant, documents: torch.tensor((relevant - 1) / (documents - 1))"],
+        },
+        "my_passed": {
+            "wrong": [
+                "lambda margin, noise: 0.5 * math.erfc(margin / (noise * math.sqrt(2)))",
+                "lambda margin, noise: math.erfc(margin / (2 * noise))",
+                "lambda margin, noise: 1 - 0.5 * math.erfc(margin / (2 * noise))",
+            ],
+            "right": ["lambda margin, noise: 0.5 * math.erfc(margin / (2 * noise))"],
         },
     },
     "3_debiasing/01_debiased": {
