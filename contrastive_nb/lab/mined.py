@@ -69,6 +69,7 @@ class Mined(nn.Module):
         return found.gather(1, order.topk(self.each, dim=1).indices)
 
     def refresh(self, model: nn.Module, step: int) -> None:
+        "Make the table anew, as `fit` asks for it."
         self.table.copy_(self.again(model, step))  # type: ignore[misc]
 
 

@@ -130,6 +130,9 @@ def margin_pos(
     bar = _lowest(by, positives) - check_number("margin", margin, 0)
     return pairs._replace(negatives=_hardest(negatives & ~(by >= bar), by, None if k is None else check_count("k", k)))
 
+# %% ../../nbs/2_hard_negatives/02_mining.ipynb #c0ffee70
+decide, hardest, lowest = _decide, _hardest, _lowest  # what narrowers on other pages are made of
+
 # %% ../../nbs/2_hard_negatives/02_mining.ipynb #05fb830a
 def perc_pos(
     pairs: Pairs,

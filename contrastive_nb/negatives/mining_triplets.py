@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from ..checks import check_count, check_is, check_number, check_pairs
-from .mining import _decide, _hardest, _lowest
+from .mining import decide as _decide
+from .mining import hardest as _hardest
+from .mining import lowest as _lowest
 from ..pairs import Pairs
 from ..rows import present
 
