@@ -215,6 +215,8 @@ def test_numbers_of_an_earlier_experiment_are_marked_and_nothing_rests_on_them(m
     assert ledger.told(row)["numbers"] == f"of an earlier experiment (commit {old['runs']['laptop']['commit']})"
     assert "of an earlier experiment" not in text(ledger.ledger_html([other]))
     assert [label.endswith(" (earlier)") for label, *_ in ledger.drawn([old, beside])] == [True, False]
+    light = ledger.ledger_html([row, other], unfold=False)
+    assert "<details>" not in light and "S03-outcome-c" in light and len(light) < len(ledger.ledger_html([row, other]))
     assert len(ledger.drawn([old, beside], "outcome")) == 1 and ledger.drawn([old, beside], "mechanism") == []
     (gone,) = ledger.rows([old], stale={("S03-outcome-c", "set aside")})
     assert gone.stale

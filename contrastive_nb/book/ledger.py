@@ -241,8 +241,8 @@ def _interval(run: dict | None) -> str:
     return "deterministic" if len(run["seeds"]) == 1 else "[{}, {}]".format(*map(markup.number, run["interval"]))
 
 
-def ledger_html(rows: list[Row], name: str = "ledger", label: str = "Outcomes") -> str:
-    "One row a claim: its verdict, who says what, effect and interval; the rest unfolds."
+def ledger_html(rows: list[Row], name: str = "ledger", label: str = "Outcomes", unfold: bool = True) -> str:
+    "One row a claim: its verdict, who says what, effect and interval; the rest unfolds, or is left out, so that a notebook stays light."
     if not rows:
         return "<p>No claim has been recorded yet.</p>"
     heads = {
@@ -255,12 +255,12 @@ def ledger_html(rows: list[Row], name: str = "ledger", label: str = "Outcomes") 
         "interval": "number",
     }
     known = names()
-    return markup.table(name, heads, [_line(row, _name(row, known)) for row in rows], label, filterable=name == "ledger")
+    return markup.table(name, heads, [_line(row, _name(row, known), unfold) for row in rows], label, filterable=name == "ledger")
 
 
-def outcomes_html(rows: list[Row]) -> str:
+def outcomes_html(rows: list[Row], unfold: bool = True) -> str:
     "The outcomes that were judged, or set aside without a run."
-    return ledger_html([row for row in rows if row.record["kind"] == "outcome" and not row.earlier])
+    return ledger_html([row for row in rows if row.record["kind"] == "outcome" and not row.earlier], unfold=unfold)
 
 
 def mechanisms_html(rows: list[Row]) -> str:
@@ -278,15 +278,16 @@ def earlier_html(rows: list[Row]) -> str:
     return ledger_html([row for row in rows if row.earlier], "earlier", "Claims of earlier experiments")
 
 
-def _line(row: Row, name: str) -> str:
+def _line(row: Row, name: str, unfold: bool) -> str:
     record, id = row.record, markup.text(row.record["id"])
     would = f"<br><small>the interval alone would read: {markup.text(alone(row))}</small>" if alone(row) else ""
     old = " <i>stale</i>" if row.stale else ""
     history = f"<br><small>{EARLIER}</small>" if row.earlier else ""
-    behind = "".join(f"<dt>{label}</dt><dd>{markup.text(value)}</dd>" for label, value in told(row).items())
+    behind = "".join(f"<dt>{label}</dt><dd>{markup.text(value)}</dd>" for label, value in told(row).items()) if unfold else ""
+    called = f"<details><summary>{id}</summary><dl>{behind}</dl></details>" if unfold else f"<br><small>{id}</small><br>"
     return (
         f'<tr id="{id}"><td>{markup.verdict(row.verdict)}{old}{would}</td>'
-        f"<td>{markup.text(record['statement'])}<details><summary>{id}</summary><dl>{behind}</dl></details>{markup.page(record['notebook'])}</td>"
+        f"<td>{markup.text(record['statement'])}{called}{markup.page(record['notebook'])}</td>"
         f'<td data-value="{markup.text(record["paper"])}">{markup.text(name)}</td>'
         f"<td>{markup.text(SAYS.get(record['says'], record['says']))}</td><td>{markup.text(record['kind'])}</td>"
         f"<td>{markup.number(row.run['effect']) if row.run else NOTHING}{history}</td><td>{_interval(row.run)}</td></tr>"
