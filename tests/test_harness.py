@@ -216,6 +216,7 @@ def test_every_option_with_a_few_values_is_asked_for():
         "supcon_in": {"form": ("out", "in")},
         "cacr": {"detach_weights": (True, False)},
         "cacr_sharp": {"detach_weights": (True, False)},
+        **{name: {"detach_weight": (True, False)} for name in ("asymmetric_loss", "focal_loss")},
         **{f"ranklist{x}": {"form": ("softmax", "pairs")} for x in ("", "_skips", "_pairs", "_neighbours")},
     }
 
@@ -1174,7 +1175,7 @@ def test_a_plant_that_cannot_be_called_is_no_finding(name):
 def test_every_check_has_a_wrong_entry():
     found = {
         *PLANTED,
-        *(name for _, name in MIXERS + NARROWERS),
+        *(name for _, name in MIXERS + NARROWERS + TRANSFORMS),
         *(name for *_, name in OF_KINDS + OF_NO_PAGE),
         "weigher only weighs",
         *(name for _, *names in WRONG for name in names),

@@ -34,9 +34,9 @@ def score_moments(
 
 # %% ../../nbs/2_hard_negatives/04_feature_transform.ipynb #6ea6a2c1
 def _check_transform(query, key, queue, renormalise, positive_alpha, negative_alpha, reach, generator) -> None:
+    check_flag("renormalise", renormalise)
     check_columns(query, {"key": (key, (2,))} | ({} if queue is None else {"queue": (queue, (2,))}))
     check_rows("key", key, "query", query)
-    check_flag("renormalise", renormalise)
     for name, alpha in (("positive_alpha", positive_alpha), ("negative_alpha", negative_alpha)):
         if alpha is not None:
             check_number(name, alpha, 0.5, open_low=True)
