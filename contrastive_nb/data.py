@@ -799,16 +799,17 @@ def _table(path: Path) -> list[dict]:
     else:
         head, *lines = (read_csv if kind == "csv" else read_tsv)(_unpacked(path)) or [[]]
         rows = [dict(zip(head, line, strict=False)) for line in lines]
+    rows = [{name: "" if value is None else str(value) for name, value in row.items()} for row in rows]
     for column in ("query", "positive"):
         if not any(column in row for row in rows):
             raise ValueError(f"path: {path.name} has no column {column}, or no row")
-    bad = [n for n, row in enumerate(rows, 1) if not all(str(row.get(name) or "").strip() for name in ("query", "positive"))]
-    if bad:
+    whole = [all(row.get(name, "").strip() for name in ("query", "positive")) for row in rows]
+    if lacking := whole.count(False):
         warnings.warn(
-            f"{path.name}: {len(bad)} of {len(rows)} rows have no query or no positive and are left out, the first is row {bad[0]}",
+            f"{path.name}: {lacking} of {len(rows)} rows have no query or no positive and are left out, the first is row {whole.index(False) + 1}",
             stacklevel=3,
         )
-    return [row for n, row in enumerate(rows, 1) if n not in set(bad)]
+    return [row for row, good in zip(rows, whole, strict=True) if good]
 
 
 def _either(path: Path, name: str) -> Path:
@@ -818,6 +819,10 @@ def _either(path: Path, name: str) -> Path:
 def _beir(path: Path) -> tuple[list[str], list[str], list[set[int]], list[str]]:
     "Documents, queries that somebody judged, their relevant documents, and the part of each."
     corpus, asked = (read_jsonl(_unpacked(_either(path, f"{name}.jsonl"))) for name in ("corpus", "queries"))
+    for name, rows in (("corpus", corpus), ("queries", asked)):
+        for n, row in enumerate(rows, 1):
+            if missing := {"_id", "text"} - row.keys():
+                raise ValueError(f"path: row {n} of {name}.jsonl has no {min(missing)}")
     number = {row["_id"]: i for i, row in enumerate(corpus)}
     text = {row["_id"]: row["text"] for row in asked}
     documents = [f"{row.get('title') or ''} {row['text']}".strip() for row in corpus]
@@ -825,6 +830,8 @@ def _beir(path: Path) -> tuple[list[str], list[str], list[set[int]], list[str]]:
     for part in ("train", "dev", "test"):
         file = _either(path / "qrels", f"{part}.tsv")
         for query, grades in (read_qrels(_unpacked(file)) if file.is_file() else {}).items():
+            if query not in text:
+                raise ValueError(f"path: {file.name} judges query {query!r}, which queries.jsonl has not")
             if right := {number[d] for d, grade in grades.items() if grade > 0 and d in number}:
                 queries.append(text[query])
                 relevance.append(right)

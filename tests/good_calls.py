@@ -13,7 +13,7 @@ from torch import nn
 
 from contrastive_nb import data, registry, words, worlds
 from contrastive_nb.encoders import projector
-from contrastive_nb.lab import claims
+from contrastive_nb.lab import benches, claims, recipes
 from contrastive_nb.negatives.mining import simans
 from contrastive_nb.objectives import info_nce
 from contrastive_nb.pairs import Pairs, two_views, with_queue
@@ -153,6 +153,10 @@ def page():
     return SimpleNamespace(steps=1, batch_size=4, device="cpu", precision="no", seeds=[0], search_seeds=[0], once=once)
 
 
+def small_bench():
+    return benches.Bench(**vars(recipes.RECIPES["few_classes"]))
+
+
 def scored():
     arms = {name: {"r": [level, level + 0.1]} for name, level in dict(reference=0.5, again=0.4, fifth=0.3, five=0.6, ceiling=0.7).items()}
     return {"scores": arms, "floors": {"raw": {"r": [0.2]}}}
@@ -231,6 +235,7 @@ GOOD = {
     "lab.benches:facts_of": lambda: dict(name="few_classes", folder=HOME),
     "lab.benches:range_of": lambda: dict(claim="few_classes/knn", folder=HOME),
     "lab.benches:seeds_for": lambda: dict(spread=0.01, e=0.02),
+    "lab.benches:world_of": lambda: dict(bench=small_bench(), seed=0),
     "lab.benches:spread_of": lambda: dict(claim="few_classes/knn", folder=HOME),
     "lab.claims:Claim": lambda: vars(claim()) | dict(paper_figure="12"),
     "lab.claims:chances": lambda: dict(effect=0.1, spread=0.2, seeds=8, smallest_effect=0.1),

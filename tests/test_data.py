@@ -1097,6 +1097,27 @@ def test_a_file_of_ones_own_that_is_wrong_is_named(tmp_path, name, text, error, 
         data.read_retrieval(written(tmp_path, name, text))
 
 
+@pytest.mark.parametrize(("name", "text", "words"), [
+    ("corpus.jsonl", '{"_id": "d1"}\n', "path: row 1 of corpus.jsonl has no text"), ("queries.jsonl", '{"text": "life?"}\n', "row 1 of queries.jsonl has no _id"),
+    ("qrels/train.tsv", "query-id\tcorpus-id\tscore\nq7\td1\t1\n", "train.tsv judges query 'q7', which queries.jsonl has not"),
+])  # fmt: skip
+def test_a_folder_that_does_not_fit_together_says_where(tmp_path, name, text, words):
+    good = {
+        "corpus.jsonl": '{"_id": "d1", "text": "cell"}\n',
+        "queries.jsonl": '{"_id": "q1", "text": "life?"}\n',
+        "qrels/train.tsv": "query-id\tcorpus-id\tscore\nq1\td1\t1\n",
+    }
+    for file, contents in (good | {name: text}).items():
+        written(tmp_path, file, contents)
+    with pytest.raises(ValueError, match=words):
+        data.read_retrieval(tmp_path)
+
+
+def test_numbers_in_json_lines_are_texts(tmp_path):
+    own = data.read_retrieval(written(tmp_path, "a.jsonl", '{"query": 7, "positive": 8}\n'))
+    assert (own.queries, own.documents) == (["7"], ["8"])
+
+
 def test_what_is_not_there_and_rows_that_lack_something(tmp_path):
     with pytest.raises(FileNotFoundError, match="path: nothing at"):
         data.read_retrieval(tmp_path / "a.csv")

@@ -1,6 +1,7 @@
 """What a record depends on: which code counts, which does not, and which statements of a page feed it."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -130,10 +131,32 @@ def test_rooms_and_machinery_are_left_out(shelf):
     assert all((files.PACKAGE / room / "__init__.py").is_file() for room in freshness.ROOMS)
 
 
+JUDGES = {"claims", "profiles", "records", "runs"}  # of the laboratory: what they do is no number of a page
+
+
+def overlooked(pages) -> set[str]:
+    "Modules of the laboratory that pages import and on which no record depends."
+    found = set()
+    for page in pages:
+        cells = json.loads(page.read_text(encoding="utf-8"))["cells"]
+        text = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+        for home, names in re.findall(r"^\s*from contrastive_nb\.lab(\.\w+)? import (.+)$", text, re.M):
+            found |= {home[1:]} if home else set(re.findall(r"\w+", names))
+    modules = {path.stem for path in (files.PACKAGE / "lab").glob("*.py")} - {"__init__"}
+    return {name for name in found & modules if f"lab/{name}.py" not in freshness.INSTRUMENTS} - JUDGES
+
+
+def test_no_instrument_of_a_page_is_overlooked(monkeypatch):
+    pages = [page for page in files.notebooks().rglob("*.ipynb") if "_templates" not in page.parts]
+    assert overlooked(pages) == set()
+    monkeypatch.setattr(freshness, "INSTRUMENTS", tuple(name for name in freshness.INSTRUMENTS if "mined" not in name))
+    assert overlooked(pages) == {"mined"}
+
+
 def test_lines_of_a_bench_are_heard_though_it_lies_in_a_room():
     lines = trace.Lines(files.PACKAGE, (*freshness.ROOMS, *freshness.MACHINERY), freshness.INSTRUMENTS)
     heard = {name: lines._of(str(files.PACKAGE / name)) is not None for name in (*freshness.INSTRUMENTS, "lab/runs.py", "rows.py")}
-    rooms = {f"lab/{name}.py": name != "runs" for name in ("benches", "recipes", "listings", "entailed", "runs")}
+    rooms = {f"lab/{name}.py": name != "runs" for name in ("benches", "recipes", "listings", "entailed", "mined", "runs")}
     assert heard == rooms | {"rows.py": True}
     assert trace.Lines(files.PACKAGE, freshness.ROOMS)._of(str(files.PACKAGE / "lab" / "benches.py")) is None
 

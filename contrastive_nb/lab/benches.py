@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['LEAST', 'MOST', 'PAIRS', 'MEASURED', 'TUNED', 'EFFECTS', 'OF_OBJECTIVES', 'seeds_for', 'admission', 'Bench',
-           'derived', 'measure', 'facts_of', 'bench', 'range_of', 'spread_of', 'admitted']
+           'world_of', 'derived', 'measure', 'facts_of', 'bench', 'range_of', 'spread_of', 'admitted']
 
 # %% ../../nbs/0_foundations/11_benches.ipynb #b0000003
 import functools
@@ -172,6 +172,14 @@ def _check_given(**functions) -> None:
     for name, function in functions.items():
         if function is not None:
             check_function(name, function)
+
+# %% ../../nbs/0_foundations/11_benches.ipynb #b0000133
+def world_of(
+    bench: Bench,
+    seed: int,  # 0 or more
+):
+    "The world that a bench makes of a seed; the last two are kept. Raises `TypeError` or `ValueError` naming the argument."
+    return _world(check_is("bench", bench, Bench, "a bench"), check_count("seed", seed, 0))
 
 # %% ../../nbs/0_foundations/11_benches.ipynb #b0000034
 def _train(

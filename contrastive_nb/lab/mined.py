@@ -14,19 +14,10 @@ from torch import Tensor, nn
 
 from contrastive_nb.checks import check_count, check_function, check_is
 from contrastive_nb.encoders import embed, seeded
+from contrastive_nb.lab.benches import world_of
 from contrastive_nb.lab.recipes import Towers
 from contrastive_nb.pairs import Pairs, exclude, flip, in_batch, stack
 from contrastive_nb.training import fit
-
-
-@functools.lru_cache(maxsize=2)
-def _made(make: Callable, seed: int):
-    return make(seed)
-
-
-def world_of(bench, seed: int):
-    "The world of a seed: `train` and `test` are what `worlds.topics` makes, `asked` and `stored` the words of `train` as features."
-    return _made(bench.world, bench.base + check_count("seed", seed, 0))
 
 
 class Rows(NamedTuple):

@@ -42,6 +42,14 @@ def _check_ranked(ranked, like: Tensor | None = None) -> Tensor:
         raise ValueError(f"ranked: got shape {tuple(ranked.shape)}, want {tuple(like.shape)}, that of the first list")
     return ranked
 
+# %% ../../nbs/2_hard_negatives/14_refreshed.ipynb #837e6806
+def _check_embedded(query, document, ranked: Tensor) -> None:
+    check_columns(query, {"document": (document, (2,))})
+    if len(query) != len(ranked):
+        raise ValueError(f"query: got {len(query)} rows, want {len(ranked)}, one a list")
+    if len(document) <= ranked.max():
+        raise ValueError(f"document: got {len(document)} rows, want more than {ranked.max()}, the highest that the lists name")
+
 # %% ../../nbs/2_hard_negatives/14_refreshed.ipynb #0d0d00b3
 class _Held(nn.Module):
     "A list of documents a query, hardest first, and those of them that are held now."
@@ -59,23 +67,6 @@ class _Held(nn.Module):
         self.register_buffer("first", torch.full(table.shape, torch.nan, device=table.device))
         self.register_buffer("read", torch.full_like(table[:, 0], n))
 
-# %% ../../nbs/2_hard_negatives/14_refreshed.ipynb #6616b56c
-class _Filled(_Held):
-    def _take(self, gone: Tensor) -> Tensor:
-        "Fill the places (Q, n) that are gone from the lists; bool: those that were filled."
-        free = (self.ranked >= 0) & (torch.arange(self.ranked.shape[1], device=gone.device) >= self.read[:, None])
-        for rows in self.table.masked_fill(gone, -1).T:  # what stays is not taken twice
-            free &= self.ranked != rows[:, None]
-        in_order = (~free).to(torch.uint8).argsort(dim=1, stable=True)
-        turn = gone.cumsum(1) - 1
-        filled = gone & (turn < free.sum(1, keepdim=True))
-        at = in_order.gather(1, turn.clamp(min=0))
-        self.table.copy_(torch.where(filled, self.ranked.gather(1, at), self.table))
-        self.read.copy_(torch.maximum(self.read, torch.where(filled, at + 1, 0).amax(1)))
-        return filled
-
-# %% ../../nbs/2_hard_negatives/14_refreshed.ipynb #837e6806
-class _Seen(_Filled):
     @torch.no_grad()
     def scores(
         self,
@@ -83,17 +74,27 @@ class _Seen(_Filled):
         document: Tensor,  # (K, D) embeddings of the corpus
     ) -> Tensor:  # (Q, n); NaN where a place is empty
         "Cosines of the queries and the negatives that they hold. Raises `TypeError` or `ValueError` naming the argument."
-        check_columns(query, {"document": (document, (2,))})
-        if len(query) != len(self.table):
-            raise ValueError(f"query: got {len(query)} rows, want {len(self.table)}, one a list")
-        if len(document) <= self.ranked.max():
-            raise ValueError(f"document: got {len(document)} rows, want more than {self.ranked.max()}, the highest that the lists name")
+        _check_embedded(query, document, self.ranked)
         q, d = unit(widen(query)), unit(widen(document))
         now = torch.stack([(q * d[rows]).sum(1) for rows in self.table.clamp(min=0).T], 1)
         return now.masked_fill(self.table < 0, torch.nan)
 
+# %% ../../nbs/2_hard_negatives/14_refreshed.ipynb #6616b56c
+def _take(held: _Held, gone: Tensor) -> Tensor:
+    "Fill the places (Q, n) that are gone from the lists; bool: those that were filled."
+    free = (held.ranked >= 0) & (torch.arange(held.ranked.shape[1], device=gone.device) >= held.read[:, None])
+    for rows in held.table.masked_fill(gone, -1).T:  # what stays is not taken twice
+        free &= held.ranked != rows[:, None]
+    in_order = (~free).to(torch.uint8).argsort(dim=1, stable=True)
+    turn = gone.cumsum(1) - 1
+    filled = gone & (turn < free.sum(1, keepdim=True))
+    at = in_order.gather(1, turn.clamp(min=0))
+    held.table.copy_(torch.where(filled, held.ranked.gather(1, at), held.table))
+    held.read.copy_(torch.maximum(held.read, torch.where(filled, at + 1, 0).amax(1)))
+    return filled
+
 # %% ../../nbs/2_hard_negatives/14_refreshed.ipynb #224a045c
-class Refreshed(_Seen):
+class Refreshed(_Held):
     """Hard negatives of each query, of which those that a rule names are replaced: by the next of the query's list, or by a new search's.
 
     `table` holds them, (Q, n) int64 documents. Raises `TypeError` or `ValueError` naming the argument. (Li et al. 2024.)
@@ -122,6 +123,6 @@ class Refreshed(_Seen):
         self.first.copy_(torch.where(known, self.first, now))
         if ranked is not None:
             self.ranked.copy_(new), self.read.zero_()
-        filled = self._take(gone)
+        filled = _take(self, gone)
         self.first.copy_(torch.where(filled, self.scores(query, document), self.first))
         return filled
