@@ -10,6 +10,7 @@
 # (3.13 leaves empty fields out of the dump, 3.12 quotes f-strings differently); this text is the same on 3.11 to 3.13.
 
 import ast
+import functools
 import hashlib
 import json
 import re
@@ -436,10 +437,6 @@ def _text(node: ast.AST) -> str:
     return ""
 
 
-def _says(node: ast.AST, words: str) -> bool:
-    return bool((text := _text(node)) and re.fullmatch(text, words, re.S))
-
-
 class Page:
     "A page's statements, and which of them feed its records: what `record(...)` is given, where that comes from, and so on."
 
@@ -456,22 +453,38 @@ class Page:
         self.imported = list(_imports(self.statements))
         self.reads = [_page_reads(node) for node in self.statements]
         self.binds = [{_local_name(n)} if isinstance(n, (ast.Import, ast.ImportFrom)) else _bound([n]) for n in self.statements]
+        self.texts = [{text for part in ast.walk(node) if (text := _text(part))} for node in self.statements]
+        self.late = [
+            isinstance(node, (*_FUNCTIONS, ast.ClassDef)) or any(isinstance(part, ast.Lambda) for part in ast.walk(node))
+            for node in self.statements
+        ]
+        self.canonical: dict[int, str] = {}
         self.changes = self._all_changes()
         self.feeding = self._feeding()
 
     def digest(self, claim: str | None = None) -> str:
         "Of the statements that feed the records, or the record of this claim."
-        return digest([canonical(self.statements[i]) for i in (self.feeding if claim is None else self.feeding_one(claim))])
+        return digest([self._canonical(i) for i in (self.feeding if claim is None else self.feeding_one(claim))])
+
+    def _canonical(self, i: int) -> str:
+        if i not in self.canonical:
+            self.canonical[i] = canonical(self.statements[i])
+        return self.canonical[i]
 
     def made(self, claim: str, run: dict) -> bool:
         "Whether these statements made a run of a claim; older runs keep a digest of what feeds any record of the page."
-        return run["page"] in (self.digest(claim), self.digest())
+        return run["page"] == self.digest(claim) or run["page"] == self.digest()
 
     def feeding_one(self, claim: str) -> list[int]:
         "The statements that feed the record of a claim, by its id; those of all records where they cannot be told apart."
-        stating = {i for i, node in enumerate(self.statements) if any(_says(part, claim) for part in ast.walk(node))}
-        fed = [found for start in self._starts({"record"}) if stating.intersection(found := self._fed([start]))]
+        stating = {i for i, texts in enumerate(self.texts) if any(re.fullmatch(text, claim, re.S) for text in texts)}
+        fed = [found for found in self._fed_apart if stating.intersection(found)]
         return sorted(set().union(*fed)) if fed else self.feeding
+
+    @functools.cached_property
+    def _fed_apart(self) -> list[list[int]]:
+        "The statements that feed each use of `record`."
+        return [self._fed([start]) for start in self._starts({"record"})]
 
     def words(self) -> set[str]:
         "The names that these statements take from outside."
@@ -491,8 +504,7 @@ class Page:
 
     def states(self, record: dict) -> bool:
         "Whether the page has the words of a claim, each of them as a text of its own; what it puts into a text may be anything."
-        texts = [_text(part) for node in self.statements for part in ast.walk(node)]
-        patterns = re.compile("|".join(f"(?:{text})" for text in texts if text), re.S)
+        patterns = re.compile("|".join(f"(?:{text})" for texts in self.texts for text in texts), re.S)
         return all(patterns.fullmatch(record[field]) for field in STATED)
 
     def _carriers(self, first: set[str]) -> set[str]:
@@ -543,7 +555,7 @@ class Page:
                 node = self.statements[i]
                 if not isinstance(node, _FUNCTIONS):  # read where it stands
                     todo += [(read, i) for read in self.reads[i]]
-                if isinstance(node, (*_FUNCTIONS, ast.ClassDef)) or any(isinstance(part, ast.Lambda) for part in ast.walk(node)):
+                if self.late[i]:
                     todo += [(read, place) for read in self.reads[i]]  # read where it is called
                 if name in self.binds[i] and not isinstance(node, (ast.For, ast.While, ast.If, ast.With, ast.Try, ast.AugAssign)):
                     break
