@@ -39,7 +39,8 @@ def check_twice(page: str, folder: Path, notebooks: Path | None = None) -> None:
 
 
 @pytest.mark.parametrize("page", [
-    "0_foundations/06_claims",
+    "2_hard_negatives/00_hardness",
+    pytest.param("0_foundations/06_claims", marks=pytest.mark.slow),
     pytest.param("1_objectives/01_infonce", marks=pytest.mark.slow),
     pytest.param("2_hard_negatives/01_mochi", marks=pytest.mark.slow),
 ])  # fmt: skip
