@@ -93,6 +93,18 @@ def serve(folder):
         def log_message(self, *_):
             pass
 
+        def send_error(self, code, *said):
+            "As hosts of pages do: the site's own page, at the address that was asked for."
+            lost = Path(folder) / "404.html"
+            if code != 404 or not lost.exists():
+                super().send_error(code, *said)
+                return
+            self.send_response(404)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(lost.read_bytes())
+
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=folder))
     threading.Thread(target=server.serve_forever, args=[0.02], daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}/"
@@ -128,10 +140,10 @@ def unfold(page):
     page.evaluate("() => document.querySelectorAll('main details').forEach(d => { d.open = true; })")
 
 
-def serious(page):
-    "What axe-core calls serious or critical on the page as it is shown now."
+def serious(page, within=None):
+    "What axe-core calls serious or critical on the page, or in a part of it, as it is shown now."
     scheme = page.evaluate("() => matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light'")
-    found = axe.Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
+    found = axe.Axe().run(page, context=within, options={"resultTypes": ["violations"]}).response["violations"]
     found = [(fault["id"], node) for fault in found if fault["impact"] in ("serious", "critical") for node in fault["nodes"][:3]]
     return [f"{scheme}: {rule}: {node['html'][:150]} {node['failureSummary'][:200]}" for rule, node in found]
 
@@ -210,7 +222,16 @@ def test_every_notebook_and_every_module_has_a_page(site, tree):
     made = {path.relative_to(site).as_posix() for path in site.rglob("*.html")}
     names = (path.relative_to(tree / "nbs") for path in (tree / "nbs").rglob("*.ipynb"))
     assert {sources.address(name.as_posix()) for name in names if name.parts[0][0] not in "_."} <= made
-    assert {"index.html", "catalogue.html", "ledger.html", "references.html", "api/index.html", "api/pairs.html", *WHOLE} <= made
+    assert {
+        "404.html",
+        "index.html",
+        "catalogue.html",
+        "ledger.html",
+        "references.html",
+        "api/index.html",
+        "api/pairs.html",
+        *WHOLE,
+    } <= made
 
 
 def test_links_and_anchors_lead_somewhere(read, site, served):
@@ -453,6 +474,233 @@ def test_the_front_page_says_in_one_screen_what_this_is(page, served):
         box = shown.bounding_box()
         assert box and box["y"] + box["height"] <= 900
     assert page.locator(".hero pre").first.inner_text().split("\n")[:2] == ["make run", "make test"]
+
+
+# --- the search ---------------------------------------------------------------------------------------------------------------------
+
+# what a reader types, and a place that must be among the first three
+QUERIES = {
+    "SimCLR": "1_objectives/infonce.html",
+    "MoCo": "2_hard_negatives/mochi.html",
+    "two_views": "api/pairs.html#two_views",
+    "AUC": "0_foundations/metrics.html#auc-how-often-is-a-positive-above-a-negative",
+    "CLIP": "catalogue.html#S81",
+    "hard negatives": "2_hard_negatives/hardness.html",
+    "temperature": "1_objectives/temperature.html",
+    "false negatives": "3_debiasing/debiased.html",
+    "triplet loss": "1_objectives/triplet.html",
+    "mean reciprocal rank": "0_foundations/metrics.html#mean-reciprocal-rank",
+    "memory": "9_scaling/cached.html",
+    "gradient cache": "9_scaling/cached.html",
+    "ranking": "1_objectives/ranknet_ranklist.html",
+    "learning rate": "0_foundations/training.html",
+    "NaN": "0_foundations/training.html",
+    "own data": "0_foundations/data.html#your-own-texts",
+    "sentence-transformers": "0_foundations/encoders.html#a-sentence-encoder-that-somebody-has-trained",
+    "mutual information equation": "1_objectives/infonce.html#eq-3",
+    "how do I mine hard negatives?": "2_hard_negatives/mining.html",
+}
+
+
+def ask(page, query):
+    "Type into the open search; what it says, and its options, once it has answered."
+    status = page.locator("#finder [role=status]")
+    page.get_by_role("combobox").fill(query)
+    playwright.expect(status).not_to_have_text(re.compile("^(Type|Reading)"), timeout=60_000)
+    return status.inner_text(), page.get_by_role("option")
+
+
+@pytest.fixture
+def offline(site, page):
+    "A page of the site from the disk, with its search open."
+    if site.name != "_site-pandoc":
+        pytest.skip("Quarto's site has Quarto's search")
+    page.goto((site / "404.html").as_uri())
+    page.keyboard.press("/")
+    return page
+
+
+def test_a_reader_finds_what_a_reader_types(offline):
+    missed = {}
+    for query, place in QUERIES.items():
+        said, options = ask(offline, query)
+        places = [urllib.parse.unquote(where) for where in options.evaluate_all("all => all.map(a => a.getAttribute('href'))")]
+        if "have it" not in said or place not in places[:3]:
+            missed[query] = (said, places[:3])
+    assert missed == {}
+    for scheme, size in (("light", {"width": 1440, "height": 900}), ("dark", PHONE)):
+        offline.emulate_media(color_scheme=scheme)
+        offline.set_viewport_size(size)
+        assert serious(offline, "#finder") == []
+
+
+def test_what_is_not_there_is_said_and_the_nearest_is_offered(offline):
+    said, options = ask(offline, "temprature")
+    assert said == "Nothing has “temprature”. The nearest:" and options.first.locator("b").inner_text() == "What temperature does"
+    said, options = ask(offline, "qwertz")
+    assert said == "Nothing is like “qwertz”. Places to begin:" and options.first.inner_text().startswith("The catalogue")
+    offline.get_by_role("combobox").fill("the")
+    playwright.expect(offline.locator("#finder [role=status]")).to_have_text("Type a word that says more.")
+    assert options.count() == 0 and offline.get_by_role("combobox").get_attribute("aria-expanded") == "false"
+
+
+def test_the_search_is_used_by_keyboard_and_leads_to_the_section(offline):
+    field = offline.get_by_role("combobox")
+    _, options = ask(offline, "bound mutual information")
+    first, second = (options.nth(i).get_attribute("id") for i in (0, 1))
+    assert field.get_attribute("aria-activedescendant") == first and field.get_attribute("aria-expanded") == "true"
+    field.press("ArrowDown")
+    assert field.get_attribute("aria-activedescendant") == second == offline.locator("[aria-selected=true]").get_attribute("id")
+    field.press("ArrowUp")
+    field.press("ArrowUp")
+    assert field.get_attribute("aria-activedescendant") == options.last.get_attribute("id")
+    place = "#what-the-minimum-says-a-bound-on-mutual-information"
+    aim = offline.locator(f"[role=option][href$='{place}']")
+    assert "bound" in aim.locator("span mark").all_inner_texts() and "InfoNCE and NT-Xent" in aim.locator("small").inner_text()
+    for _ in range(options.count()):
+        field.press("ArrowDown")
+        if field.get_attribute("aria-activedescendant") == aim.get_attribute("id"):
+            break
+    field.press("Enter")
+    playwright.expect(offline.locator(place)).to_be_in_viewport()
+    assert offline.url.endswith("1_objectives/infonce.html" + place) and not offline.locator("#finder").is_visible()
+    offline.keyboard.press("/")
+    playwright.expect(field).to_be_focused()
+    offline.keyboard.press("Escape")
+    playwright.expect(offline.locator("#finder")).not_to_be_visible()
+    offline.goto(re.sub("1_objectives/.*", "catalogue.html", offline.url))
+    offline.get_by_label("Search: All methods").press_sequentially("a/b")  # a field of the page keeps its letters
+    assert not offline.locator("#finder").is_visible() and offline.get_by_label("Search: All methods").input_value() == "a/b"
+
+
+def test_a_page_that_is_not_there_says_so_and_offers_what_is_near(page, served, site):
+    page.goto(served + "1_objectives/deep/info_nce.html")
+    assert page.locator("h1").inner_text() == "This page is not here"
+    page.get_by_role("link", name="the catalogue").first.wait_for()
+    if site.name == "_site-pandoc":
+        assert page.locator(".bar").evaluate("bar => getComputedStyle(bar).position") == "sticky"
+        near = page.locator("#nearest a")
+        near.first.wait_for()
+        assert "info_nce" in near.all_inner_texts()
+        page.locator(".search-button").click()
+        assert page.get_by_role("combobox").input_value() == "info nce"
+        page.keyboard.press("Escape")
+        near.filter(has_text="info_nce").first.click()
+        assert page.url == served + "api/objectives.infonce.html#info_nce"
+
+
+def test_the_search_works_in_firefox(site, tmp_path):
+    if site.name != "_site-pandoc":
+        pytest.skip("Quarto's site has Quarto's search")
+    marionette = pytest.importorskip(
+        "marionette_driver.marionette", reason="marionette_driver is not installed: nothing is read in Firefox"
+    )
+    binary = next(filter(None, map(shutil.which, ("firefox-esr", "firefox"))), None)
+    if binary is None:
+        pytest.skip("Firefox is not on PATH: the search is read in Chromium alone")
+    firefox = marionette.Marionette(bin=binary, headless=True, port=free_port(), gecko_log=str(tmp_path / "log"))
+    try:
+        firefox.start_session()
+        firefox.navigate((site / "index.html").as_uri())
+        firefox.find_element("css selector", "body").send_keys("/")
+        field = firefox.find_element("css selector", "#finder input")
+        field.send_keys("SimCLR")
+        firefox.timeout.implicit = 20
+        first = firefox.find_element("css selector", "#finder [role=option][aria-selected=true]")
+        assert first.get_attribute("href") == "1_objectives/infonce.html" and "17 places" not in first.text
+        field.send_keys("\ue007")
+        firefox.find_element("css selector", "#derivation")
+        assert firefox.get_url() == (site / "1_objectives" / "infonce.html").as_uri()
+    finally:
+        firefox.quit()
+
+
+# --- on a phone ---------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def phone(browser, site, served):
+    if site.name != "_site-pandoc":
+        pytest.skip("Quarto's site has Quarto's menus and buttons")
+    context = browser.new_context(viewport=PHONE, has_touch=True, permissions=["clipboard-read", "clipboard-write"])
+    yield context.new_page()
+    context.close()
+
+
+def test_on_a_phone_the_contents_are_reached_from_any_place(phone, served):
+    phone.goto(served + "1_objectives/infonce.html")
+    main = phone.locator("main")
+    for place in (0, 5000):
+        phone.evaluate("place => scrollTo({top: place, behavior: 'instant'})", place)
+        button = phone.get_by_role("button", name="Contents").bounding_box()
+        phone.touchscreen.tap(button["x"] + 20, button["y"] + 20)  # where it is seen: to tap it by its name scrolls the page first
+        menu = phone.locator("#sidebar")
+        playwright.expect(menu.get_by_text("On this page")).to_be_in_viewport()
+        box = menu.bounding_box()
+        assert box["x"] == 0 and box["width"] == PHONE["width"] and round(box["y"] + box["height"]) == PHONE["height"]
+        assert main.evaluate("main => main.inert") and phone.evaluate("scrollY") == place
+        last = menu.get_by_role("link", name="Choosing an objective")
+        last.scroll_into_view_if_needed()
+        playwright.expect(last).to_be_in_viewport()
+        phone.keyboard.press("Escape")
+        assert not menu.is_visible() and not main.evaluate("main => main.inert") and phone.evaluate("scrollY") == place
+        playwright.expect(phone.get_by_role("button", name="Contents")).to_be_focused()
+    phone.get_by_role("button", name="Contents").tap()
+    phone.locator("#sidebar #toc").get_by_role("link", name="Agreement").tap()
+    playwright.expect(phone.locator("#agreement")).to_be_in_viewport()
+    assert not phone.locator("#sidebar").is_visible()
+    phone.set_viewport_size({"width": 1440, "height": 900})
+    assert phone.locator("#sidebar #toc").count() == 0
+    playwright.expect(phone.locator("#toc").get_by_role("link", name="Agreement")).to_be_in_viewport()
+
+
+@pytest.mark.parametrize("name", ["catalogue", "ledger"])
+def test_on_a_phone_cards_keep_their_labels(phone, served, name):
+    phone.goto(served + f"{name}.html")
+    heads = phone.locator(f"#{name} thead th button").all_inner_texts()
+    said = phone.locator(f"#{name} tbody tr:first-child td").evaluate_all(
+        "cells => cells.map(cell => getComputedStyle(cell, '::before').content.replaceAll('\"', ''))"
+    )
+    assert said == heads and len(heads) > 5
+    inside = "cells => cells.filter(cell => cell.textContent && parseFloat(getComputedStyle(cell).paddingLeft) < 80).length"
+    assert phone.locator(f"#{name} tbody td").evaluate_all(inside) == 0  # the label has room beside what it says
+
+
+def test_on_a_phone_code_is_copied_by_touch(phone, served):
+    phone.goto(served + "1_objectives/infonce.html")
+    button = phone.locator(".cell:not(details *) button.copy").first
+    box, code = button.bounding_box(), button.locator("..").locator("code").first
+    assert box["width"] >= 40 and box["height"] >= 40 and button.evaluate("one => getComputedStyle(one).opacity") == "1"
+    assert box["y"] + box["height"] <= code.bounding_box()["y"]
+    button.tap()
+    playwright.expect(button).to_have_text("Copied")
+    assert phone.evaluate("navigator.clipboard.readText()") == code.evaluate("code => code.textContent")
+    small = (
+        "all => all.filter(b => b.checkVisibility()).map(b => b.getBoundingClientRect()).filter(b => b.width < 40 || b.height < 40).length"
+    )
+    assert phone.locator(".bar button, button.copy").evaluate_all(small) == 0
+
+
+def test_a_figure_is_enlarged_by_touch_and_by_keyboard(phone, served):
+    phone.goto(served + "1_objectives/infonce.html")
+    figure, viewer = phone.locator("main figure img").first, phone.locator("#viewer")
+    width, alt = figure.bounding_box()["width"], figure.get_attribute("alt")
+    figure.tap()
+    large = viewer.locator("img")
+    assert large.bounding_box()["width"] >= 1.8 * width and large.get_attribute("alt") == alt
+    assert viewer.evaluate("one => one.scrollWidth > one.clientWidth")  # and can be moved about in
+    large.tap(position={"x": 50, "y": 50})
+    assert not viewer.is_visible()
+    figure.focus()
+    phone.keyboard.press("Enter")
+    assert viewer.is_visible() and serious(phone, "#viewer") == []
+    phone.keyboard.press("Escape")
+    playwright.expect(viewer).not_to_be_visible()
+    playwright.expect(figure).to_be_focused()
+    phone.set_viewport_size({"width": 1440, "height": 900})
+    figure.click()
+    box = large.bounding_box()
+    assert box["width"] > figure.bounding_box()["width"] and box["width"] <= 1440 and box["height"] <= 900
 
 
 SHOWN = """<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>Sliders</title><link rel="icon" href="data:,"></head><body><main><h1>Sliders</h1>

@@ -72,6 +72,7 @@
       const button = document.createElement("button");
       button.type = "button";
       button.textContent = head.textContent;
+      rows.forEach(row => { row.cells[i].dataset.label = head.textContent; }); // on a phone a row is a card, far from its heads
       head.replaceChildren(button);
       button.addEventListener("click", () => {
         const down = head.getAttribute("aria-sort") === "ascending";

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import yaml
 
-from contrastive_nb.book.site import sources
+from contrastive_nb.book.site import search, sources
 from contrastive_nb.book.site.drafts import Draft, draft, resolved
 
 EXTENSIONS = "markdown+tex_math_dollars-implicit_figures-tex_math_single_backslash-raw_tex"
@@ -117,6 +117,7 @@ def site(root: Path, processed: Path, out: Path, jobs: int) -> None:
     notebooks = {path.relative_to(processed).as_posix(): page.address for path, page in zip(paths, drafts, strict=True)}
     settings = yaml.safe_load((processed / "_quarto.yml").read_text(encoding="utf-8"))
     contents = _places(settings["website"]["sidebar"]["contents"])
+    lost = (assets / "lost.js").read_text(encoding="utf-8")
     template = string.Template((assets / "page.html").read_text(encoding="utf-8"))
 
     def one(page: Draft) -> None:
@@ -129,6 +130,7 @@ def site(root: Path, processed: Path, out: Path, jobs: int) -> None:
             lede=f'<p class="lede">{html.escape(str(page.meta["description"]))}</p>' if page.meta.get("description") else "",
             chapter=f'<p class="chapter">{html.escape(chapter)}</p>' if chapter else "", body=finish(body, page, notebooks),
             sidebar=_sidebar(page, contents, shown), turn=_turn(page, list(_flat(contents)), shown),
+            first=f"<script>\n{lost}</script>\n" if page.address == "404.html" else "",
             kind="front" if page.address == "index.html" else "table" if page.address in ("catalogue.html", "ledger.html") else "page",
         )  # fmt: skip
         sources.write(out / page.address, text)
@@ -143,6 +145,7 @@ def site(root: Path, processed: Path, out: Path, jobs: int) -> None:
     for path in assets.iterdir():
         if path.suffix in (".css", ".js", ".svg"):
             shutil.copy(path, out / "_site_assets")
+    search.write(root, out)
 
 
 def _places(contents):

@@ -23,6 +23,26 @@ suppress-bibliography: false
 :::
 """
 
+NOWHERE = """---
+title: "This page is not here"
+description: "The address leads to no page of the book: it is mistyped, or the page has another name by now."
+---
+
+::: {hidden="hidden"}
+The address is like these places:
+
+```{=html}
+<ul id="nearest"></ul>
+```
+:::
+
+The **Search** above, or the key `/`, looks through every page, function and method. Or begin at
+
+- [the front page](index.ipynb),
+- [the catalogue](catalogue.ipynb) of methods or [the ledger](ledger.ipynb) of claims,
+- [all modules](api/index.qmd) and their functions.
+"""
+
 
 def generated() -> dict:
     "Outputs by the label of their cell."
@@ -88,6 +108,7 @@ def stage(root: Path, work: Path, copies: Path | None = None) -> list[sources.Pa
     for module in modules:
         sources.write(work / "nbs" / "api" / f"{module.name}.qmd", reference.page(module, known, titles, sources.address))
     sources.write(work / "nbs" / "references.qmd", WORKS)
+    sources.write(work / "nbs" / "404.qmd", NOWHERE)
     entries = ["api/index.qmd", *(f"api/{module.name}.qmd" for module in modules)]
     sources.write(work / "nbs" / "_quarto.yml", yaml.safe_dump(quarto_settings(root, entries, repository), sort_keys=False))
     # nbdev finds its settings here: no links of its own, and its output beside this file
