@@ -12,7 +12,6 @@ from contrastive_nb.book import keys, markup, reading
 from contrastive_nb.lab import freshness, outputs
 
 SOLUTION = re.compile(r"\n*^<details><summary>Solution</summary>[ \t]*\n.*?^</details>[ \t]*$", re.M | re.S)
-NOTHING = "\u2013"
 BESIDE = ("_site_assets/front.svg",)  # beside the pages and the settings of their chapters, what a page shows
 README = """# {title}
 
@@ -177,18 +176,15 @@ def hours(minutes: float) -> str:
 
 
 def link(name: str, words: str | None = None) -> str:
-    "A link from a guide to a page."
-    return f'<a href="{os.path.relpath(name, "guides").replace(os.sep, "/")}.ipynb">{words or markup.text(markup.title(name))}</a>'
-
-
-def _task(name: str, chosen: list[reading.Exercise]) -> str:
-    return f"{markup.text(markup.title(name))}: {', '.join(str(task.number) for task in chosen)}"
+    "A link from a guide to a page, by its title up to a colon."
+    words = words or markup.text(markup.title(name).partition(":")[0])
+    return f'<a href="{os.path.relpath(name, "guides").replace(os.sep, "/")}.ipynb">{words}</a>'
 
 
 def _row(part: Part) -> str:
-    pages = "<br>".join(map(link, part.read))
-    tasks = "<br>".join(_task(name, chosen) for name, chosen in part.tasks) or NOTHING
-    first = f'<th scope="row">{markup.text(part.name)}</th><td>{markup.text(part.goals)}</td><td>{pages}</td><td>{tasks}</td>'
+    solved = {name: f": {', '.join(str(task.number) for task in chosen)}" for name, chosen in part.tasks}
+    pages = "".join(f"<li>{link(name)}{solved.get(name, '')}</li>" for name in dict.fromkeys((*part.read, *solved)))
+    first = f'<th scope="row">{markup.text(part.name)}</th><td>{markup.text(part.goals)}</td><td><ul>{pages}</ul></td>'
     return f"<tr>{first}<td>{part.points}</td><td>{part.load.words:,}</td><td>{hours(part.minutes)}</td></tr>"
 
 
@@ -196,9 +192,9 @@ def way_html(way: str) -> str:
     "A way through as a table: a row a part, its sums, and how the time was measured."
     parts = ways()[way]
     load, minutes = sum((part.load for part in parts), reading.Load()), sum(part.minutes for part in parts)
-    heads = "".join(f'<th scope="col">{head}</th>' for head in ("part", "you learn", "read", "solve", "points", "words", "time"))
+    heads = "".join(f'<th scope="col">{head}</th>' for head in ("part", "you learn", "read: solve", "points", "words", "time"))
     points = sum(part.points for part in parts)
-    total = f'<tr><th scope="row" colspan="4">all</th><th>{points}</th><th>{load.words:,}</th><th>{hours(minutes)}</th></tr>'
+    total = f'<tr><th scope="row" colspan="3">all</th><th>{points}</th><th>{load.words:,}</th><th>{hours(minutes)}</th></tr>'
     body = "\n".join(map(_row, parts))
     return f'<table class="way"><thead><tr>{heads}</tr></thead><tbody>\n{body}\n</tbody><tfoot>{total}</tfoot></table>{_measured(load)}'
 
