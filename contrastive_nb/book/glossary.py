@@ -54,12 +54,7 @@ def as_html() -> str:
     return f'<dl class="glossary">{"".join(rows)}</dl>'
 
 
-def _same(form: str, term: str) -> bool:
-    "Whether a form is the word itself with another ending."
-    return form[:-3] in term or form.removesuffix("s") in term or form.replace("ies", "y") == term
-
-
 def _also(term: Term) -> str:
-    "Other words for the same thing; not the plural."
-    others = [form for form in term.forms if form != term.term and not _same(form, term.term) and "$" not in form]
+    "Other words for the same thing; a form that begins as the word does is another ending."
+    others = [form for form in term.forms if form[:5].lower() != term.term[:5].lower()]
     return f" <i>also {markup.text(', '.join(others))}</i>" if others else ""

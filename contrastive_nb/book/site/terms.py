@@ -26,7 +26,7 @@ def linker(page: str, terms: Iterable[Term]) -> Callable[[str], str]:
 
     On the page that derives a word, on the glossary and after the heading References nothing is linked.
     """
-    left = {} if page == PAGE else {form: term for term in terms if term.page != page for form in term.forms if "$" not in form}
+    left = {} if page == PAGE else {form: term for term in terms if term.page != page for form in term.forms}
     entry = sources.between(sources.address(page), sources.address(PAGE))
     over = [False]
 
