@@ -297,6 +297,25 @@ def lab(context: typer.Context) -> None:
     os.execve(sys.executable, [sys.executable, "-m", "jupyterlab", *place, *context.args], scratch.environment(target))
 
 
+@app.command()
+def student(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="New or empty: a tree that is there, an earlier one too, is not touched.")
+    ],
+    instructor: Annotated[
+        bool, typer.Option("--instructor", help="The pages with solutions and outputs, and a key beside each: not for students.")
+    ] = False,
+) -> None:
+    "Write the pages for a course into FOLDER, without solutions and outputs; the exercises' checks work from there."
+    from contrastive_nb.book import course
+
+    _in_a_checkout("student")
+    try:
+        typer.echo(course.write(folder, instructor))
+    except (ValueError, OSError) as error:
+        raise _refuse(error) from None
+
+
 @app.command("carry")
 def carry_records(
     names: Annotated[

@@ -78,9 +78,15 @@ def build() -> Path:
     return Path(os.environ.get(BUILD) or _writable((checkout() or Path.cwd()) / "build"))
 
 
+def _tree() -> Path:
+    "The nearest folder, from the current one upwards, that has notebooks in `nbs/`; the current one where none has."
+    here = Path.cwd()
+    return next((place for place in (here, *here.parents) if (place / "nbs").is_dir()), here)
+
+
 def notebooks() -> Path:
-    "The folder of the notebooks: `CONTRASTIVE_NB_NOTEBOOKS` if set (by the runner), else `nbs/` of the checkout or of the current folder."
-    return Path(os.environ.get(NOTEBOOKS) or (checkout() or Path.cwd()) / "nbs")
+    "The folder of the notebooks: `CONTRASTIVE_NB_NOTEBOOKS` if set (by the runner), else `nbs/` of the checkout or of the tree that we are in."
+    return Path(os.environ.get(NOTEBOOKS) or (checkout() or _tree()) / "nbs")
 
 
 def part_of(path: Path) -> Path:

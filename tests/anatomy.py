@@ -16,6 +16,9 @@ from collections import Counter
 from functools import cache, cached_property
 from pathlib import Path
 
+from contrastive_nb.book import reading
+from contrastive_nb.book.reading import prose, without_fences
+
 ROOT = Path(__file__).resolve().parents[1]
 _spec = importlib.util.spec_from_file_location("tidy", ROOT / "nbs" / "_tidy.py")
 tidy = importlib.util.module_from_spec(_spec)
@@ -42,7 +45,7 @@ EXERCISE = re.compile(rf"^(?:#{{3,4}} |\*\*)\d+\W{{1,3}}(?:{KINDS})\b[^*\n]*(?:\
 HEADING = rf"\*\*{{}} \((?:{KINDS}), [1-9]\d? min, (?:easy|medium|hard)\)\.\*\*"
 CELL_BYTES, NOTEBOOK_BYTES = 100_000, 400_000
 MOST_WORDS, MOST_MINUTES = 3500, 25  # of a method page before its exercises: half an hour with what is tried out on the way
-WORDS_A_MINUTE, SECONDS_A_CELL = 220, 10  # plain English read with care; a cell that is seen, with its output
+SECONDS_A_CELL = 10  # that is seen, with its output
 OWN_DATA, OWN_DATA_LINES = "**On your own data.**", 8
 TAGS = {"parameters", "solution", "own-data"}
 
@@ -194,30 +197,8 @@ class Page:
 
 
 def words(cells) -> int:
-    "The words of prose in cells of text: fences, formulas, code and tables are looked at, and the works after the heading References looked up."
-    told = "\n\n".join(prose(cell.source) for cell in cells if not cell.is_code).split("\n## References")[0]
-    return len(re.findall(r"[A-Za-z][\w'-]*", re.sub(r"^\|.*$", "", told, flags=re.M)))
-
-
-def without_fences(text: str) -> str:
-    return re.sub(r"^(```|~~~).*?^\1\s*$", "", text, flags=re.M | re.S)
-
-
-def prose(text: str) -> str:
-    "Markdown without what is not said in words: fences, formulas, code spans, targets of links, attributes, HTML tags."
-    text = without_fences(text)
-    for pattern in (
-        r"\$\$.*?\$\$",
-        r"(?<![\\$])\$[^$\n]+(?:\n[^$\n]+)?\$",
-        r"`[^`\n]+`",
-        r"\]\([^)]*\)",
-        r"https?://\S+",
-        r"\{[^}\n]*\}",
-        r"</?\w[^>]*>",
-        r"<!--.*?-->",
-    ):
-        text = re.sub(pattern, " ", text, flags=re.S if "$$" in pattern else 0)
-    return text
+    "The words of prose in cells of text."
+    return reading.words(cell.source for cell in cells if not cell.is_code)
 
 
 # --- rules for every page -------------------------------------------------------------------------------------------------------
@@ -664,7 +645,7 @@ def claims(page):
 
 def length(page):
     told, seen = words(page.before_exercises), [c for c in page.before_exercises if c.is_code and c.lines and not c.is_hidden]
-    minutes = told / WORDS_A_MINUTE + len(seen) * SECONDS_A_CELL / 60
+    minutes = told / reading.WORDS_A_MINUTE + len(seen) * SECONDS_A_CELL / 60
     if told > MOST_WORDS:
         yield f"{told} words of prose before the exercises, want {MOST_WORDS} at most"
     if minutes > MOST_MINUTES:

@@ -339,6 +339,29 @@ def test_the_catalogue_can_be_searched_filtered_and_sorted(page, served):
     assert page.locator("#catalogue th[aria-sort]").get_attribute("aria-sort") == "descending"
 
 
+def test_the_cheat_sheet_is_printed_on_one_page(page, served):
+    page.goto(served + "guides/cheat_sheet.html")
+
+    def sheets():
+        return len(re.findall(rb"/Type\s*/Page\b", page.pdf(prefer_css_page_size=True)))
+
+    assert sheets() == 1
+    page.emulate_media(media="print")
+    assert page.locator("main table.when tbody tr:visible").count() == page.locator("main table.choices tbody tr:visible").count() >= 10
+    assert page.locator("main math").first.is_visible() and not page.locator("#summary").is_visible()
+    page.add_style_tag(content="body.sheet table { font-size: 16pt !important; }")  # what does not fit is seen
+    assert sheets() > 1
+
+
+def test_a_word_leads_to_its_entry_in_the_glossary(page, served):
+    page.goto(served + "1_objectives/infonce.html")
+    word = page.locator("main a.term").first
+    assert word.get_attribute("title") and page.locator(":is(h1, h2, h3, pre, code, math, a) a.term").count() == 0
+    word.click()
+    assert page.url.startswith(served + "guides/glossary.html#term-")
+    assert page.locator("dl.glossary dt:target").is_visible()
+
+
 def test_a_row_of_the_catalogue_leads_to_its_page_and_its_function(page, served):
     page.goto(served + "catalogue.html")
     page.locator("#X01 td:nth-child(6) a").first.click()

@@ -28,7 +28,7 @@ TELLS = [
     "run nö_θ",
 ]
 HELPS = [f"{name} --help".strip() for name in ("", "run", "claims", "timing", "stale", "data", "data list", "data fetch", "data verify")]
-HELPS += [f"{name} --help" for name in ("carry", "restore", "lab", "merge", "nightly")]
+HELPS += [f"{name} --help" for name in ("carry", "restore", "lab", "merge", "nightly", "student")]
 
 
 def names(command, above: str = "") -> list[str]:

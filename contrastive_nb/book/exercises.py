@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 NOT_BEGUN = "not begun"
-NO_HINT_LEFT = "No hint is left. The solution stands in the folded cell below: click it to open it."
+NO_HINT_LEFT = "No hint is left. In the book the solution stands in the folded cell below; a course's pages have none."
 RELATIONS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "==": operator.eq, "!=": operator.ne}
 COUNTS = ("none", "one", "two", "three", "four", "five", "six")
 PLACES = ("first", "second", "third", "fourth", "fifth", "sixth")

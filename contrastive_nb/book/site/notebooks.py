@@ -8,11 +8,15 @@ import html
 import json
 import re
 
-from contrastive_nb.book.site import sources
+from contrastive_nb.book import glossary
+from contrastive_nb.book.site import sources, terms
 from contrastive_nb.book.site.names import names_on
 from contrastive_nb.book.site.prose import anchor_references, equations, folds, link_equations, link_names, number_figures, raw_html
 
-MADE = ("catalogue", "ledger")  # pages whose tables and figure come from data/ alone
+MADE = {  # pages whose tables and figure come from data/ and from other pages alone
+    *("catalogue", "ledger"),
+    *("guides/03_an_afternoon", "guides/04_six_weeks", "guides/06_cheat_sheet", "guides/07_glossary"),
+}
 
 
 def markdown_cell(text: str) -> dict:
@@ -69,7 +73,7 @@ def notebook(page: sources.Page, table, methods: set[str], outputs: dict, citati
         if cell["cell_type"] == "markdown":
             cell["source"], more = equations(number_figures(folds(cell["source"])))
             numbers |= set(more)
-    done, titled = [], False
+    done, titled, link_terms = [], False, terms.linker(page.name, glossary.terms())
     for cell in cells:
         text = cell["source"]
         if cell["cell_type"] == "markdown":
@@ -77,7 +81,7 @@ def notebook(page: sources.Page, table, methods: set[str], outputs: dict, citati
                 titled = True
                 done += [cell, markdown_cell(actions(page, citation, repository))]
                 continue
-            cell["source"] = link_names(link_equations(anchor_references(text, works), numbers), known)
+            cell["source"] = link_terms(link_names(link_equations(anchor_references(text, works), numbers), known))
             done.append(cell)
         elif not re.match(r"#\|\s*default_exp", text):
             done += code_cell(cell, module, table, outputs, page)

@@ -16,6 +16,7 @@ import yaml
 from contrastive_nb.book.site import search, sources
 from contrastive_nb.book.site.drafts import Draft, draft, resolved
 
+KINDS = {"index.html": "front", "catalogue.html": "table", "ledger.html": "table", "guides/cheat_sheet.html": "sheet"}
 EXTENSIONS = "markdown+tex_math_dollars-implicit_figures-tex_math_single_backslash-raw_tex"
 
 
@@ -131,7 +132,7 @@ def site(root: Path, processed: Path, out: Path, jobs: int) -> None:
             chapter=f'<p class="chapter">{html.escape(chapter)}</p>' if chapter else "", body=finish(body, page, notebooks),
             sidebar=_sidebar(page, contents, shown), turn=_turn(page, list(_flat(contents)), shown),
             first=f"<script>\n{lost}</script>\n" if page.address == "404.html" else "",
-            kind="front" if page.address == "index.html" else "table" if page.address in ("catalogue.html", "ledger.html") else "page",
+            kind=KINDS.get(page.address, "page"),
         )  # fmt: skip
         sources.write(out / page.address, text)
         for name, content in page.files.items():

@@ -1,6 +1,6 @@
 """Writes what nbdev is to process: the notebooks, the reference's pages, the list of works, the settings. Plain module: machinery.
 
-No cell is run. What depends on data/ alone (catalogue and ledger) is made anew, so that it never lags behind the records.
+No cell is run. What depends on data/ and on pages alone (catalogue, ledger, ways, sheet, glossary) is made anew, so that it never lags.
 """
 
 import json
@@ -46,7 +46,7 @@ The **Search** above, or the key `/`, looks through every page, function and met
 
 def generated() -> dict:
     "Outputs by the label of their cell."
-    from contrastive_nb.book import catalogue, ledger
+    from contrastive_nb.book import catalogue, course, glossary, ledger, sheet
 
     methods, records = catalogue.rows(), ledger.recorded()
     rows = ledger.rows(records, ledger.stale())
@@ -61,6 +61,12 @@ def generated() -> dict:
         "tbl-apart": ledger.apart_html(rows),
         "tbl-earlier": ledger.earlier_html(rows),
         "tbl-identities": ledger.identities_html(rows),
+        "tbl-afternoon": course.way_html("afternoon"),
+        "tbl-six-weeks": course.way_html("six_weeks"),
+        "tbl-retriever": course.way_html("retriever"),
+        "tbl-choices": sheet.choices_html(),
+        "tbl-when": sheet.when_html(rows),
+        "tbl-glossary": glossary.as_html(),
     }
     shown = {label: {"text/html": text} for label, text in made.items()}
     for label, kind in (("fig-ledger", "outcome"), ("fig-mechanisms", "mechanism")):
