@@ -65,6 +65,8 @@ def finish(body: str, page: Draft, notebooks: dict[str, str]) -> str:
     body = re.sub(
         r'(<a\b[^>]*?\bhref=)"([^":#?]+\.(?:ipynb|qmd))(#[^"]*)?"', lambda m: m.group() if " download" in m.group() else link(m), body
     )
+    body = re.sub(r'<menclose notation="box">(.*?)</menclose>', r'<mrow class="boxed">\1</mrow>', body, flags=re.S)  # see the style
+    body = re.sub(r'(<span id="cb\d+-\d+")(><a [^>]*></a>)( +)', lambda m: f'{m[1]} style="--in: {len(m[3])}ch"{m[2]}{m[3]}', body)
     body = re.sub(r"<pre(?![^>]*tabindex)", '<pre tabindex="0"', body)
     body = re.sub(r'(<math display="block".*?</math>)', r'<span class="formula" tabindex="0">\1</span>', body, flags=re.S)
     return re.sub(r'<math display="inline".*?</math>', _long_inline, body, flags=re.S)
