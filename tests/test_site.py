@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 import contrastive_nb
-from contrastive_nb.book.site import api, notebooks, prose, reference, sources
+from contrastive_nb.book.site import api, links, notebooks, prose, reference, sources
 
 ROOT = anatomy.ROOT
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -167,7 +167,7 @@ def test_the_reference_reads_signatures_comments_and_docstrings(tmp_path):
     assert [(a.name, a.kind, a.default, a.says) for a in f.arguments] == [
         ("x", "int", None, '(N,) a "#" in it'), ("y", "str", "'a, b'", "a choice"), ("z", None, "None", ""),
     ]  # fmt: skip
-    page = reference.page(module, {}, {}, sources.address)
+    page = reference.page(module, {}, {}, sources.address, links.Known())
     assert "## `f` {#f}" in page and "<code>ValueError</code>" in page and "What it is." in page
 
 

@@ -4,7 +4,7 @@ import html
 import sys
 
 LOOK = "border:1px solid #80808066;border-left:4px solid #0173b2;border-radius:6px;padding:.6rem 1rem;max-width:46rem;margin:.4rem 0"
-ROWS = "display:grid;grid-template-columns:minmax(5rem,8rem) minmax(0,1fr);gap:.15rem .9rem;margin:.5rem 0 0;font-size:.9em"
+ROWS = "display:grid;grid-template-columns:fit-content(8rem) minmax(0,1fr);gap:.15rem .9rem;margin:.5rem 0 0;font-size:.9em"
 SAYS = {"paper": "the paper says it", "implied": "implied by the paper", "ours": "our own question"}
 
 

@@ -9,6 +9,7 @@ import json
 import re
 
 from contrastive_nb.book.site import sources
+from contrastive_nb.book.site.links import Known
 from contrastive_nb.book.site.names import names_on
 from contrastive_nb.book.site.prose import anchor_references, equations, folds, link_equations, link_names, number_figures, raw_html
 
@@ -29,7 +30,7 @@ def cite(page: sources.Page, citation: dict, repository: str | None) -> str:
     return f"@misc{{{key},\n  title = {{{title}}},\n  author = {{{{{authors}}}}},\n  note = {{Version {citation['version']}}}{url}\n}}"
 
 
-def actions(page: sources.Page, citation: dict, repository: str | None) -> str:
+def actions(page: sources.Page, citation: dict, repository: str | None, joined: Known) -> str:
     "The row of links under a page's title."
     name = f"{page.name}.ipynb"
     copy = sources.between(page.address, f"colab/{name}")
@@ -44,6 +45,7 @@ def actions(page: sources.Page, citation: dict, repository: str | None) -> str:
     if repository:
         links.append(f'<a href="{repository}/edit/main/nbs/{name}" rel="external">Edit</a>')
     entry = html.escape(cite(page, citation, repository))
+    links += joined.of_page(page.name, sources.between(page.address, "index.html").removesuffix("index.html"))
     links.append(f'<details class="cite"><summary>Cite</summary><pre tabindex="0">{entry}</pre></details>')
     return raw_html(f'<div class="page-actions">{"".join(links)}</div>')
 
@@ -55,7 +57,7 @@ def exported_note(names: list[str], module: str, page: sources.Page) -> str:
     return raw_html(f'<p class="exported-note">{spans}exported to <code>contrastive_nb.{module}</code>, reference: {links}</p>')
 
 
-def notebook(page: sources.Page, table, methods: set[str], outputs: dict, citation: dict, repository: str | None) -> dict:
+def notebook(page: sources.Page, table, methods: set[str], outputs: dict, citation: dict, repository: str | None, joined: Known) -> dict:
     "The page's notebook as nbdev gets it."
     cells = [dict(cell) for cell in page.book["cells"]]
     module = next((m.group(1) for c in cells if (m := re.match(r"#\|\s*default_exp\s+(\S+)", sources.source(c)))), None)
@@ -75,7 +77,7 @@ def notebook(page: sources.Page, table, methods: set[str], outputs: dict, citati
         if cell["cell_type"] == "markdown":
             if not titled and text.startswith("# "):
                 titled = True
-                done += [cell, markdown_cell(actions(page, citation, repository))]
+                done += [cell, markdown_cell(actions(page, citation, repository, joined))]
                 continue
             cell["source"] = link_names(link_equations(anchor_references(text, works), numbers), known)
             done.append(cell)
