@@ -310,6 +310,14 @@ def _line(row: Row, name: str, unfold: bool, listed: bool, places: Mapping[str, 
     )
 
 
+def told_html(row: Row) -> str:
+    "One claim in a few lines: what was said, what came of it, and where it stands."
+    record, run, id = row.record, row.run, markup.text(row.record["id"])
+    effect = f"effect {markup.number(run['effect'])}, 95% interval {_interval(run)}, {len(run['seeds'])} seeds; " if run else ""
+    counts = f'it counts from {record["smallest_effect"]:g}. <a href="ledger.html#{id}">In the ledger</a>, <a href="{record["notebook"]}.ipynb">on its page</a>'
+    return f'<div class="one-verdict"><p>{markup.text(record["statement"])}</p><p>{markup.verdict(row.verdict)}: {effect}{counts}</p></div>'
+
+
 # --- in one picture ---------------------------------------------------------------------------------------------------------------------
 
 

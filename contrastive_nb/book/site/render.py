@@ -47,6 +47,12 @@ def _long_inline(found) -> str:
     return f'<span class="formula-inline" tabindex="0">{found.group()}</span>' if long else found.group()
 
 
+def _block(found) -> str:
+    "A formula on a line of its own scrolls where it is too wide; one that would just not fit is set smaller."
+    long = len(re.sub(r"<[^>]+>|\s", "", found.group().partition("<annotation")[0])) > 60
+    return f'<span class="formula{" long" if long else ""}" tabindex="0">{found.group()}</span>'
+
+
 def finish(body: str, page: Draft, notebooks: dict[str, str]) -> str:
     "Links to notebooks become links to pages, what scrolls can be reached by keyboard, formulas get room."
 
@@ -68,7 +74,7 @@ def finish(body: str, page: Draft, notebooks: dict[str, str]) -> str:
     body = re.sub(r'<menclose notation="box">(.*?)</menclose>', r'<mrow class="boxed">\1</mrow>', body, flags=re.S)  # see the style
     body = re.sub(r'(<span id="cb\d+-\d+")(><a [^>]*></a>)( +)', lambda m: f'{m[1]} style="--in: {len(m[3])}ch"{m[2]}{m[3]}', body)
     body = re.sub(r"<pre(?![^>]*tabindex)", '<pre tabindex="0"', body)
-    body = re.sub(r'(<math display="block".*?</math>)', r'<span class="formula" tabindex="0">\1</span>', body, flags=re.S)
+    body = re.sub(r'<math display="block".*?</math>', _block, body, flags=re.S)
     return re.sub(r'<math display="inline".*?</math>', _long_inline, body, flags=re.S)
 
 
@@ -86,6 +92,13 @@ def _sidebar(page: Draft, contents, titles: dict[str, str]) -> str:
         return f"<li><details{unfold}><summary>{html.escape(entry['section'])}</summary><ul>{inside}</ul></details></li>"
 
     return f"<ul>{''.join(map(item, contents))}</ul>"
+
+
+def _about(root: Path) -> str:
+    "Version, licence and, where one is known, the repository."
+    where = sources.repository(root)
+    link = f' · <a href="{where}" rel="external">Repository</a>' if where else ""
+    return f"{sources.citation(root)['version']} · {html.escape(sources.project(root)['license'])}{link}"
 
 
 def _turn(page: Draft, order: list[str], titles: dict[str, str]) -> str:
@@ -119,6 +132,7 @@ def site(root: Path, processed: Path, out: Path, jobs: int) -> None:
     notebooks = {path.relative_to(processed).as_posix(): page.address for path, page in zip(paths, drafts, strict=True)}
     settings = yaml.safe_load((processed / "_quarto.yml").read_text(encoding="utf-8"))
     contents = _places(settings["website"]["sidebar"]["contents"])
+    about = _about(root)
     template = string.Template((assets / "page.html").read_text(encoding="utf-8"))
 
     def one(page: Draft) -> None:
@@ -126,7 +140,7 @@ def site(root: Path, processed: Path, out: Path, jobs: int) -> None:
         top = sources.between(page.address, "index.html").removesuffix("index.html")
         chapter = next((e["section"] for e in contents if isinstance(e, dict) and page.address in _flat([e])), "")
         text = template.substitute(
-            title=html.escape(titles[page.address]), site=html.escape(settings["website"]["title"]), top=top,
+            about=about, title=html.escape(titles[page.address]), site=html.escape(settings["website"]["title"]), top=top,
             description=html.escape(str(page.meta.get("description") or settings["website"]["description"])), toc=toc,
             lede=f'<p class="lede">{html.escape(str(page.meta["description"]))}</p>' if page.meta.get("description") else "",
             chapter=f'<p class="chapter">{html.escape(chapter)}</p>' if chapter else "", body=finish(body, page, notebooks),
