@@ -14,7 +14,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 from contrastive_nb import files
@@ -436,10 +436,6 @@ def _text(node: ast.AST) -> str:
     return ""
 
 
-def _says(node: ast.AST, words: str) -> bool:
-    return bool((text := _text(node)) and re.fullmatch(text, words, re.S))
-
-
 class Page:
     "A page's statements, and which of them feed its records: what `record(...)` is given, where that comes from, and so on."
 
@@ -458,10 +454,27 @@ class Page:
         self.binds = [{_local_name(n)} if isinstance(n, (ast.Import, ast.ImportFrom)) else _bound([n]) for n in self.statements]
         self.changes = self._all_changes()
         self.feeding = self._feeding()
+        self._written: dict[int, str] = {}  # statements as text, and below what feeds each start: a page has many records
+
+    def _canonical(self, i: int) -> str:
+        if i not in self._written:
+            self._written[i] = canonical(self.statements[i])
+        return self._written[i]
+
+    @cached_property
+    def _texts(self) -> list[list[re.Pattern]]:
+        "What each statement says, as patterns."
+        said = ([text for part in ast.walk(node) if (text := _text(part))] for node in self.statements)
+        return [[re.compile(text, re.S) for text in texts] for texts in said]
+
+    @cached_property
+    def _records(self) -> list[list[int]]:
+        "For each statement that records, those that feed it."
+        return [self._fed([start]) for start in self._starts({"record"})]
 
     def digest(self, claim: str | None = None) -> str:
         "Of the statements that feed the records, or the record of this claim."
-        return digest([canonical(self.statements[i]) for i in (self.feeding if claim is None else self.feeding_one(claim))])
+        return digest([self._canonical(i) for i in (self.feeding if claim is None else self.feeding_one(claim))])
 
     def made(self, claim: str, run: dict) -> bool:
         "Whether these statements made a run of a claim; older runs keep a digest of what feeds any record of the page."
@@ -469,8 +482,8 @@ class Page:
 
     def feeding_one(self, claim: str) -> list[int]:
         "The statements that feed the record of a claim, by its id; those of all records where they cannot be told apart."
-        stating = {i for i, node in enumerate(self.statements) if any(_says(part, claim) for part in ast.walk(node))}
-        fed = [found for start in self._starts({"record"}) if stating.intersection(found := self._fed([start]))]
+        stating = {i for i, texts in enumerate(self._texts) if any(text.fullmatch(claim) for text in texts)}
+        fed = [found for found in self._records if stating.intersection(found)]
         return sorted(set().union(*fed)) if fed else self.feeding
 
     def words(self) -> set[str]:
@@ -491,9 +504,7 @@ class Page:
 
     def states(self, record: dict) -> bool:
         "Whether the page has the words of a claim, each of them as a text of its own; what it puts into a text may be anything."
-        texts = [_text(part) for node in self.statements for part in ast.walk(node)]
-        patterns = re.compile("|".join(f"(?:{text})" for text in texts if text), re.S)
-        return all(patterns.fullmatch(record[field]) for field in STATED)
+        return all(any(text.fullmatch(record[field]) for texts in self._texts for text in texts) for field in STATED)
 
     def _carriers(self, first: set[str]) -> set[str]:
         "These names, and the page's functions that use them, directly or through others."

@@ -104,7 +104,7 @@ def directives(cell: dict) -> str:
 def code_cell(cell: dict, module: str | None, table, outputs: dict, page: sources.Page) -> list[dict]:
     "A code cell for the website, with a line above it where it is exported: nbdev would hide exported code, and here it is the lesson."
     if "parameters" in cell["metadata"].get("tags", []) and "contrastive_nb" in page.book["metadata"]:
-        return [markdown_cell(ran(page, cell))]
+        return [markdown_cell(ran(page, cell))] if page.name not in MADE else []
     cell["source"] = directives(cell)
     lines = cell["source"].split("\n")
     label = next((m.group(1) for line in lines if (m := re.match(r"#\|\s*label:\s*(\S+)", line))), None)
@@ -124,15 +124,11 @@ def code_cell(cell: dict, module: str | None, table, outputs: dict, page: source
 
 def ran(page: sources.Page, cell: dict) -> str:
     "What the outputs were made with, in place of the cell that says `ci`: that is what a reader's own first run begins with."
-    profile = page.book["metadata"]["contrastive_nb"]["profile"]
-    seed = re.search(r"^seed = (\d+)$", cell["source"], re.M)
-    begins = re.search(r"^profile = \"(\w+)\"$", cell["source"], re.M)
-    said = f"Run with profile <code>{html.escape(profile)}</code>" + (f", seed {seed[1]}" if seed else "")
-    return raw_html(
-        f'<p class="ran">{said}: the numbers here are its. Your own copy begins at <code>{begins[1]}</code>, which is small.</p>'
-        if begins and begins[1] != profile
-        else f'<p class="ran">{said}.</p>'
-    )
+    profile = html.escape(page.book["metadata"]["contrastive_nb"]["profile"])
+    first = dict(re.findall(r"^(\w+) = \"?(\w+)\"?$", cell["source"], re.M))
+    said = f"Run with profile <code>{profile}</code>, first seed {first.get('seed', 'not said')}."
+    small = f" Your own copy begins with <code>{first['profile']}</code>, which is small." if first.get("profile") != profile else ""
+    return raw_html(f'<p class="ran">{said}{small}</p>')
 
 
 def colab(page: sources.Page, repository: str | None) -> dict:

@@ -3,40 +3,64 @@
 One markdown text a page, one run of pandoc, one template.
 """
 
+import hashlib
 import html
+import json
 import re
 import shutil
 import string
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 
 import yaml
 
+from contrastive_nb import files
 from contrastive_nb.book.site import sources
 from contrastive_nb.book.site.drafts import Draft, draft, resolved
 
 EXTENSIONS = "markdown+tex_math_dollars-implicit_figures-tex_math_single_backslash-raw_tex"
 
 
-def pandoc(page: Draft, processed: Path, assets: Path) -> tuple[str, str]:
-    "Table of contents and body. Raises `ValueError` with what pandoc warned of, such as a formula that it cannot set."
+@cache
+def _version() -> str:
     import pypandoc
 
-    template, bibliography = assets / "pandoc.html", processed.parent / "data" / "references.bib"
-    command = [
-        pypandoc.get_pandoc_path(), f"--from={EXTENSIONS}", "--to=html5", "--mathml", "--toc", "--toc-depth=3", f"--template={template}",
-        f"--lua-filter={assets / 'filter.lua'}", "-M", "title=-", "--wrap=none",
-    ]  # fmt: skip
+    return pypandoc.get_pandoc_version()
+
+
+def _run(options: list[str], reads: list[Path], text: str, kept: Path) -> tuple[str, str]:
+    "What pandoc makes of a text, and what it warns of; kept by a digest of all that it reads, as most pages are as they were."
+    import pypandoc
+
+    said = [_version(), *options, *(path.read_text(encoding="utf-8") for path in reads), text]
+    place = kept / f"{hashlib.sha256(json.dumps(said).encode()).hexdigest()[:32]}.html"
+    if place.is_file():
+        return place.read_text(encoding="utf-8"), ""
+    template, script, *works = reads
+    command = [pypandoc.get_pandoc_path(), *options, f"--template={template}", f"--lua-filter={script}"]
+    done = subprocess.run([*command, *(f"--bibliography={path}" for path in works)], input=text, capture_output=True, text=True)
+    if done.returncode or done.stderr.strip():
+        return "", done.stderr.strip() or f"exit code {done.returncode}"
+    files.write_whole(place, done.stdout)
+    return done.stdout, ""
+
+
+def pandoc(page: Draft, processed: Path, assets: Path) -> tuple[str, str]:
+    "Table of contents and body. Raises `ValueError` with what pandoc warned of, such as a formula that it cannot set."
+    options = [f"--from={EXTENSIONS}", "--to=html5", "--mathml", "--toc", "--toc-depth=3", "-M", "title=-", "--wrap=none"]
+    reads = [assets / "pandoc.html", assets / "filter.lua"]
     nocite = f'---\nnocite: "{page.meta["nocite"]}"\n---\n\n' if "nocite" in page.meta else ""
     text = nocite + resolved(page)
     if "@" in text:  # to read the works takes longer than a short page does, and a page of the reference seldom cites
         listed = str(page.meta.get("suppress-bibliography", True)).lower()
-        command += ["--citeproc", f"--bibliography={bibliography}", "-M", "link-citations=true", "-M", f"suppress-bibliography={listed}"]
-    done = subprocess.run(command, input=text, capture_output=True, text=True)
-    if done.returncode or done.stderr.strip():
-        raise ValueError(f"{page.address}: pandoc says {done.stderr.strip()}")
-    toc, body = done.stdout.split("<!-- body -->", 1)
+        options += ["--citeproc", "-M", "link-citations=true", "-M", f"suppress-bibliography={listed}"]
+        reads.append(processed.parent / "data" / "references.bib")
+    made, wrong = _run(options, reads, text, files.build() / "site" / "pandoc")
+    if wrong:
+        raise ValueError(f"{page.address}: pandoc says {wrong}")
+    toc, body = made.split("<!-- body -->", 1)
     return toc.strip(), body.strip()
 
 
