@@ -13,6 +13,8 @@ FIGURE = """<img src="_site_assets/front.svg" alt="Four steps. Two views of each
 matrix: positives marked plus, negatives minus, self-pairs hatched. A loss is computed from the matrix. A claim is judged: its effect, \
 with an interval, lies wholly beyond the smallest that counts, so it is confirmed.">"""
 
+VERDICT = "X01-outcome-batch-steps-on-classes"  # what the website shows of the ledger in its first screen
+
 WAYS = """The first runs every notebook small and prints the effects, the second runs every test.
 
 Or read on: [the first ten minutes](start.ipynb), [InfoNCE](1_objectives/01_infonce.ipynb) from its equation to its verdict, the [catalogue](catalogue.ipynb) of all methods, \
@@ -30,8 +32,10 @@ def cells(readme: str) -> list[dict]:
         return f"[{name}]({target.removeprefix('nbs/')})" if target.startswith("nbs/") else f"`{name}`"
 
     commands = re.findall(r"^    (make \w+) +#", rest, re.M)[:2]
+    example = re.search(r"^```python\n.*?^```$", rest, re.M | re.S)
     left = "Two commands, on a fresh clone:\n\n" + "".join(f"    {command}\n" for command in commands) + f"\n{WAYS}"
-    hero = f'<div class="hero">\n<div>\n\n{left}\n\n</div>\n\n{FIGURE}\n\n</div>'
+    left += f"\n\nAs a library:\n\n{example[0]}" if example else ""
+    hero = f'<div class="hero">\n<div>\n\n{left}\n\n</div>\n\n<div>\n\n{FIGURE}\n\n<!-- verdict {VERDICT} -->\n\n</div>\n\n</div>'
     rest = re.sub(r"\[([^\]]+)\]\(([^)]+)\)", moved, rest)
     texts = [heading + "\n> " + first.replace("\n", " "), *([hero] if commands else []), *re.split(r"\n(?=## )", rest)]
     shown = [text.strip().splitlines(keepends=True) for text in texts]

@@ -12,7 +12,9 @@ import pytest
 import yaml
 
 import contrastive_nb
-from contrastive_nb.book.site import api, notebooks, prose, reference, sources
+from contrastive_nb.book.site import api, drafts, links, notebooks, prose, reference, render, sources
+from contrastive_nb.book.site.drafts import Draft
+from contrastive_nb.lab import Claim
 
 ROOT = anatomy.ROOT
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -135,6 +137,64 @@ def test_what_jupyterlab_hides_the_website_folds(source, metadata, wanted):
     assert notebooks.directives({"source": source, "metadata": metadata}) == wanted
 
 
+CLAIM = Claim("S03-outcome-x", "S03", "a/b", "outcome", "A <b> is better.", "metric", "of old", "of new", "higher", 0.1, says="paper")
+
+
+@pytest.mark.parametrize(
+    "printed, count", [(repr(CLAIM), 1), (repr((CLAIM, CLAIM)), 2), (repr(CLAIM).replace("kind=", "sort="), 0), ("(1, 2)", 0)]
+)
+def test_claims_that_a_cell_printed_are_shown_as_cards(printed, count):
+    shown = drafts._output(Draft("x.html"), {"output_type": "execute_result", "data": {"text/plain": printed}}, {})
+    assert shown.count("class='claim'") == count and "<b>" not in shown
+    assert ("<pre" in shown) == (count == 0)
+
+
+def test_a_claim_is_a_card_in_jupyter_too_once_a_run_is_open():
+    code = f"from contrastive_nb.lab import Claim, open_run\nrun = open_run('index')\nprint(get_ipython().display_formatter.format({CLAIM!r})[0]['text/html'])"
+    done = subprocess.run(
+        [sys.executable, "-m", "IPython", "--no-banner", "--colors=NoColor", "-c", code], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0 and "class='claim'" in done.stdout and "counts from</dt><dd style='margin:0'>0.1</dd>" in done.stdout, (
+        done.stderr
+    )
+
+
+def test_a_boxed_equation_has_the_one_frame_that_every_browser_draws_and_code_hangs_from_where_it_began():
+    body = '<math display="block"><menclose notation="box"><mi>x</mi></menclose></math><span id="cb1-2"><a href="#cb1-2"></a>    x</span>'
+    done = render.finish(body, Draft("x.html"), {})
+    assert '<mrow class="boxed"><mi>x</mi></mrow>' in done and "menclose" not in done and '<span id="cb1-2" style="--in: 4ch"><a' in done
+
+
+def test_a_page_says_with_which_profile_it_ran():
+    page = next(page for page in sources.pages(ROOT) if page.name == "1_objectives/01_infonce")
+    made = notebooks.notebook(page, {"": {}}, set(), {}, sources.citation(ROOT), None, links.Known())
+    texts = [sources.source(cell) for cell in made["cells"]]
+    assert sum('<p class="ran">Run with profile <code>laptop</code>' in text for text in texts) == 1
+    assert not any(re.search(r"^profile = ", text, re.M) for text in texts)
+
+
+def test_pandocs_pages_are_kept_until_something_that_they_come_from_changes(tmp_path, monkeypatch):
+    monkeypatch.setenv("CONTRASTIVE_NB_BUILD", str(tmp_path))
+    assets = ROOT / "nbs" / "_site_assets"
+    made = [render.pandoc(Draft("x.html", parts=[text]), tmp_path, assets) for text in ("A *b*.", "A **b**.")]
+    monkeypatch.setattr(render.subprocess, "run", None)
+    assert [render.pandoc(Draft("x.html", parts=[text]), tmp_path, assets) for text in ("A *b*.", "A **b**.")] == made and made[0] != made[
+        1
+    ]
+    (tmp_path / "assets").mkdir()
+    for name in ("pandoc.html", "filter.lua"):
+        (tmp_path / "assets" / name).write_text((assets / name).read_text() + "\n")
+    with pytest.raises(TypeError):  # another template: pandoc is asked again
+        render.pandoc(Draft("x.html", parts=["A *b*."]), tmp_path, tmp_path / "assets")
+
+
+def test_what_pandoc_warns_of_is_said_each_time(tmp_path, monkeypatch):
+    monkeypatch.setenv("CONTRASTIVE_NB_BUILD", str(tmp_path))
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"x\.html: pandoc says"):
+            render.pandoc(Draft("x.html", parts=["$\\nothing{$"]), tmp_path, ROOT / "nbs" / "_site_assets")
+
+
 def test_names_link_to_the_reference_only_where_they_are_meant():
     known = {"info_nce": "api/x.html#info_nce"}
     assert (
@@ -167,7 +227,7 @@ def test_the_reference_reads_signatures_comments_and_docstrings(tmp_path):
     assert [(a.name, a.kind, a.default, a.says) for a in f.arguments] == [
         ("x", "int", None, '(N,) a "#" in it'), ("y", "str", "'a, b'", "a choice"), ("z", None, "None", ""),
     ]  # fmt: skip
-    page = reference.page(module, {}, {}, sources.address)
+    page = reference.page(module, {}, {}, sources.address, links.Known())
     assert "## `f` {#f}" in page and "<code>ValueError</code>" in page and "What it is." in page
 
 
@@ -248,6 +308,25 @@ def test_citations_have_their_entry():
     for page in sources.pages(ROOT):
         text = "\n".join(sources.source(cell) for cell in page.book["cells"] if cell["cell_type"] == "markdown")
         assert set(re.findall(r"<!-- @([a-z]+\d{4}\w*) -->", text)) <= keys, page.name
+
+
+WITHOUT = {  # neither a DOI nor an arXiv number was found for these
+    "airola2011linearithmic", "gutmann2010noise", "gutmann2012noise", "habermann1972parallel", "holm1979simple", "ke2017lightgbm",
+    "marelli2014sick", "su2022cosent", "susmelj2020lightly", "vandermaaten2008visualizing", "voorhees1999trec", "weinberger2009distance",
+}  # fmt: skip
+
+
+def without_link(bib: str) -> set[str]:
+    "The works that the list of works cannot link to."
+    entries = re.findall(r"^@\w+\{([^,]+),(.*?)^\}", bib, re.M | re.S)
+    arxiv = r"^\s*eprint = \{[\d.]+\},\n\s*eprinttype = \{arxiv\}"
+    return {key for key, body in entries if not re.search(rf"^\s*(?:doi = \{{10\.|url = \{{https:)|{arxiv}", body, re.M)}
+
+
+def test_works_have_their_doi_or_arxiv_number():
+    bib = (ROOT / "data" / "references.bib").read_text(encoding="utf-8")
+    assert without_link(bib) == WITHOUT
+    assert without_link(bib.replace("  eprint = {2002.05709},\n", "")) == WITHOUT | {"chen2020simple"}
 
 
 # --- workflows and citation -------------------------------------------------------------------------------------------------------

@@ -1,6 +1,8 @@
 """The catalogue of methods: what data/catalogue.yml says of each, joined with what the project has of it by now. Plain module."""
 
 import re
+from collections.abc import Mapping
+from functools import cache
 
 from contrastive_nb import files, registry
 from contrastive_nb.book import markup
@@ -19,7 +21,18 @@ def entries() -> list[dict]:
 
 def name(entry: dict) -> str:
     "A method as readers know it: its first alias, who published it, when; such as `CACR, Zheng et al. 2023`."
-    return f"{entry['aliases'][0] if entry['aliases'] else entry['short']}, {_authors(entry)} {entry['year']}"
+    return f"{called(entry)}, {_authors(entry)} {entry['year']}"
+
+
+def called(entry: dict) -> str:
+    "A method's first alias."
+    return entry["aliases"][0] if entry["aliases"] else entry["short"]
+
+
+@cache
+def works() -> frozenset[str]:
+    "The keys of references.bib."
+    return frozenset(re.findall(r"^@\w+\{([^,\s]+),", files.shared("data/references.bib").read_text(encoding="utf-8"), re.M))
 
 
 def _authors(entry: dict) -> str:
@@ -71,23 +84,44 @@ def rows() -> list[dict]:
 # --- as HTML: the same rows in JupyterLab and on the website, where a script adds filters and sorting ---------------------------------
 
 
-def as_html(rows: list[dict]) -> str:
-    "The catalogue, one row a method: id, method, paper, family, state, page, function, claims with their verdicts."
+def as_html(
+    rows: list[dict],
+    functions: Mapping[str, str]
+    | None = None,  # on the website: a function's name -> its entry in the reference; titles and claims link too
+) -> str:
+    "The catalogue, one row a method: id, method, paper, family, state, page, function, claims with their verdicts. What is planned is folded."
     heads = {"id": "", "method": "", "paper": "", "family": "choice", "state": "choice", "page": "", "function": "", "claims": ""}
     lines = []
     for row in rows:
-        functions = ", ".join(f"<code>{markup.text(name.rpartition('.')[2])}</code>" for name in row["functions"])
-        verdicts = "<br>".join(
-            f"{markup.text(claim.partition('-')[2] or claim)}: {markup.verdict(found)}" for claim, found in row["verdicts"].items()
-        )
-        method, id = markup.text(row["aliases"][0] if row["aliases"] else row["short"]), markup.text(row["id"])
+        code = ", ".join(_function(name, (functions or {}).get(name)) for name in row["functions"])
+        verdicts = "<br>".join(_claim(claim, found, functions is not None) for claim, found in row["verdicts"].items())
+        method, id = markup.text(called(row)), markup.text(row["id"])
+        folded = ' class="planned"' if row["state"] == STATES[-1] else ""
         lines.append(
-            f'<tr id="{id}"><td>{id}</td><td><b>{method}</b></td>'
-            f"<td>{markup.text(row['title'])} ({markup.text(row['year'])})<details><summary>Idea</summary>{markup.text(row['idea'])}</details></td>"
+            f'<tr id="{id}"{folded}><td>{id}</td><td><b>{method}</b></td>'
+            f"<td>{_work(row, functions is not None)} ({markup.text(row['year'])})<details><summary>Idea</summary>{markup.text(row['idea'])}</details></td>"
             f"<td>{markup.words(row['family'])}</td><td>{markup.text(row['state'])}</td><td>{', '.join(map(markup.page, row['notebooks']))}</td>"
-            f"<td>{functions}</td><td>{verdicts}</td></tr>"
+            f"<td>{code}</td><td>{verdicts}</td></tr>"
         )
     return markup.table("catalogue", heads, lines, "All methods")
+
+
+def _work(row: dict, linked: bool) -> str:
+    title, key = markup.text(row["title"]), row["authors_key"]
+    return f'<a href="references.html#ref-{markup.text(key)}">{title}</a>' if linked and key in works() else title
+
+
+def _function(name: str, place: str | None) -> str:
+    code = f"<code>{markup.text(name.rpartition('.')[2])}</code>"
+    return f'<a href="{place}">{code}</a>' if place else code
+
+
+def _claim(id: str, verdict: str | None, linked: bool) -> str:
+    name = markup.text(id.partition("-")[2] or id)
+    there = linked and verdict  # the ledger shows what was judged
+    return (
+        f'<a href="ledger.html#{markup.text(id)}">{name}</a>: {markup.verdict(verdict)}' if there else f"{name}: {markup.verdict(verdict)}"
+    )
 
 
 def families_html(rows: list[dict]) -> str:

@@ -2,9 +2,10 @@
 
 import difflib
 import re
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 
+from contrastive_nb import registry
 from contrastive_nb.book import catalogue, markup
 from contrastive_nb.lab import claims, freshness
 from contrastive_nb.lab.records import SET_ASIDE, is_set_aside
@@ -241,8 +242,14 @@ def _interval(run: dict | None) -> str:
     return "deterministic" if len(run["seeds"]) == 1 else "[{}, {}]".format(*map(markup.number, run["interval"]))
 
 
-def ledger_html(rows: list[Row], name: str = "ledger", label: str = "Outcomes", unfold: bool = True) -> str:
-    "One row a claim: its verdict, who says what, effect and interval; the rest unfolds, or is left out, so that a notebook stays light."
+def ledger_html(
+    rows: list[Row],
+    name: str = "ledger",
+    label: str = "Outcomes",
+    unfold: bool = True,  # what stands behind a claim; False leaves it out, so that a notebook stays light
+    functions: Mapping[str, str] | None = None,  # on the website: a function's name -> its entry in the reference; papers link too
+) -> str:
+    "One row a claim: its verdict, who says what, effect and interval; the rest unfolds."
     if not rows:
         return "<p>No claim has been recorded yet.</p>"
     heads = {
@@ -255,31 +262,40 @@ def ledger_html(rows: list[Row], name: str = "ledger", label: str = "Outcomes", 
         "interval": "number",
     }
     known = names()
-    return markup.table(name, heads, [_line(row, _name(row, known), unfold) for row in rows], label, filterable=name == "ledger")
+    lines = [_line(row, _name(row, known), unfold, row.record["paper"] in known, functions) for row in rows]
+    return markup.table(name, heads, lines, label, filterable=name == "ledger")
 
 
-def outcomes_html(rows: list[Row], unfold: bool = True) -> str:
-    "The outcomes that were judged, or set aside without a run."
-    return ledger_html([row for row in rows if row.record["kind"] == "outcome" and not row.earlier], unfold=unfold)
+def outcomes_html(rows: list[Row], **how) -> str:
+    "The outcomes that were judged, or set aside without a run; as `ledger_html` says."
+    return ledger_html([row for row in rows if row.record["kind"] == "outcome" and not row.earlier], **how)
 
 
-def mechanisms_html(rows: list[Row]) -> str:
+def mechanisms_html(rows: list[Row], **how) -> str:
     "The mechanisms, likewise."
-    return ledger_html([row for row in rows if row.record["kind"] == "mechanism" and not row.earlier], "mechanism", "Mechanisms")
+    return ledger_html([row for row in rows if row.record["kind"] == "mechanism" and not row.earlier], "mechanism", "Mechanisms", **how)
 
 
-def apart_html(rows: list[Row]) -> str:
+def apart_html(rows: list[Row], **how) -> str:
     "Costs and identities, which stand apart."
-    return ledger_html([row for row in rows if row.record["kind"] not in COUNTED], "apart", "Costs and facts")
+    return ledger_html([row for row in rows if row.record["kind"] not in COUNTED], "apart", "Costs and facts", **how)
 
 
-def earlier_html(rows: list[Row]) -> str:
+def earlier_html(rows: list[Row], **how) -> str:
     "The claims that were set aside with the numbers of an earlier experiment."
-    return ledger_html([row for row in rows if row.earlier], "earlier", "Claims of earlier experiments")
+    return ledger_html([row for row in rows if row.earlier], "earlier", "Claims of earlier experiments", **how)
 
 
-def _line(row: Row, name: str, unfold: bool) -> str:
+def _functions(record: dict, places: Mapping[str, str]) -> str:
+    "The functions that the claim's page exports for its paper, each a link."
+    mine = [method for method in registry.methods() if method.notebook == record["notebook"] and record["paper"] in method.papers]
+    found = {place for method in mine if (place := places.get(method.function.replace(":", ".")))}
+    return "".join(f' · <a href="{place}"><code>{place.partition("#")[2]}</code></a>' for place in sorted(found))
+
+
+def _line(row: Row, name: str, unfold: bool, listed: bool, places: Mapping[str, str] | None) -> str:
     record, id = row.record, markup.text(row.record["id"])
+    paper = f'<a href="catalogue.html#{markup.text(record["paper"])}">{markup.text(name)}</a>' if listed and places else markup.text(name)
     would = f"<br><small>the interval alone would read: {markup.text(alone(row))}</small>" if alone(row) else ""
     old = " <i>stale</i>" if row.stale else ""
     history = f"<br><small>{EARLIER}</small>" if row.earlier else ""
@@ -287,11 +303,19 @@ def _line(row: Row, name: str, unfold: bool) -> str:
     called = f"<details><summary>{id}</summary><dl>{behind}</dl></details>" if unfold else f"<br><small>{id}</small><br>"
     return (
         f'<tr id="{id}"><td>{markup.verdict(row.verdict)}{old}{would}</td>'
-        f"<td>{markup.text(record['statement'])}{called}{markup.page(record['notebook'])}</td>"
-        f'<td data-value="{markup.text(record["paper"])}">{markup.text(name)}</td>'
+        f"<td>{markup.text(record['statement'])}{called}{markup.page(record['notebook'])}{_functions(record, places or {})}</td>"
+        f'<td data-value="{markup.text(record["paper"])}">{paper}</td>'
         f"<td>{markup.text(SAYS.get(record['says'], record['says']))}</td><td>{markup.text(record['kind'])}</td>"
         f"<td>{markup.number(row.run['effect']) if row.run else NOTHING}{history}</td><td>{_interval(row.run)}</td></tr>"
     )
+
+
+def told_html(row: Row) -> str:
+    "One claim in a few lines: what was said, what came of it, and where it stands."
+    record, run, id = row.record, row.run, markup.text(row.record["id"])
+    effect = f"effect {markup.number(run['effect'])}, 95% interval {_interval(run)}, {len(run['seeds'])} seeds; " if run else ""
+    counts = f'it counts from {record["smallest_effect"]:g}. <a href="ledger.html#{id}">In the ledger</a>, <a href="{record["notebook"]}.ipynb">on its page</a>'
+    return f'<div class="one-verdict"><p>{markup.text(record["statement"])}</p><p>{markup.verdict(row.verdict)}: {effect}{counts}</p></div>'
 
 
 # --- in one picture ---------------------------------------------------------------------------------------------------------------------

@@ -224,7 +224,9 @@ def open_run(
     At `ci` size a page takes the data sets that are here and asks no network for others (`data.available`).
     """
     from contrastive_nb import data
+    from contrastive_nb.lab import cards
 
+    cards.show_in_notebooks()
     opened = Run(notebook, profile, seed, device)
     data.DOWNLOADS = profile != "ci"
     return opened

@@ -36,17 +36,27 @@
       choices.push([i, key, select]);
       bar.append(select);
     });
+    // what is only planned is folded until it is asked for: by its box, by a search, by a filter, by a link to a row
+    const planned = rows.filter(row => row.classList.contains("planned")), box = document.createElement("input");
+    if (planned.length) {
+      const label = document.createElement("label");
+      box.type = "checkbox";
+      box.addEventListener("change", () => apply());
+      label.append(box, ` ${planned.length} planned`);
+      bar.append(label);
+    }
     bar.append(shown);
     (table.closest(".scroll") || table).before(bar);
 
     function apply() {
       const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
+      const folded = !box.checked && !words.length && choices.every(([, , select]) => !select.value);
       let count = 0;
       rows.forEach(row => {
         const text = row.textContent.toLowerCase();
         const fits = words.every(word => text.includes(word)) && choices.every(([i, , select]) => !select.value || value(row.cells[i]) === select.value);
-        row.hidden = !fits;
-        count += fits;
+        row.hidden = !fits || (folded && row.classList.contains("planned"));
+        count += !row.hidden;
       });
       shown.textContent = `${count} of ${rows.length}`;
     }
@@ -60,13 +70,16 @@
       apply();
     }
     search.addEventListener("input", () => { put("search", search.value.trim()); apply(); });
-    addEventListener("popstate", () => {
+    function follow() {
       const aim = rows.find(row => row.id && location.hash === `#${row.id}`), lost = aim?.hidden;
       typing = false;
+      box.checked ||= planned.includes(aim);
       restore();
-      if (lost) aim.scrollIntoView(); // a link to a row that was filtered out
-    });
+      if (lost) aim.scrollIntoView(); // a link to a row that was filtered out or folded
+    }
+    addEventListener("popstate", follow);
     restore();
+    follow();
 
     heads.forEach((head, i) => {
       const button = document.createElement("button");

@@ -13,14 +13,14 @@ from contrastive_nb import files
 from contrastive_nb.book.site import notebooks, sources, stage
 
 
-def process(work: Path, jobs: int) -> Path:
-    "nbdev's part: front matter, hidden lines, cleaning. Worker processes start anew, so this needs the guard at the end of the file."
+def process(work: Path) -> Path:
+    "nbdev's part: front matter, hidden lines, cleaning. In this process: workers take longer to start than all pages do."
     from nbdev.serve import proc_nbs
 
     before = Path.cwd()
     os.chdir(work)
     try:
-        proc_nbs(path="nbs", n_workers=jobs, force=True)
+        proc_nbs(path="nbs", n_workers=0, force=True)
     finally:
         os.chdir(before)
     return work / "_proc"
@@ -42,7 +42,7 @@ def build(root: Path, out: Path, copies: Path | None, jobs: int, quarto: bool) -
     "The website in `out`, in place of what was there; the number of its pages."
     work = files.build() / "site" / out.name
     pages = stage.stage(root, work, copies)
-    processed = process(work, jobs)
+    processed = process(work)
     shutil.rmtree(out, ignore_errors=True)
     if quarto:
         with_quarto(root, processed, out)

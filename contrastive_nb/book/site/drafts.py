@@ -3,6 +3,7 @@
 What Quarto does where it is there, numbering figures and folding code, is done here.
 """
 
+import ast
 import base64
 import html
 import re
@@ -13,6 +14,8 @@ import yaml
 
 from contrastive_nb.book.site import sources
 from contrastive_nb.book.site.prose import fence, outside_code, raw_html
+from contrastive_nb.lab import cards
+from contrastive_nb.lab.claims import Claim
 
 ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 PICTURES = {"image/svg+xml": "svg", "image/png": "png", "image/jpeg": "jpg"}
@@ -54,6 +57,18 @@ def _picture(draft: Draft, data: dict, label: str | None, alt: str) -> str | Non
     return None
 
 
+def claims_in(text: str) -> list[Claim]:
+    "The claims that an output prints, one alone or a list of them; none where it prints anything else. It is read, not run."
+    if "Claim(" not in text[:8]:
+        return []
+    try:
+        body = ast.parse(text, mode="eval").body
+        calls: list = body.elts if isinstance(body, (ast.Tuple, ast.List)) else [body]
+        return [Claim(**{word.arg: ast.literal_eval(word.value) for word in call.keywords}) for call in calls]
+    except (SyntaxError, TypeError, ValueError, AttributeError):  # it was printed by an earlier shape of the class
+        return []
+
+
 def _output(draft: Draft, output: dict, options: dict) -> str:
     "One output as markdown, the richest form that it has."
     if output["output_type"] == "stream":
@@ -67,11 +82,10 @@ def _output(draft: Draft, output: dict, options: dict) -> str:
         return raw_html(f'<div class="scroll" tabindex="0">{"".join(data["text/html"])}</div>')
     if "text/markdown" in data:
         return "".join(data["text/markdown"])
-    return (
-        raw_html(f'<pre class="value" tabindex="0">{html.escape("".join(data.get("text/plain", "")))}</pre>')
-        if "text/plain" in data
-        else ""
-    )
+    text = "".join(data.get("text/plain", ""))
+    if claims := claims_in(text):
+        return raw_html("".join(map(cards.card, claims)))
+    return raw_html(f'<pre class="value" tabindex="0">{html.escape(text)}</pre>') if text else ""
 
 
 def _code(draft: Draft, cell: dict) -> None:

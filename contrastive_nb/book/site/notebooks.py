@@ -10,6 +10,7 @@ import re
 
 from contrastive_nb.book import glossary
 from contrastive_nb.book.site import sources, terms
+from contrastive_nb.book.site.links import Known
 from contrastive_nb.book.site.names import names_on
 from contrastive_nb.book.site.prose import anchor_references, equations, folds, link_equations, link_names, number_figures, raw_html
 
@@ -33,7 +34,7 @@ def cite(page: sources.Page, citation: dict, repository: str | None) -> str:
     return f"@misc{{{key},\n  title = {{{title}}},\n  author = {{{{{authors}}}}},\n  note = {{Version {citation['version']}}}{url}\n}}"
 
 
-def actions(page: sources.Page, citation: dict, repository: str | None) -> str:
+def actions(page: sources.Page, citation: dict, repository: str | None, joined: Known) -> str:
     "The row of links under a page's title."
     name = f"{page.name}.ipynb"
     copy = sources.between(page.address, f"colab/{name}")
@@ -48,6 +49,7 @@ def actions(page: sources.Page, citation: dict, repository: str | None) -> str:
     if repository:
         links.append(f'<a href="{repository}/edit/main/nbs/{name}" rel="external">Edit</a>')
     entry = html.escape(cite(page, citation, repository))
+    links += joined.of_page(page.name, sources.between(page.address, "index.html").removesuffix("index.html"))
     links.append(f'<details class="cite"><summary>Cite</summary><pre tabindex="0">{entry}</pre></details>')
     return raw_html(f'<div class="page-actions">{"".join(links)}</div>')
 
@@ -59,7 +61,7 @@ def exported_note(names: list[str], module: str, page: sources.Page) -> str:
     return raw_html(f'<p class="exported-note">{spans}exported to <code>contrastive_nb.{module}</code>, reference: {links}</p>')
 
 
-def notebook(page: sources.Page, table, methods: set[str], outputs: dict, citation: dict, repository: str | None) -> dict:
+def notebook(page: sources.Page, table, methods: set[str], outputs: dict, citation: dict, repository: str | None, joined: Known) -> dict:
     "The page's notebook as nbdev gets it."
     cells = [dict(cell) for cell in page.book["cells"]]
     module = next((m.group(1) for c in cells if (m := re.match(r"#\|\s*default_exp\s+(\S+)", sources.source(c)))), None)
@@ -71,6 +73,7 @@ def notebook(page: sources.Page, table, methods: set[str], outputs: dict, citati
     for cell in cells:
         cell["source"] = sources.source(cell)
         if cell["cell_type"] == "markdown":
+            cell["source"] = re.sub(r"<!-- (verdict [\w-]+) -->", lambda m: raw_html(outputs[m[1]]["text/html"]), cell["source"])
             cell["source"], more = equations(number_figures(folds(cell["source"])))
             numbers |= set(more)
     done, titled, link_terms = [], False, terms.linker(page.name, glossary.terms())
@@ -79,7 +82,7 @@ def notebook(page: sources.Page, table, methods: set[str], outputs: dict, citati
         if cell["cell_type"] == "markdown":
             if not titled and text.startswith("# "):
                 titled = True
-                done += [cell, markdown_cell(actions(page, citation, repository))]
+                done += [cell, markdown_cell(actions(page, citation, repository, joined))]
                 continue
             cell["source"] = link_terms(link_names(link_equations(anchor_references(text, works), numbers), known))
             done.append(cell)
@@ -104,6 +107,8 @@ def directives(cell: dict) -> str:
 
 def code_cell(cell: dict, module: str | None, table, outputs: dict, page: sources.Page) -> list[dict]:
     "A code cell for the website, with a line above it where it is exported: nbdev would hide exported code, and here it is the lesson."
+    if "parameters" in cell["metadata"].get("tags", []) and "contrastive_nb" in page.book["metadata"]:
+        return [markdown_cell(ran(page, cell))] if page.name not in MADE else []
     cell["source"] = directives(cell)
     lines = cell["source"].split("\n")
     label = next((m.group(1) for line in lines if (m := re.match(r"#\|\s*label:\s*(\S+)", line))), None)
@@ -119,6 +124,15 @@ def code_cell(cell: dict, module: str | None, table, outputs: dict, page: source
     cell["source"] = "#| classes: exported\n" + rest
     public = [n.name for n in ast.parse(rest).body if getattr(n, "name", None) in table.get(module, {})]
     return ([markdown_cell(exported_note(public, module, page))] if public else []) + [cell]
+
+
+def ran(page: sources.Page, cell: dict) -> str:
+    "What the outputs were made with, in place of the cell that says `ci`: that is what a reader's own first run begins with."
+    profile = html.escape(page.book["metadata"]["contrastive_nb"]["profile"])
+    first = dict(re.findall(r"^(\w+) = \"?(\w+)\"?$", cell["source"], re.M))
+    said = f"Run with profile <code>{profile}</code>, first seed {first.get('seed', 'not said')}."
+    small = f" Your own copy begins with <code>{first['profile']}</code>, which is small." if first.get("profile") != profile else ""
+    return raw_html(f'<p class="ran">{said}{small}</p>')
 
 
 def colab(page: sources.Page, repository: str | None) -> dict:

@@ -5,6 +5,7 @@ import json
 import re
 
 from contrastive_nb.book.site.api import Argument, Definition, Module
+from contrastive_nb.book.site.links import Known
 from contrastive_nb.book.site.prose import raw_html
 
 
@@ -63,10 +64,11 @@ def _entry(definition: Definition, known, derived: str | None, level: str = "##"
     return parts
 
 
-def page(module: Module, known: dict[str, str], titles: dict[str, str], address) -> str:
+def page(module: Module, known: dict[str, str], titles: dict[str, str], address, joined: Known) -> str:
     """A module's page as markdown with front matter.
 
-    `known` maps public names to links seen from api/, `titles` notebooks' names to titles, `address` a notebook's name to its place.
+    `known` maps public names to links seen from api/, `titles` notebooks' names to titles, `address` a notebook's name to its place,
+    `joined` functions to methods and claims.
     """
     lead = module.doc.split("\n\n")
     parts = [f'---\ntitle: "contrastive_nb.{module.name}"\ndescription: {json.dumps(lead[0].split(chr(10))[0], ensure_ascii=False)}\n---']
@@ -86,6 +88,7 @@ def page(module: Module, known: dict[str, str], titles: dict[str, str], address)
         if module.notebook:
             place = f"../{address(module.notebook)}"
             derived = f'<a href="{place}#def-{definition.name}">Where it is derived</a>'
+            derived = " · ".join([derived, *joined.of_function(f"{module.address}#{definition.name}", "../")])
         parts += _entry(definition, known, derived)
     if module.values:
         rows = "".join(

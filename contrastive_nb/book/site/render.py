@@ -3,16 +3,20 @@
 One markdown text a page, one run of pandoc, one template.
 """
 
+import hashlib
 import html
+import json
 import re
 import shutil
 import string
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 
 import yaml
 
+from contrastive_nb import files
 from contrastive_nb.book.site import search, sources
 from contrastive_nb.book.site.drafts import Draft, draft, resolved
 
@@ -20,24 +24,44 @@ KINDS = {"index.html": "front", "catalogue.html": "table", "ledger.html": "table
 EXTENSIONS = "markdown+tex_math_dollars-implicit_figures-tex_math_single_backslash-raw_tex"
 
 
-def pandoc(page: Draft, processed: Path, assets: Path) -> tuple[str, str]:
-    "Table of contents and body. Raises `ValueError` with what pandoc warned of, such as a formula that it cannot set."
+@cache
+def _version() -> str:
     import pypandoc
 
-    template, bibliography = assets / "pandoc.html", processed.parent / "data" / "references.bib"
-    command = [
-        pypandoc.get_pandoc_path(), f"--from={EXTENSIONS}", "--to=html5", "--mathml", "--toc", "--toc-depth=3", f"--template={template}",
-        f"--lua-filter={assets / 'filter.lua'}", "-M", "title=-", "--wrap=none",
-    ]  # fmt: skip
+    return pypandoc.get_pandoc_version()
+
+
+def _run(options: list[str], reads: list[Path], text: str, kept: Path) -> tuple[str, str]:
+    "What pandoc makes of a text, and what it warns of; kept by a digest of all that it reads, as most pages are as they were."
+    import pypandoc
+
+    said = [_version(), *options, *(path.read_text(encoding="utf-8") for path in reads), text]
+    place = kept / f"{hashlib.sha256(json.dumps(said).encode()).hexdigest()[:32]}.html"
+    if place.is_file():
+        return place.read_text(encoding="utf-8"), ""
+    template, script, *works = reads
+    command = [pypandoc.get_pandoc_path(), *options, f"--template={template}", f"--lua-filter={script}"]
+    done = subprocess.run([*command, *(f"--bibliography={path}" for path in works)], input=text, capture_output=True, text=True)
+    if done.returncode or done.stderr.strip():
+        return "", done.stderr.strip() or f"exit code {done.returncode}"
+    files.write_whole(place, done.stdout)
+    return done.stdout, ""
+
+
+def pandoc(page: Draft, processed: Path, assets: Path) -> tuple[str, str]:
+    "Table of contents and body. Raises `ValueError` with what pandoc warned of, such as a formula that it cannot set."
+    options = [f"--from={EXTENSIONS}", "--to=html5", "--mathml", "--toc", "--toc-depth=3", "-M", "title=-", "--wrap=none"]
+    reads = [assets / "pandoc.html", assets / "filter.lua"]
     nocite = f'---\nnocite: "{page.meta["nocite"]}"\n---\n\n' if "nocite" in page.meta else ""
     text = nocite + resolved(page)
     if "@" in text:  # to read the works takes longer than a short page does, and a page of the reference seldom cites
         listed = str(page.meta.get("suppress-bibliography", True)).lower()
-        command += ["--citeproc", f"--bibliography={bibliography}", "-M", "link-citations=true", "-M", f"suppress-bibliography={listed}"]
-    done = subprocess.run(command, input=text, capture_output=True, text=True)
-    if done.returncode or done.stderr.strip():
-        raise ValueError(f"{page.address}: pandoc says {done.stderr.strip()}")
-    toc, body = done.stdout.split("<!-- body -->", 1)
+        options += ["--citeproc", "-M", "link-citations=true", "-M", f"suppress-bibliography={listed}"]
+        reads.append(processed.parent / "data" / "references.bib")
+    made, wrong = _run(options, reads, text, files.build() / "site" / "pandoc")
+    if wrong:
+        raise ValueError(f"{page.address}: pandoc says {wrong}")
+    toc, body = made.split("<!-- body -->", 1)
     return toc.strip(), body.strip()
 
 
@@ -46,6 +70,12 @@ def _long_inline(found) -> str:
     tex = re.search(r"<annotation[^>]*>(.*?)</annotation>", found.group(), re.S)
     long = tex and len(re.sub(r"\\[a-zA-Z]+|[{}_^ ]", "x", tex.group(1))) > 30
     return f'<span class="formula-inline" tabindex="0">{found.group()}</span>' if long else found.group()
+
+
+def _block(found) -> str:
+    "A formula on a line of its own scrolls where it is too wide; one that would just not fit is set smaller."
+    long = len(re.sub(r"<[^>]+>|\s", "", found.group().partition("<annotation")[0])) > 60
+    return f'<span class="formula{" long" if long else ""}" tabindex="0">{found.group()}</span>'
 
 
 def finish(body: str, page: Draft, notebooks: dict[str, str]) -> str:
@@ -66,8 +96,10 @@ def finish(body: str, page: Draft, notebooks: dict[str, str]) -> str:
     body = re.sub(
         r'(<a\b[^>]*?\bhref=)"([^":#?]+\.(?:ipynb|qmd))(#[^"]*)?"', lambda m: m.group() if " download" in m.group() else link(m), body
     )
+    body = re.sub(r'<menclose notation="box">(.*?)</menclose>', r'<mrow class="boxed">\1</mrow>', body, flags=re.S)  # see the style
+    body = re.sub(r'(<span id="cb\d+-\d+")(><a [^>]*></a>)( +)', lambda m: f'{m[1]} style="--in: {len(m[3])}ch"{m[2]}{m[3]}', body)
     body = re.sub(r"<pre(?![^>]*tabindex)", '<pre tabindex="0"', body)
-    body = re.sub(r'(<math display="block".*?</math>)', r'<span class="formula" tabindex="0">\1</span>', body, flags=re.S)
+    body = re.sub(r'<math display="block".*?</math>', _block, body, flags=re.S)
     return re.sub(r'<math display="inline".*?</math>', _long_inline, body, flags=re.S)
 
 
@@ -85,6 +117,13 @@ def _sidebar(page: Draft, contents, titles: dict[str, str]) -> str:
         return f"<li><details{unfold}><summary>{html.escape(entry['section'])}</summary><ul>{inside}</ul></details></li>"
 
     return f"<ul>{''.join(map(item, contents))}</ul>"
+
+
+def _about(root: Path) -> str:
+    "Version, licence and, where one is known, the repository."
+    where = sources.repository(root)
+    link = f' · <a href="{where}" rel="external">Repository</a>' if where else ""
+    return f"{sources.citation(root)['version']} · {html.escape(sources.project(root)['license'])}{link}"
 
 
 def _turn(page: Draft, order: list[str], titles: dict[str, str]) -> str:
@@ -119,6 +158,7 @@ def site(root: Path, processed: Path, out: Path, jobs: int) -> None:
     settings = yaml.safe_load((processed / "_quarto.yml").read_text(encoding="utf-8"))
     contents = _places(settings["website"]["sidebar"]["contents"])
     lost = (assets / "lost.js").read_text(encoding="utf-8")
+    about = _about(root)
     template = string.Template((assets / "page.html").read_text(encoding="utf-8"))
 
     def one(page: Draft) -> None:
@@ -126,7 +166,7 @@ def site(root: Path, processed: Path, out: Path, jobs: int) -> None:
         top = sources.between(page.address, "index.html").removesuffix("index.html")
         chapter = next((e["section"] for e in contents if isinstance(e, dict) and page.address in _flat([e])), "")
         text = template.substitute(
-            title=html.escape(titles[page.address]), site=html.escape(settings["website"]["title"]), top=top,
+            about=about, title=html.escape(titles[page.address]), site=html.escape(settings["website"]["title"]), top=top,
             description=html.escape(str(page.meta.get("description") or settings["website"]["description"])), toc=toc,
             lede=f'<p class="lede">{html.escape(str(page.meta["description"]))}</p>' if page.meta.get("description") else "",
             chapter=f'<p class="chapter">{html.escape(chapter)}</p>' if chapter else "", body=finish(body, page, notebooks),

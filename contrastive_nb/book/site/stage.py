@@ -5,11 +5,13 @@ No cell is run. What depends on data/ and on pages alone (catalogue, ledger, way
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
 
-from contrastive_nb.book.site import api, notebooks, reference, sources
+from contrastive_nb.book.site import api, links, notebooks, reference, sources
+from contrastive_nb.book.site.links import Known
 from contrastive_nb.book.site.names import where
 
 WORKS = """---
@@ -44,22 +46,22 @@ The **Search** above, or the key `/`, looks through every page, function and met
 """
 
 
-def generated() -> dict:
-    "Outputs by the label of their cell."
+def generated(functions: Mapping[str, str]) -> tuple[dict, Known]:  # of `links.functions`
+    "Outputs by the label of their cell, and what pages link to."
     from contrastive_nb.book import catalogue, course, glossary, ledger, sheet
 
     methods, records = catalogue.rows(), ledger.recorded()
     rows = ledger.rows(records, ledger.stale())
     made = {
-        "tbl-catalogue": catalogue.as_html(methods),
+        "tbl-catalogue": catalogue.as_html(methods, functions),
         "tbl-families": catalogue.families_html(methods),
         "tbl-headline": ledger.headline_html(rows),
         "tbl-papers": ledger.papers_html(rows),
         "tbl-verdicts": ledger.verdicts_html(rows),
-        "tbl-ledger": ledger.outcomes_html(rows),
-        "tbl-mechanisms": ledger.mechanisms_html(rows),
-        "tbl-apart": ledger.apart_html(rows),
-        "tbl-earlier": ledger.earlier_html(rows),
+        "tbl-ledger": ledger.outcomes_html(rows, functions=functions),
+        "tbl-mechanisms": ledger.mechanisms_html(rows, functions=functions),
+        "tbl-apart": ledger.apart_html(rows, functions=functions),
+        "tbl-earlier": ledger.earlier_html(rows, functions=functions),
         "tbl-identities": ledger.identities_html(rows),
         "tbl-afternoon": course.way_html("afternoon"),
         "tbl-six-weeks": course.way_html("six_weeks"),
@@ -68,11 +70,12 @@ def generated() -> dict:
         "tbl-when": sheet.when_html(rows),
         "tbl-glossary": glossary.as_html(),
     }
+    made |= {f"verdict {row.record['id']}": ledger.told_html(row) for row in rows}  # where a page's comment asks for one
     shown = {label: {"text/html": text} for label, text in made.items()}
     for label, kind in (("fig-ledger", "outcome"), ("fig-mechanisms", "mechanism")):
         if drawn := ledger.drawn(records, kind):
             shown[label] = {"image/svg+xml": _forest(drawn)}
-    return shown
+    return shown, Known(functions, methods, {record["id"]: record["kind"] for record in records})
 
 
 def _forest(rows) -> str:
@@ -102,17 +105,18 @@ def stage(root: Path, work: Path, copies: Path | None = None) -> list[sources.Pa
     shutil.rmtree(work, ignore_errors=True)
     pages, repository, citation = sources.pages(root, copies), sources.repository(root), sources.citation(root)
     modules = api.modules(root / "contrastive_nb")
-    table, outputs = where(modules), generated()
+    table = where(modules)
+    outputs, joined = generated(links.functions(table))
     methods = {method.name for m in modules for d in m.definitions for method in d.methods}
     for page in pages:
         sources.write(
-            work / "nbs" / f"{page.name}.ipynb", json.dumps(notebooks.notebook(page, table, methods, outputs, citation, repository))
+            work / "nbs" / f"{page.name}.ipynb", json.dumps(notebooks.notebook(page, table, methods, outputs, citation, repository, joined))
         )
     titles = {page.name: page.title for page in pages}
     known = {d.name: f"{m.name}.html#{d.name}" for m in modules for d in m.definitions if m.notebook}
     sources.write(work / "nbs" / "api" / "index.qmd", reference.index(modules, titles, sources.address))
     for module in modules:
-        sources.write(work / "nbs" / "api" / f"{module.name}.qmd", reference.page(module, known, titles, sources.address))
+        sources.write(work / "nbs" / "api" / f"{module.name}.qmd", reference.page(module, known, titles, sources.address, joined))
     sources.write(work / "nbs" / "references.qmd", WORKS)
     sources.write(work / "nbs" / "404.qmd", NOWHERE)
     entries = ["api/index.qmd", *(f"api/{module.name}.qmd" for module in modules)]
