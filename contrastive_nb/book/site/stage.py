@@ -44,12 +44,12 @@ def generated(functions: Mapping[str, str]) -> tuple[dict, Known]:  # of `links.
         "tbl-earlier": ledger.earlier_html(rows, functions=functions),
         "tbl-identities": ledger.identities_html(rows),
     }
-    made |= {f"verdict {row.record['id']}": ledger.told_html(row) for row in rows}  # where a page's comment asks for one
     shown = {label: {"text/html": text} for label, text in made.items()}
     for label, kind in (("fig-ledger", "outcome"), ("fig-mechanisms", "mechanism")):
         if drawn := ledger.drawn(records, kind):
             shown[label] = {"image/svg+xml": _forest(drawn)}
-    return shown, Known(functions, methods, {record["id"]: record["kind"] for record in records})
+    kinds, verdicts = {record["id"]: record["kind"] for record in records}, {row.record["id"]: ledger.told_html(row) for row in rows}
+    return shown, Known(functions, methods, kinds, verdicts)
 
 
 def _forest(rows) -> str:
