@@ -294,7 +294,8 @@ def test_the_website_makes_every_table_of_both_pages_anew(monkeypatch):
     from contrastive_nb.book.site import stage
 
     monkeypatch.setattr(ledger, "stale", lambda: set())
-    made = stage.generated()
+    made, joined = stage.generated({"contrastive_nb.objectives.cacr": "api/objectives.cacr.html#cacr"})
+    assert "api/objectives.cacr.html#cacr" in made["tbl-ledger"]["text/html"] and joined.of_page("1_objectives/07_cacr", "../")
     assert set(made) == labels("ledger") | labels("catalogue")
     assert "tbl-papers" in labels("ledger") and all(data for data in made.values())
 

@@ -107,7 +107,7 @@ def as_html(
 
 
 def _work(row: dict, linked: bool) -> str:
-    title, key = markup.text(row["title"]), row["authors_key"]
+    title, key = markup.text(row["title"]), row.get("authors_key") or ""
     return f'<a href="references.html#ref-{markup.text(key)}">{title}</a>' if linked and key in works() else title
 
 

@@ -13,6 +13,7 @@ class Known:
     functions: Mapping[str, str] = field(default_factory=dict)  # "contrastive_nb.objectives.info_nce" -> its entry in the reference
     methods: list[dict] = field(default_factory=list)  # of `catalogue.rows`
     claims: Mapping[str, str] = field(default_factory=dict)  # id -> the kind, in the ledger's order
+    verdicts: Mapping[str, str] = field(default_factory=dict)  # id -> what a page's comment `<!-- verdict id -->` becomes
 
     def about(self, methods: list[dict], top: str) -> list[str]:  # links, seen from the page whose way to the front is `top`
         "Where these rows of the catalogue and their claims stand."

@@ -73,7 +73,7 @@ def notebook(page: sources.Page, table, methods: set[str], outputs: dict, citati
     for cell in cells:
         cell["source"] = sources.source(cell)
         if cell["cell_type"] == "markdown":
-            cell["source"] = re.sub(r"<!-- (verdict [\w-]+) -->", lambda m: raw_html(outputs[m[1]]["text/html"]), cell["source"])
+            cell["source"] = re.sub(r"<!-- verdict ([\w-]+) -->", lambda m: raw_html(joined.verdicts[m[1]]), cell["source"])
             cell["source"], more = equations(number_figures(folds(cell["source"])))
             numbers |= set(more)
     done, titled, link_terms = [], False, terms.linker(page.name, glossary.terms())

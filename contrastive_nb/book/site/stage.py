@@ -70,12 +70,12 @@ def generated(functions: Mapping[str, str]) -> tuple[dict, Known]:  # of `links.
         "tbl-when": sheet.when_html(rows),
         "tbl-glossary": glossary.as_html(),
     }
-    made |= {f"verdict {row.record['id']}": ledger.told_html(row) for row in rows}  # where a page's comment asks for one
     shown = {label: {"text/html": text} for label, text in made.items()}
     for label, kind in (("fig-ledger", "outcome"), ("fig-mechanisms", "mechanism")):
         if drawn := ledger.drawn(records, kind):
             shown[label] = {"image/svg+xml": _forest(drawn)}
-    return shown, Known(functions, methods, {record["id"]: record["kind"] for record in records})
+    kinds, verdicts = {record["id"]: record["kind"] for record in records}, {row.record["id"]: ledger.told_html(row) for row in rows}
+    return shown, Known(functions, methods, kinds, verdicts)
 
 
 def _forest(rows) -> str:
