@@ -15,6 +15,7 @@ from nbclient import NotebookClient
 from contrastive_nb import cli, files
 from contrastive_nb.book import course, glossary, keys, ledger, reading, sheet
 from contrastive_nb.book.site import notebooks, sources, stage, terms
+from contrastive_nb.book.site.links import Known
 from contrastive_nb.lab import outputs
 
 NBS = anatomy.ROOT / "nbs"
@@ -287,7 +288,7 @@ def test_symbols_of_the_sheet_are_those_of_the_notation():
 def test_what_the_guides_show_is_made_anew_with_the_website(monkeypatch):
     monkeypatch.setattr(ledger, "stale", set)  # what takes time, and changes no label
     monkeypatch.setattr(stage, "_forest", lambda drawn: "<svg/>")
-    made = stage.generated()
+    made, _ = stage.generated({})
     for name in sorted(notebooks.MADE):
         labels = [m for cell in book(name)["cells"] if (m := re.findall(r"^#\|\s*label:\s*(\S+)", sources.source(cell), re.M))]
         assert labels and all(label in made for found in labels for label in found), name
@@ -336,7 +337,7 @@ def test_a_word_is_linked_once_a_page_and_not_where_it_is_derived():
 
 def test_pages_of_the_website_have_such_links():
     page = next(page for page in sources.pages(anatomy.ROOT) if page.name == KEYED)
-    made = notebooks.notebook(page, {"": {}}, set(), {}, sources.citation(anatomy.ROOT), None)
+    made = notebooks.notebook(page, {"": {}}, set(), {}, sources.citation(anatomy.ROOT), None, Known())
     said = "\n".join(cell["source"] for cell in made["cells"] if cell["cell_type"] == "markdown")
     assert said.count("{.term ") >= 3 and said.count("#term-encoder)") == 1
     assert os.path.normpath("1_objectives/../guides/glossary.html") == sources.address(glossary.PAGE)

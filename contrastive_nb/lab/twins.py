@@ -72,10 +72,10 @@ def world(
     texts, train, *test = _sentences(share)
     if arm == "minilm":
         read = minilm.read(texts)
-        return World(arm, texts, torch.arange(len(texts)), train, *test, functools.partial(minilm.Half, read, SETTINGS[arm]["dropout"]))
+        return World(arm, texts, torch.arange(len(texts)), train, *test, functools.partial(minilm.Half, read, SETTINGS[arm]["dropout"]))  # type: ignore[call-arg]
     tokens = Tokens.fit([texts[i] for i in train], least=2, length=LENGTH)
     inputs = tokens(texts).ids
-    return World(
+    return World(  # type: ignore[call-arg]
         arm, texts, inputs, train, *test, functools.partial(token_encoder, tokens, kind="transformer", dropout=SETTINGS[arm]["dropout"])
     )
 
