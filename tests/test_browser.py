@@ -209,7 +209,7 @@ def dead_links(read, site, served) -> list[str]:
             target += "index.html" if target.endswith("/") else ""
             if not (site / target).is_file():
                 dead.append(f"{name} -> {target}")
-            elif anchor and target in read and anchor not in read[target]["ids"]:
+            elif anchor and not anchor.startswith("?") and target in read and anchor not in read[target]["ids"]:
                 dead.append(f"{name} -> {target}#{anchor}")
             elif target.endswith(".ipynb") and not target.startswith(("notebooks/", "colab/")):
                 dead.append(f"{name} -> {target}, a notebook instead of its page")
@@ -583,7 +583,7 @@ def test_a_boxed_equation_has_one_frame_around_it_in_firefox(served):
     driver = pytest.importorskip("marionette_driver.marionette", reason="marionette_driver is not installed: Firefox reads nothing")
     if found is None:
         pytest.skip("Firefox is not on PATH: boxed equations are seen in Chromium alone")
-    firefox = driver.Marionette(bin=found, headless=True, port=free_port())
+    firefox = driver.Marionette(bin=os.path.realpath(found), headless=True, port=free_port())
     firefox.start_session()
     try:
         firefox.navigate(served + "3_debiasing/debiased.html")
