@@ -171,7 +171,6 @@ def test_no_key_is_of_no_page():
     assert keys.strays(NBS) == []
 
 
-@pytest.mark.xfail(strict=True, reason="keys are still to be written: when the last is there this mark goes")
 def test_every_page_with_exercises_has_its_key():
     assert keys.lacking(NBS) == []
 
