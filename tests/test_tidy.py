@@ -52,8 +52,8 @@ def test_keys_go_into_comments_and_citations_into_words_that_lead_to_the_paper()
     assert said(listed) == "## References\n\n- A. (2018). *B.* <!-- @oord2018representation -->\n- C. (2021). D."
     cpc = "[van den Oord et al., 2018](https://arxiv.org/abs/1807.03748)<!-- @oord2018representation -->"
     assert said("They say so [@oord2018representation].") == f"They say so ({cpc})."
-    two = "[Hanley & McNeil, 1982](https://doi.org/10.1148/radiology.143.1.7063747)<!-- @hanley1982meaning -->"
-    assert said("As in [@oord2018representation; @hanley1982meaning], `[@x]`.") == f"As in ({cpc}; {two}), `[@x]`."
+    two = "Weinberger & Saul, 2009<!-- @weinberger2009distance -->"  # a work without an address
+    assert said("As in [@oord2018representation; @weinberger2009distance], `[@x]`.") == f"As in ({cpc}; {two}), `[@x]`."
     assert said("Nobody [@nobody1900x].") == "Nobody (nobody1900x<!-- @nobody1900x -->)."
 
 
