@@ -24,7 +24,7 @@ from contrastive_nb.lab.records import SET_ASIDE, bench_of, is_set_aside
 
 ROOMS = ("lab", "book", "timing")  # they run, show and time; the walls between the rooms see to it that the library needs none of them
 # of the rooms, those that numbers of other pages pass through
-INSTRUMENTS = tuple(f"lab/{name}.py" for name in ("benches", "recipes", "listings", "entailed", "mined", "minilm", "twins"))
+INSTRUMENTS = tuple(f"lab/{name}.py" for name in ("benches", "recipes", "listings", "entailed", "mined"))
 MACHINERY = ("_modidx", "_moved", "cli", "files", "registry", "trackers", "__main__")
 STATED = ("id", "statement", "metric", "baseline", "treatment")  # a claim's words
 CHANGED = "changed: "  # so begins why a run is stale that could perhaps be carried
