@@ -578,20 +578,6 @@ def test_a_boxed_equation_has_one_frame_around_it(page, served):
     assert page.evaluate(f"() => {{ {BOXED} }}") == [0, "1px", True]
 
 
-def test_a_boxed_equation_has_one_frame_around_it_in_firefox(served):
-    found = next(filter(None, map(shutil.which, ("firefox-esr", "firefox"))), None)
-    driver = pytest.importorskip("marionette_driver.marionette", reason="marionette_driver is not installed: Firefox reads nothing")
-    if found is None:
-        pytest.skip("Firefox is not on PATH: boxed equations are seen in Chromium alone")
-    firefox = driver.Marionette(bin=os.path.realpath(found), headless=True, port=free_port())
-    firefox.start_session()
-    try:
-        firefox.navigate(served + "3_debiasing/debiased.html")
-        assert firefox.execute_script(BOXED) == [0, "1px", True]
-    finally:
-        firefox.quit()
-
-
 # --- the search ---------------------------------------------------------------------------------------------------------------------
 
 # what a reader types, and a place that must be among the first three
@@ -705,30 +691,50 @@ def test_a_page_that_is_not_there_says_so_and_offers_what_is_near(page, served, 
         assert page.url == served + "api/objectives.infonce.html#info_nce"
 
 
-def test_the_search_works_in_firefox(site, tmp_path):
+# --- in Firefox ---------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def firefox(tmp_path_factory):
+    marionette = pytest.importorskip("marionette_driver.marionette", reason="marionette_driver is not installed: Firefox reads nothing")
+    found = next(filter(None, map(shutil.which, ("firefox-esr", "firefox"))), None)
+    if found is None:
+        pytest.skip("Firefox is not on PATH: pages are read in Chromium alone")
+    log = tmp_path_factory.mktemp("firefox") / "log"
+    driver = marionette.Marionette(bin=os.path.realpath(found), headless=True, port=free_port(), gecko_log=str(log))
+    driver.start_session()
+    yield driver
+    driver.quit()
+
+
+def test_a_boxed_equation_has_one_frame_around_it_in_firefox(firefox, served):
+    firefox.navigate(served + "3_debiasing/debiased.html")
+    assert firefox.execute_script(BOXED) == [0, "1px", True]
+
+
+def test_solutions_are_folded_in_firefox_until_they_are_asked_for(firefox, served):
+    firefox.navigate(served + "1_objectives/infonce.html")
+    folds = [fold for fold in firefox.find_elements("css selector", "main details") if "olution" in fold.text.split("\n")[0]]
+    stubs = [code for code in firefox.find_elements("css selector", "main code.sourceCode") if "NotImplementedError" in code.text]
+    assert len(folds) >= len(stubs) >= 3 and all(fold.get_attribute("open") is None for fold in folds)
+    before = folds[0].text
+    folds[0].find_element("css selector", "summary").click()
+    assert len(folds[0].text) > len(before) + 50
+
+
+def test_the_search_works_in_firefox(firefox, site):
     if site.name != "_site-pandoc":
         pytest.skip("Quarto's site has Quarto's search")
-    marionette = pytest.importorskip(
-        "marionette_driver.marionette", reason="marionette_driver is not installed: nothing is read in Firefox"
-    )
-    binary = next(filter(None, map(shutil.which, ("firefox-esr", "firefox"))), None)
-    if binary is None:
-        pytest.skip("Firefox is not on PATH: the search is read in Chromium alone")
-    firefox = marionette.Marionette(bin=binary, headless=True, port=free_port(), gecko_log=str(tmp_path / "log"))
-    try:
-        firefox.start_session()
-        firefox.navigate((site / "index.html").as_uri())
-        firefox.find_element("css selector", "body").send_keys("/")
-        field = firefox.find_element("css selector", "#finder input")
-        field.send_keys("SimCLR")
-        firefox.timeout.implicit = 20
-        first = firefox.find_element("css selector", "#finder [role=option][aria-selected=true]")
-        assert first.get_attribute("href") == "1_objectives/infonce.html" and "17 places" not in first.text
-        field.send_keys("\ue007")
-        firefox.find_element("css selector", "#derivation")
-        assert firefox.get_url() == (site / "1_objectives" / "infonce.html").as_uri()
-    finally:
-        firefox.quit()
+    firefox.navigate((site / "index.html").as_uri())
+    firefox.find_element("css selector", "body").send_keys("/")
+    field = firefox.find_element("css selector", "#finder input")
+    field.send_keys("SimCLR")
+    firefox.timeout.implicit = 20
+    first = firefox.find_element("css selector", "#finder [role=option][aria-selected=true]")
+    assert first.get_attribute("href") == "1_objectives/infonce.html" and "17 places" not in first.text
+    field.send_keys("\ue007")
+    firefox.find_element("css selector", "#derivation")
+    assert firefox.get_url() == (site / "1_objectives" / "infonce.html").as_uri()
 
 
 # --- on a phone ---------------------------------------------------------------------------------------------------------------------

@@ -156,9 +156,7 @@ def test_no_instrument_of_a_page_is_overlooked(monkeypatch):
 def test_lines_of_a_bench_are_heard_though_it_lies_in_a_room():
     lines = trace.Lines(files.PACKAGE, (*freshness.ROOMS, *freshness.MACHINERY), freshness.INSTRUMENTS)
     heard = {name: lines._of(str(files.PACKAGE / name)) is not None for name in (*freshness.INSTRUMENTS, "lab/runs.py", "rows.py")}
-    rooms = {
-        f"lab/{name}.py": name != "runs" for name in ("benches", "recipes", "listings", "entailed", "mined", "runs")
-    }
+    rooms = {f"lab/{name}.py": name != "runs" for name in ("benches", "recipes", "listings", "entailed", "mined", "runs")}
     assert heard == rooms | {"rows.py": True}
     assert trace.Lines(files.PACKAGE, freshness.ROOMS)._of(str(files.PACKAGE / "lab" / "benches.py")) is None
 
