@@ -1,5 +1,6 @@
 """What every public function asks of its arguments: errors that name the argument, what came and what is wanted. Plain module."""
 
+import inspect
 import math
 import numbers
 import os
@@ -81,12 +82,56 @@ def check_finite(name: str, x: Tensor, what: str = "row") -> Tensor:
     return x
 
 
+BUILD = "as in f(*in_batch(query, key), ...)"  # how embeddings become what an objective takes
+
+
+def _instead_of_scores(name: str, x) -> str:
+    "What to write where pairs in one piece, or whole numbers, came as scores."
+    if isinstance(x, tuple) and hasattr(x, "scores"):
+        return ": a star unpacks the pairs, f(*pairs, ...), and pairs.scores is this part of them"
+    return ": write scores.float()" if name == "scores" and isinstance(x, Tensor) and not x.is_complex() else ""
+
+
+def _kind_of(x) -> str:
+    return str(x.dtype) if isinstance(x, Tensor) else type(x).__name__
+
+
+def _instead_of_mask(name: str, x) -> str:
+    "What to write where embeddings or labels came as a mask, or nothing did."
+    if name not in ("positives", "negatives"):
+        return ""
+    if x is None:
+        return f": an objective takes scores, positives and negatives, which a builder gives, {BUILD}"
+    if isinstance(x, Tensor) and x.dim() == 1:
+        return ": labels go through a builder first, as in f(*from_labels(z, labels), ...)"
+    embeddings = isinstance(x, Tensor) and x.is_floating_point() and x.dim() == 2
+    return f": a mask is {name} > 0; embeddings go through a builder first, {BUILD}" if embeddings else ""
+
+
+def _if_embeddings(name: str, mask: Tensor, scores: Tensor) -> str:
+    "What to write where the scores look like embeddings: the mask has their rows and another width."
+    looks = name in ("positives", "negatives") and mask.dim() == scores.dim() == 2 and len(mask) == len(scores)
+    return f"; if the scores are embeddings, they go through a builder first, {BUILD}" if looks else ""
+
+
+def names_what_is_missing(*objectives) -> None:
+    """Let the checks inside objectives on pairs say what is missing, which Python would do in words that name no mistake.
+
+    A forgotten star, `info_nce(pairs, temperature=0.1)`, lacks two arguments; with a default it gets as far as the checks. The
+    signature that help and tools show stays as it is written.
+    """
+    for function in objectives:
+        function.__signature__ = inspect.signature(function)
+        known = function.__defaults__ or ()
+        function.__defaults__ = (None,) * (function.__code__.co_argcount - 1 - len(known)) + known
+
+
 def check_floating(name: str, x, dims: tuple[int, ...] = ()) -> Tensor:
     "Raise unless `x` is a floating tensor with one of these numbers of dimensions (none: any number); return it."
     if not isinstance(x, Tensor):
-        raise TypeError(f"{name}: got {type(x).__name__}, want a floating-point tensor")
+        raise TypeError(f"{name}: got {type(x).__name__}, want a floating-point tensor{_instead_of_scores(name, x)}")
     if not x.is_floating_point():
-        raise TypeError(f"{name}: got dtype {x.dtype}, want a floating-point tensor")
+        raise TypeError(f"{name}: got dtype {x.dtype}, want a floating-point tensor{_instead_of_scores(name, x)}")
     if dims and x.dim() not in dims:
         raise ValueError(f"{name}: got shape {tuple(x.shape)}, want {' or '.join(str(d) for d in dims)} dimensions")
     return x
@@ -103,9 +148,11 @@ def check_like(name: str, x, other: str, y: Tensor, *, dtype: bool = True) -> No
 def check_mask(name: str, mask, scores: Tensor, other: str = "scores", part: str = "shape") -> None:
     "Raise unless `mask` is a boolean tensor of the scores' shape and device; `other` and `part` say in the message what they are of."
     if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
-        raise TypeError(f"{name}: got {mask.dtype if isinstance(mask, Tensor) else type(mask).__name__}, want a bool tensor")
+        raise TypeError(f"{name}: got {_kind_of(mask)}, want a bool tensor{_instead_of_mask(name, mask)}")
     if mask.shape != scores.shape:
-        raise ValueError(f"{name}: got shape {tuple(mask.shape)}, want {tuple(scores.shape)}, the {part} of {other}")
+        raise ValueError(
+            f"{name}: got shape {tuple(mask.shape)}, want {tuple(scores.shape)}, the {part} of {other}{_if_embeddings(name, mask, scores)}"
+        )
     check_like(name, mask, other, scores, dtype=False)
 
 
@@ -231,6 +278,20 @@ def check_width(name: str, x: Tensor, other: str, y: Tensor, *, dtype: bool = Tr
     check_like(name, x, other, y, dtype=dtype)
     if x.shape[-1] != y.shape[-1]:
         raise ValueError(f"{name}: got {x.shape[-1]} features, want {y.shape[-1]}, as {other} has")
+
+
+def check_views(name: str, zs, *, dtype: bool = True, finite: bool = False) -> None:
+    "Raise unless `zs` are two or more embeddings (N, D) of one shape and device, of one dtype unless False; `finite` looks at the values."
+    if not isinstance(zs, (list, tuple)):
+        raise TypeError(f"{name}: got {type(zs).__name__}, want a list of two views or more")
+    if len(zs) < 2:
+        raise ValueError(f"{name}: got {len(zs)} views, want a list of two views or more")
+    for i, z in enumerate(zs):
+        check_like(f"{name}[{i}]", check_floating(f"{name}[{i}]", z, (2,)), f"{name}[0]", zs[0], dtype=dtype)
+        if z.shape != zs[0].shape:
+            raise ValueError(f"{name}[{i}]: got shape {tuple(z.shape)}, want {tuple(zs[0].shape)}, as {name}[0] has")
+        if finite:
+            check_finite(f"{name}[{i}]", z)
 
 
 def check_rows(name: str, x: Tensor, other: str, y: Tensor) -> None:

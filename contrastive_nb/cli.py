@@ -207,6 +207,94 @@ def timing(
     raise typer.Exit(0 if whole else 130)
 
 
+@app.command("numerics")
+def numerics_(
+    words: Annotated[list[str] | None, typer.Argument(metavar="OBJECTIVE", help="Parts of names; everyone, if left out.")] = None,
+    output: Annotated[Path | None, typer.Option(help="The table's file; build/benchmarks/numerics.csv, if left out.")] = None,
+    save: Annotated[bool, typer.Option("--save", help="Keep the table in data/benchmarks/.")] = False,
+) -> None:
+    "Hold the objectives and other libraries against float64: dtypes, temperatures, situations. Exit code 1 where one of ours is too far off."
+    from tqdm import tqdm
+
+    from contrastive_nb.lab import scratch
+    from contrastive_nb.timing import numerics
+
+    try:
+        if save:
+            scratch.refuse("--save")
+        path, plan = output or numerics.place(saved=save), numerics.Plan(words or [])
+        with tqdm(unit="asked", disable=None, dynamic_ncols=True) as bar:
+            rows = numerics.measure(plan, bar.update)
+        numerics.write(rows, path)
+    except (ValueError, RuntimeError, OSError) as error:
+        raise _refuse(error) from None
+    found = [row for row in numerics.faults(rows) if not numerics.by_nature(row)]
+    for name, why in numerics.missing().items():
+        typer.echo(f"{name}: {why}")
+    for row in found:
+        typer.echo(", ".join(f"{key} {row[key]}" for key in numerics.COLUMNS if row[key]))
+    typer.echo(f"{len(rows)} questions, {len(found)} of ours too far off; the table is in {path}")
+    raise typer.Exit(bool(found))
+
+
+@app.command()
+def compare(
+    given: Annotated[
+        Path, typer.Argument(metavar="FILE", help=".csv, .tsv, .jsonl, .parquet; .npz with x and y; a folder with corpus.jsonl.")
+    ],
+    objective: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A contestant, narrower+objective too; say it again. The first is the baseline."),
+    ] = None,
+    encoder: Annotated[str, typer.Option(help="tower, mlp, minilm, a model's name, or your own module:function.")] = "tower",
+    smallest: Annotated[float, typer.Option(help="The smallest difference of the metric that counts.")] = 0.01,
+    minutes: Annotated[float, typer.Option(help="Of the processor, about.")] = 15,
+    steps: Annotated[int, typer.Option(help="Of one training.")] = 300,
+    output: Annotated[Path, typer.Option(help="Folder of the page; a contest that was stopped goes on from there.")] = Path(
+        "build/compare"
+    ),
+) -> None:
+    "Which objective is best on your own pairs or labels? A page with floors, intervals, and what could not be told."
+    from tqdm import tqdm
+
+    from contrastive_nb.data import DataUnavailable
+    from contrastive_nb.lab import comparing
+
+    bar = tqdm(unit="training", disable=None, dynamic_ncols=True, leave=False)
+
+    def tell(what: str, done: int, whole: int) -> None:
+        bar.set_description_str(what)
+        bar.total = whole
+        bar.update(done - bar.n)
+
+    sys.path.insert(0, "")  # the user's own module
+    named = objective or list(comparing.OBJECTIVES)
+    try:
+        found = comparing.compare(
+            given, objectives=named, encoder=encoder, smallest=smallest, minutes=minutes, steps=steps, output=output, progress=tell
+        )
+    except (ValueError, TypeError, OSError, ImportError, AttributeError, DataUnavailable) as error:
+        raise _refuse(error) from None
+    except KeyboardInterrupt:
+        typer.echo(f"stopped: what is trained lies in {output}, and the same command goes on", err=True)
+        raise typer.Exit(130) from None
+    finally:
+        bar.close()
+    for name, value in found.report.items():
+        typer.echo(f"{name}: {value}")
+    typer.echo(f"\n{found.metric}; a difference of {found.smallest:g} counts; {found.seeds} seeds")
+    for name, value in [*found.floors.items(), *found.means().items()]:
+        typer.echo(f"{name:24} {value:.4f}")
+    for row in found.table:
+        typer.echo(f"{row['objective']} - {named[0]}: {row['effect']:+.4f} [{row['low']:+.4f}, {row['high']:+.4f}] {row['verdict']}")
+    typer.echo(f"\nwinner: {found.winner}" if found.winner else "\nno winner")
+    typer.echo(
+        "\n".join(
+            [found.words, *found.notes, f"page: {found.page or 'needs papermill; the numbers are in ' + str(output / 'outcome.json')}"]
+        )
+    )
+
+
 def _whole_numbers(option: str, text: str) -> list[int]:
     try:
         return [int(part) for part in text.split(",")]

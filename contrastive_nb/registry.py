@@ -34,6 +34,8 @@ KINDS = {
     "metric": "what an embedding or a ranking is worth: -> a number",
     "decoder": "a model's next-token scores -> tokens",
     "head": "a module on features that the objective compares",
+    "layer": "(z) -> (N, D): a batch's embeddings moved by the batch as a whole",
+    "targets": "what is known of the items -> (N, N): how right each pair is",
     "estimator": "a gradient of what has none, from draws or comparisons",
 }
 

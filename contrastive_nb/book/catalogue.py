@@ -16,7 +16,8 @@ def entries() -> list[dict]:
     "The rows of data/catalogue.yml as they stand: id, title, family, idea, the four choices, ... (see the file's head)."
     import yaml
 
-    return yaml.safe_load(files.shared("data/catalogue.yml").read_text(encoding="utf-8"))
+    fast = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same, in C where there is one
+    return yaml.load(files.shared("data/catalogue.yml").read_text(encoding="utf-8"), Loader=fast)
 
 
 def name(entry: dict) -> str:
@@ -54,14 +55,16 @@ def judged_by(record: dict) -> tuple[str | None, str | None]:
     return size, record["verdict"] if is_set_aside(record) else record["runs"][size]["verdict"] if size else None
 
 
-def rows() -> list[dict]:
+def rows(
+    records: list[dict] | None = None,  # of `claims.load`; None: read now
+) -> list[dict]:
     """One dict a method with its generated state: `state`, `notebooks`, `functions`, `oracles`, `claims`, `verdicts`.
 
     `state` is "derived" where the registry has a function of this paper and a claim is recorded, "claimed" or "piece" where there is
     one of the two, the claim or the function, else "planned".
     `verdicts` maps a claim's id to the verdict that counts.
     """
-    methods, records = registry.methods(), claims.load()
+    methods, records = registry.methods(), claims.load() if records is None else records
     joined = []
     for entry in entries():
         mine = [method for method in methods if entry["id"] in method.papers]

@@ -54,16 +54,20 @@ class Row:
         return self.record["says"] == "paper" and self.record["kind"] == kind
 
 
-def recorded() -> list[dict]:
+def recorded(
+    records: list[dict] | None = None,  # of `claims.load`; None: read now
+) -> list[dict]:
     "The ledger's claims that were judged at laptop or gpu size or set aside, in the order of the catalogue."
     order = {entry["id"]: i for i, entry in enumerate(catalogue.entries())}
-    kept = [record for record in claims.load() if catalogue.judged_by(record)[1]]
+    kept = [record for record in (claims.load() if records is None else records) if catalogue.judged_by(record)[1]]
     return sorted(kept, key=lambda record: (order.get(record["paper"], len(order)), record["paper"], record["id"]))
 
 
-def stale() -> set[tuple[str, str]]:
+def stale(
+    records: list[dict] | None = None,  # of `claims.load`; None: read now
+) -> set[tuple[str, str]]:
     "The runs, (claim's id, size), whose numbers were made by other code than the code that stands."
-    return freshness.stale_runs()
+    return freshness.stale_runs(records=records)
 
 
 def _numbers(run: dict) -> claims.Verdict:
@@ -159,7 +163,11 @@ def _mark(rows: list[Row]) -> str:
     return f'<span class="mark" role="img" aria-label="{word}" title="{MARKS[word][1]}">{MARKS[word][0]}</span>'
 
 
-def papers_html(rows: list[Row]) -> str:
+def papers_html(
+    rows: list[Row],
+    *,
+    unfold: bool = True,  # what each claim states; False leaves it out, so that a notebook stays light
+) -> str:
     "One row a paper: its name, how many of its mechanisms and outcomes are confirmed, one mark; it opens to its claims."
     if not rows:
         return "<p>No claim has been recorded yet.</p>"
@@ -167,7 +175,7 @@ def papers_html(rows: list[Row]) -> str:
     for paper in dict.fromkeys(row.record["paper"] for row in rows):
         mine = [row for row in rows if row.record["paper"] == paper]
         said = "".join(f"<td>{_of(own) if (own := [row for row in mine if row.says(kind)]) else NOTHING}</td>" for kind in COUNTED)
-        items = "".join(f"<li>{_item(row)}</li>" for row in mine)
+        items = "".join(f"<li>{_item(row, unfold)}</li>" for row in mine)
         opens = f"<details><summary>{len(mine)} claim{'s' if len(mine) > 1 else ''}</summary><ul>{items}</ul></details>"
         lines.append(f"<tr><td>{_mark(mine)}</td><td><b>{markup.text(_name(mine[0], known))}</b>{opens}</td>{said}</tr>")
     heads = "".join(f'<th scope="col">{head}</th>' for head in ("mark", "paper", "mechanisms confirmed", "outcomes confirmed"))
@@ -176,10 +184,13 @@ def papers_html(rows: list[Row]) -> str:
     return f'<table class="papers"><thead><tr>{heads}</tr></thead><tbody>\n{body}\n</tbody></table><ul class="marks">{signs}</ul>'
 
 
-def _item(row: Row) -> str:
+def _item(row: Row, unfold: bool) -> str:
     record, id = row.record, markup.text(row.record["id"])
+    verdict, link = markup.verdict(row.verdict), f'<a href="#{id}">{id}</a>'
+    if not unfold:
+        return f"{verdict}: {link}"
     who = f"{SAYS.get(record['says'], record['says'])}, {record['kind']}"
-    return f'{markup.verdict(row.verdict)}: {markup.text(record["statement"])} <a href="#{id}">{id}</a> ({markup.text(who)})'
+    return f"{verdict}: {markup.text(record['statement'])} {link} ({markup.text(who)})"
 
 
 def identities_html(rows: list[Row]) -> str:

@@ -2,8 +2,16 @@
 
 import importlib
 
-_HOMES = {"Claim": "claims", "judge": "claims", "load": "claims", "record": "claims", "bench": "benches", "open_run": "runs"}
-__all__ = ["Claim", "bench", "judge", "load", "open_run", "record"]
+_HOMES = {
+    "Claim": "claims",
+    "compare": "comparing",
+    "judge": "claims",
+    "load": "claims",
+    "record": "claims",
+    "bench": "benches",
+    "open_run": "runs",
+}
+__all__ = ["Claim", "bench", "compare", "judge", "load", "open_run", "record"]
 
 
 def __getattr__(name: str):

@@ -45,6 +45,9 @@ def _minilm():
     return model.eval().requires_grad_(False), AutoTokenizer.from_pretrained(place, local_files_only=True)
 
 
+minilm = _minilm  # for `lab.minilm`; records depend on the first name
+
+
 def _linked(number: int, links) -> Tensor:
     "(N,) the smallest number among all that are linked with each, however far."
     group = list(range(number))

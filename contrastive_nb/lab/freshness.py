@@ -24,7 +24,7 @@ from contrastive_nb.lab.records import SET_ASIDE, bench_of, is_set_aside
 
 ROOMS = ("lab", "book", "timing")  # they run, show and time; the walls between the rooms see to it that the library needs none of them
 # of the rooms, those that numbers of other pages pass through
-INSTRUMENTS = tuple(f"lab/{name}.py" for name in ("benches", "recipes", "listings", "entailed", "mined"))
+INSTRUMENTS = tuple(f"lab/{name}.py" for name in ("benches", "recipes", "listings", "entailed", "mined", "minilm", "twins"))
 MACHINERY = ("_modidx", "_moved", "cli", "files", "registry", "trackers", "__main__")
 STATED = ("id", "statement", "metric", "baseline", "treatment")  # a claim's words
 CHANGED = "changed: "  # so begins why a run is stale that could perhaps be carried
@@ -803,11 +803,12 @@ def read_ledger(claims: Path | None = None) -> list[dict]:
     return ledger.load(folder=claims)
 
 
-def stale_runs(notebooks: Path | None = None, claims: Path | None = None) -> set[tuple[str, str]]:
+def stale_runs(notebooks: Path | None = None, claims: Path | None = None, records: list[dict] | None = None) -> set[tuple[str, str]]:
     "The stale runs, (claim's id, profile or 'set aside'); none where no notebooks are at hand."
     if notebooks is None and not files.notebooks().is_dir():
         return set()
-    return {(record["id"], profile) for record, profile, state, _ in states(read_ledger(claims), notebooks) if state == "stale"}
+    records = read_ledger(claims) if records is None else records
+    return {(record["id"], profile) for record, profile, state, _ in states(records, notebooks) if state == "stale"}
 
 
 def stale_notebooks(profile: str, notebooks: Path | None = None, claims: Path | None = None) -> list[str]:

@@ -113,6 +113,7 @@ class Job:
     deadline: float = 0.0
     began: float = 0.0
     started: bool = False  # its first cell
+    told: dict | None = None  # what its worker said at the end
     plain: bool = False  # in one process without Jupyter, which stops by itself when its minutes are over
     until: float | None = None  # on the monotonic clock: when the call that it belongs to is over
     lock: BaseFileLock | None = None  # no two runners run one notebook in one profile and one build folder

@@ -125,8 +125,35 @@ def release(job: Job) -> None:
         job.lock = None
 
 
-def start(job: Job, resume: bool, events: queue.Queue) -> None:
-    "Start a job's worker and a thread that hands on what it says."
+class Lanes:
+    "Workers that stay for the next job and have made the imports that all notebooks share; Linux alone can end what such a one started."
+
+    def __init__(self):
+        self.idle: list[subprocess.Popen] = []
+
+    def take(self, log, env: dict) -> subprocess.Popen:
+        "An idle worker, or a new one."
+        return self.idle.pop() if self.idle else _worker(["worker.py", "lane"], log, env)
+
+    def give(self, process: subprocess.Popen) -> None:
+        "Keep a worker that has ended its job in order."
+        self.idle.append(process)
+
+    def close(self) -> None:
+        "End the idle ones."
+        for process in self.idle:
+            process.kill()
+            process.wait()
+        self.idle.clear()
+
+
+def _worker(command: list[str], log, env: dict) -> subprocess.Popen:
+    line = [sys.executable, "-P", str(files.PACKAGE / "lab" / command[0]), *command[1:]]
+    return subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, env=env, start_new_session=True)
+
+
+def start(job: Job, resume: bool, events: queue.Queue, lanes: Lanes | None = None) -> None:
+    "Start a job's worker, or hand the job to one that stays, and start a thread that hands on what it says."
     if job.until is not None:
         job.minutes = min(job.minutes, (job.until - time.monotonic()) / 60)
         if job.minutes <= 0:
@@ -140,20 +167,24 @@ def start(job: Job, resume: bool, events: queue.Queue) -> None:
     job.output.parent.mkdir(parents=True, exist_ok=True)
     for left in [job.output, job.note, job.work, *job.records()]:
         left.unlink(missing_ok=True)
-    command = [sys.executable, "-P", str(files.PACKAGE / "lab" / ("plain.py" if job.plain else "worker.py"))]
+    env = environment(job, resume)
+    order: dict = {"input": str(job.source.resolve()), "output": str(job.work.resolve()), "cwd": str(job.source.parent.resolve())}
     with job.log.open("wb") as log:
-        job.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, env=environment(job, resume), start_new_session=True
-        )
-    order = {"input": str(job.source.resolve()), "output": str(job.work.resolve()), "cwd": str(job.source.parent.resolve())}
+        if lanes is None or job.plain:
+            job.process = _worker(["plain.py" if job.plain else "worker.py"], log, env)
+        else:
+            job.process, order = lanes.take(log, env), order | {"log": str(job.log.resolve()), "env": env}
     with contextlib.suppress(BrokenPipeError):
-        job.process.stdin.write(json.dumps(order | {"parameters": job.parameters, "seconds": 60 * job.minutes}).encode() + b"\n")
-        job.process.stdin.flush()
+        job.process.stdin.write(json.dumps(order | {"parameters": job.parameters, "seconds": 60 * job.minutes}).encode() + b"\n")  # type: ignore[union-attr]
+        job.process.stdin.flush()  # type: ignore[union-attr]
 
     def listen():
         for line in job.process.stdout:
             with contextlib.suppress(ValueError):
-                events.put((job, json.loads(line)))
+                event = json.loads(line)
+                events.put((job, event))
+                if event["event"] == "idle":  # what it says from here on is about another job
+                    return
         events.put((job, {"event": "closed"}))
 
     threading.Thread(target=listen, daemon=True).start()

@@ -19,9 +19,10 @@ from contrastive_nb import devices, files
 from contrastive_nb.lab import claims as ledger
 from contrastive_nb.lab import freshness, outputs, parts, pictures, profiles, scratch
 from contrastive_nb.lab.jobs import Job, Refused, choose, clock, parse_overrides, plan, source_of
-from contrastive_nb.lab.processes import end_processes, ending, interruptible, memory_now, release, start
+from contrastive_nb.lab.processes import Lanes, end_processes, ending, interruptible, memory_now, release, start
 
 SAVES = ("laptop", "gpu")
+MANY = 3  # jobs for each place, from which on workers stay: their imports cost as much as a small notebook
 GRACE = 120  # seconds that a plain run gets to write its checkpoint when its minutes are over
 
 
@@ -134,10 +135,8 @@ def _one_line(text: str) -> str:
     return " ".join(lines)[:300]
 
 
-def _closed(job: Job) -> None:
+def _wordless(job: Job, code: int) -> None:
     "A worker that ended without a word: it was killed, or could not begin."
-    code = job.process.wait()
-    end_processes(job.tag, job.process)
     said = _last_line(job.log) if code >= 0 else ""
     _fail(job, "failed", said or f"its worker {ending(code)}")
 
@@ -172,10 +171,13 @@ class _Progress:
             self.bar.close()
 
 
-def execute(jobs: list[Job], *, parallel: int = 2, resume: bool = False, stop: threading.Event | None = None) -> bool:
+def execute(
+    jobs: list[Job], *, parallel: int = 2, resume: bool = False, stop: threading.Event | None = None, stay: bool | None = None
+) -> bool:
     """Run the jobs, some side by side, and fill in what came of each. Returns False when the event stopped it.
 
-    However it ends, no process that it started is left, and what is done is kept.
+    However it ends, no process that it started is left, and what is done is kept. `stay`: whether workers stay for the next
+    job, with their imports made; by default where that pays.
     """
     if resume:
         for job in jobs:
@@ -185,15 +187,17 @@ def execute(jobs: list[Job], *, parallel: int = 2, resume: bool = False, stop: t
     running: list[Job] = []
     events: queue.Queue = queue.Queue()
     progress, stop = _Progress(waiting), stop or threading.Event()
+    pays = sys.platform == "linux" and len(waiting) > MANY * parallel
+    lanes = Lanes() if (pays if stay is None else stay) else None
     try:
         while (waiting or running) and not stop.is_set():
             while waiting and len(running) < parallel:
                 job = waiting.pop(0)
                 running.append(job)
-                _begin(job, resume, events)
+                _begin(job, resume, events, lanes)
                 progress.show(running)
             with contextlib.suppress(queue.Empty):
-                _hear(*events.get(timeout=0.2), progress)
+                _hear(*events.get(timeout=0.2), progress, lanes)
             for job in [job for job in running if job.status == "running" and time.monotonic() > job.deadline]:
                 job.memory = memory_now(job.tag, job.process)
                 end_processes(job.tag, job.process)
@@ -207,13 +211,15 @@ def execute(jobs: list[Job], *, parallel: int = 2, resume: bool = False, stop: t
         for job in running:
             if job.status in ("waiting", "running"):
                 _stop(job)
+        if lanes is not None:
+            lanes.close()
         progress.close()
     return not (waiting or running)
 
 
-def _begin(job: Job, resume: bool, events: queue.Queue) -> None:
+def _begin(job: Job, resume: bool, events: queue.Queue, lanes: Lanes | None) -> None:
     try:
-        start(job, resume, events)
+        start(job, resume, events, lanes)
     except OSError as error:  # a full disk, a folder that became read-only
         job.status, job.message = "failed", f"it could not begin: {error}"
 
@@ -228,7 +234,7 @@ def _stop(job: Job) -> None:
     release(job)
 
 
-def _hear(job: Job, event: dict, progress: _Progress) -> None:
+def _hear(job: Job, event: dict, progress: _Progress, lanes: Lanes | None) -> None:
     if job.status != "running":
         return
     if event["event"] == "start" and not job.started:
@@ -237,18 +243,31 @@ def _hear(job: Job, event: dict, progress: _Progress) -> None:
         job.done += 1
         progress.cell()
     elif event["event"] == "done":
-        job.seconds, job.memory = event["seconds"], event["memory"]
-        end_processes(job.tag, job.process)  # what a notebook left behind in the background ends with it
-        if event.get("stopped"):
-            _pause(job)
-        elif event["error"] is None:
-            _succeed(job)
-        elif event["kernel"]:
-            _fail(job, "failed", f"its kernel {ending(event['kernel'][0])}")
+        job.seconds, job.memory, job.told = event["seconds"], event["memory"], event
+        if lanes is None or job.plain:
+            end_processes(job.tag, job.process)  # what a notebook left behind in the background ends with it
+            _conclude(job, event)
+    elif event["event"] == "idle" and lanes is not None:  # all that it started has ended
+        lanes.give(job.process)  # type: ignore[arg-type]
+        if job.told:
+            _conclude(job, job.told)
         else:
-            _fail(job, "failed", _one_line(event["error"]))
+            _wordless(job, event["code"])
     elif event["event"] == "closed":
-        _closed(job)
+        code = job.process.wait()
+        end_processes(job.tag, job.process)
+        _wordless(job, code)
+
+
+def _conclude(job: Job, event: dict) -> None:
+    if event.get("stopped"):
+        _pause(job)
+    elif event["error"] is None:
+        _succeed(job)
+    elif event["kernel"]:
+        _fail(job, "failed", f"its kernel {ending(event['kernel'][0])}")
+    else:
+        _fail(job, "failed", _one_line(event["error"]))
 
 
 def save(job: Job, claims: Path) -> None:

@@ -7,11 +7,18 @@
 # Where the system can fork, the process that the runner started keeps watch, and its child runs the notebook. On Linux
 # whatever loses its parent below the watch becomes the watch's own child, so that nothing leaves the tree, whatever its
 # environment, session or parent: not even when a notebook kills its worker.
+#
+# Started as `worker.py lane` (on Linux) the watch stays for job after job. It imports once what nearly every notebook imports;
+# each job runs in a child, and its kernel in a child of that, which begin with these imports made. That is half of what a
+# small notebook costs. A process is forked only where it has a single thread.
 
 import contextlib
 import ctypes
+import gc
+import importlib
 import json
 import os
+import select
 import signal
 import sys
 import threading
@@ -27,6 +34,8 @@ def own_channel():
 
 
 CHANNEL = own_channel() if __name__ == "__main__" else None
+# what a lane imports at once: libraries alone, since of the package the kernel itself must say which lines it ran
+SHARED = ("torch", "scipy.stats", "sklearn.linear_model", "matplotlib.pyplot", "seaborn", "papermill.execute", "ipykernel.kernelapp")
 
 
 def tell(**event) -> None:
@@ -55,10 +64,15 @@ def end_with_runner() -> None:
     os._exit(1)
 
 
-def keep_watch() -> None:
-    "Go on in a child; its parent waits for it, kills what it leaves behind, and ends as it ended."
+def adopt_orphans() -> None:
+    "Whatever below this process loses its parent becomes a child of this process."
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
+
+
+def keep_watch() -> None:
+    "Go on in a child; its parent waits for it, kills what it leaves behind, and ends as it ended."
+    adopt_orphans()
     child = os.fork()
     if child == 0:
         return
@@ -72,6 +86,113 @@ def keep_watch() -> None:
             signal.signal(-code, signal.SIG_DFL)
         os.kill(os.getpid(), -code)
     os._exit(code)
+
+
+class Forked:
+    "A kernel in a fork of this process, made before there is a second thread. It waits for its command, and answers as a `Popen` does."
+
+    stdin = stdout = stderr = None
+
+    def __init__(self):
+        order, self.order = os.pipe()
+        self.returncode = None
+        self.pid = os.fork()
+        if self.pid == 0:
+            os.close(self.order)
+            os.close(CHANNEL.fileno())
+            os.setsid()
+            with os.fdopen(order) as pipe:
+                self._become_kernel(pipe.read())
+        os.close(order)
+
+    def launch(self, command: list[str], *, env: dict, cwd: str | None = None, **ignored) -> "Forked":
+        "In the place of `jupyter_client`'s function: the same command, here of a Python that has made its imports."
+        with os.fdopen(self.order, "w") as pipe:
+            json.dump({"command": command, "env": env, "cwd": cwd or str(Path.cwd())}, pipe)
+        return self
+
+    def _become_kernel(self, text: str) -> None:
+        if not text:  # the worker ended before it wanted a kernel
+            os._exit(0)
+        order = json.loads(text)
+        os.environ.clear()
+        os.environ.update(order["env"])
+        os.chdir(order["cwd"])
+        at = order["command"].index("ipykernel_launcher")
+        sys.argv = order["command"][at:]
+        from ipykernel.kernelapp import launch_new_instance
+
+        launch_new_instance()
+        sys.exit()
+
+    def poll(self) -> int | None:
+        return self._ended(os.WNOHANG)
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        return self._ended(0)
+
+    def _ended(self, how: int) -> int | None:
+        if self.returncode is None:
+            with contextlib.suppress(ChildProcessError):
+                pid, state = os.waitpid(self.pid, how)
+                self.returncode = os.waitstatus_to_exitcode(state) if pid else None
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+
+def lane() -> None:
+    "Job after job, each in a child, until stdin closes. After each all that it started is killed, and the runner is told how it ended."
+    adopt_orphans()
+    os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"  # as a kernel says; matplotlib reads it once
+    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
+    for name in SHARED:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    gc.freeze()
+    while line := sys.stdin.readline():
+        order = json.loads(line)
+        child = os.fork()
+        if child == 0:
+            serve(order)
+        tell(event="idle", code=attend(child))
+    end_below()
+
+
+def attend(child: int) -> int:
+    "Wait for a child, and for orphans that came here; kill what it leaves behind. When stdin closes meanwhile, end all."
+    gone = select.poll()
+    gone.register(0, 0)  # only that the other end is closed
+    ended, state = 0, 0
+    while ended != child:
+        if gone.poll(20):
+            end_below()
+            os._exit(1)
+        ended, state = os.waitpid(-1, os.WNOHANG)
+    end_below()
+    return os.waitstatus_to_exitcode(state)
+
+
+def serve(order: dict) -> None:
+    "A job in a child of the lane, with a log and an environment of its own."
+    log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    for number, target in ((os.open(os.devnull, os.O_RDONLY), 0), (log, 1), (log, 2)):
+        os.dup2(number, target)
+    os.environ.clear()
+    os.environ.update(order["env"])
+    kernel = Forked()
+    from jupyter_client.provisioning import local_provisioner
+
+    local_provisioner.launch_kernel = kernel.launch  # type: ignore[assignment]
+    os._exit(main(order))
 
 
 def write(nb, path: Path) -> None:
@@ -103,9 +224,7 @@ def unfinished(nb) -> str | None:
     return f"SystemExit: cell {at} ended the notebook, which has code cells up to cell {code[-1]}"
 
 
-def main() -> int:
-    job = json.loads(sys.stdin.readline())
-    threading.Thread(target=end_with_runner, daemon=True).start()
+def main(job: dict) -> int:
     # jsonschema can check addresses beyond ASCII by a grammar that takes more than a second to read; a notebook's schema has none
     sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]  # None: not to be imported
     from nbclient.exceptions import DeadKernelError
@@ -170,7 +289,12 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:] == ["lane"]:
+        lane()
+        os._exit(0)
     if hasattr(os, "fork"):
         keep_watch()
-    code = main()
+    only = json.loads(sys.stdin.readline())
+    threading.Thread(target=end_with_runner, daemon=True).start()
+    code = main(only)
     os._exit(code)  # the thread that waits for the runner would hold the process open

@@ -1,5 +1,6 @@
 """What decides which negatives count, and how much: batches, mixers, narrowers, weights. Written by hand: it only gathers names."""
 
+from contrastive_nb.checks import names_what_is_missing
 from contrastive_nb.negatives.asymmetric import asymmetric_loss
 from contrastive_nb.negatives.batches import by_class, by_cluster, by_group, by_neighbour
 from contrastive_nb.negatives.feature_transform import feature_transform, score_moments
@@ -15,3 +16,5 @@ __all__ = [
     "hard_nce", "margin_pos", "mine", "mochi", "momentum_update", "per_positive", "perc_pos", "score_moments", "semi_hard", "simans", "slow_copy",
     "top_k_abs", "top_k_shifted",
 ]  # fmt: skip
+
+names_what_is_missing(asymmetric_loss, hard_nce)

@@ -1,5 +1,6 @@
 """Objectives: pure functions of the unpacked `Pairs` (or of graded lists). Written by hand: it only gathers names."""
 
+from contrastive_nb.checks import names_what_is_missing
 from contrastive_nb.objective import weigh
 from contrastive_nb.objectives.cacr import cacr
 from contrastive_nb.objectives.decoupled import decoupled_nce
@@ -16,3 +17,5 @@ __all__ = [
     "Meco", "cacr", "decoupled_nce", "groco", "info_nce", "list_mle", "meco_loss", "mw", "nce_loss", "ranklist", "ranknet", "ranknet_graded",
     "soft_nce", "supcon", "triplet", "weigh",
 ]  # fmt: skip
+
+names_what_is_missing(cacr, decoupled_nce, groco, info_nce, mw, ranknet, supcon, triplet)

@@ -3,16 +3,18 @@
 # A library is imported by the contestant that needs it, when it is made. Nothing here is fast on purpose or slow on purpose: each
 # library is called as its documentation says.
 
+import contextlib
 import importlib.metadata
 import importlib.util
 import pathlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 TEMPERATURE = 0.1
 MINED = 10  # hard negatives of a query where a corpus is searched
 CLASS_SIZE = 8  # items of one class where labels are compared: 16 rows, as each item is there twice
+CLASSES: int | None = None  # so many classes instead, whatever the size
 
 
 class Contestant(NamedTuple):
@@ -70,6 +72,17 @@ def load(path: str) -> None:
         spec.loader.exec_module(module)
     except Exception as error:
         raise ValueError(f"also: {path} cannot be run ({type(error).__name__}: {error})") from None
+
+
+@contextlib.contextmanager
+def asked(temperature: float, classes: int | None = None) -> Iterator[None]:
+    "Inside, everyone's value is at this temperature, with so many classes where labels are compared; steps are made and run inside."
+    own, before = globals(), (TEMPERATURE, CLASSES)
+    own["TEMPERATURE"], own["CLASSES"] = temperature, classes
+    try:
+        yield
+    finally:
+        own["TEMPERATURE"], own["CLASSES"] = before
 
 
 def descend(loss: Callable, *inputs) -> Callable:
@@ -331,7 +344,7 @@ def _labelled(query, key):
     "Both views and the class of each row."
     import torch
 
-    classes = torch.arange(len(query), device=query.device) % max(2, len(query) // CLASS_SIZE)
+    classes = torch.arange(len(query), device=query.device) % (CLASSES or max(2, len(query) // CLASS_SIZE))
     return torch.cat([query, key]), classes.repeat(2)
 
 

@@ -1,6 +1,7 @@
 """`python -m contrastive_nb.book.site`: the website from the committed notebooks, with Quarto or else with pandoc. `make site` runs it."""
 
 import argparse
+import gc
 import json
 import os
 import shutil
@@ -23,6 +24,7 @@ def process(work: Path) -> Path:
         proc_nbs(path="nbs", n_workers=0, force=True)
     finally:
         os.chdir(before)
+    gc.freeze()  # each page leaves a shell behind, which at the end looks through all that there is: as long as building takes
     return work / "_proc"
 
 

@@ -49,9 +49,11 @@ The **Search** above, or the key `/`, looks through every page, function and met
 def generated(functions: Mapping[str, str]) -> tuple[dict, Known]:  # of `links.functions`
     "Outputs by the label of their cell, and what pages link to."
     from contrastive_nb.book import catalogue, course, glossary, ledger, sheet
+    from contrastive_nb.lab import claims
 
-    methods, records = catalogue.rows(), ledger.recorded()
-    rows = ledger.rows(records, ledger.stale())
+    every = claims.load()  # read and judged once
+    methods, records = catalogue.rows(every), ledger.recorded(every)
+    rows = ledger.rows(records, ledger.stale(every))
     made = {
         "tbl-catalogue": catalogue.as_html(methods, functions),
         "tbl-families": catalogue.families_html(methods),

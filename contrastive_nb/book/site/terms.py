@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable
+from functools import cache
 
 from contrastive_nb.book.glossary import PAGE, Term
 from contrastive_nb.book.site import sources
@@ -15,6 +16,7 @@ KEPT = re.compile(
 REFERENCES = re.compile(r"^## References\b", re.M)
 
 
+@cache
 def _pattern(form: str) -> str:
     "A form as it may stand in a sentence: at its beginning with a capital letter, across the end of a line."
     first = f"[{form[0].upper()}{form[0]}]" if form[0].islower() else re.escape(form[0])
@@ -28,19 +30,20 @@ def linker(page: str, terms: Iterable[Term]) -> Callable[[str], str]:
     """
     left = {} if page == PAGE else {form: term for term in terms if term.page != page for form in term.forms}
     entry = sources.between(sources.address(page), sources.address(PAGE))
-    over = [False]
+    over, wanted = [False], [re.compile(_any(left))]
 
     def one(found):
         word = " ".join(found[0].split())
         term = left.get(word) or left[word[0].lower() + word[1:]]
         for form in term.forms:
             left.pop(form, None)
+        wanted[0] = re.compile(_any(left))
         said = term.says.replace("\\", r"\\").replace('"', r"\"")
         return f'[{found[0]}]({entry}#{term.anchor}){{.term title="{said}"}}'
 
     def plain(text):
         done, at = [], 0
-        while left and (found := re.compile(_any(left)).search(text, at)):
+        while left and (found := wanted[0].search(text, at)):
             done += [text[at : found.start()], one(found)]
             at = found.end()
         return "".join([*done, text[at:]])
