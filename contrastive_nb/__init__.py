@@ -10,6 +10,7 @@ What a user imports:
     from contrastive_nb.training import fit, alternate, Momentum, Clock                a loop that stops clearly and resumes exactly; what it remembers
     from contrastive_nb.metrics import recall_at, ndcg_at, auc, linear_probe, ...      what an embedding is worth
     from contrastive_nb import data, encoders                                          small data sets and encoders
+    from contrastive_nb.adapters import SentenceTransformerLoss, Loss, ...             the same inside other libraries, as modules, as an estimator
     from contrastive_nb.lab import Claim, judge, record, open_run                      claims, judged and recorded
 
 Rooms: the library (all of the above but the last line), `lab` (runs and judges), `book` (shows), `timing` (measures seconds and
