@@ -763,6 +763,24 @@ ANSWERS = {
             "right": ["lambda margin, noise: 0.5 * math.erfc(margin / (2 * noise))"],
         },
     },
+    "3_debiasing/00_false_negatives": {
+        "my_number": {
+            "wrong": [
+                "lambda prior, batch: (batch - 1) * (prior**2).sum()",
+                "lambda prior, batch: 2 * batch * (prior**2).sum()",
+                "lambda prior, batch: 2 * (batch - 1) / len(prior)",
+            ],
+            "right": ["lambda prior, batch: 2 * (batch - 1) * (prior @ prior).item()"],
+        },
+        "my_share": {
+            "wrong": [
+                "lambda scores, false, k: false.double().mean()",
+                "lambda scores, false, k: false.gather(1, (-scores).topk(k, dim=1).indices).double().mean()",
+                "lambda scores, false, k: false.gather(1, scores.topk(k, dim=1).indices).sum() / false.sum()",
+            ],
+            "right": ["lambda scores, false, k: false.gather(1, scores.argsort(dim=1, descending=True))[:, :k].float().mean().item()"],
+        },
+    },
     "3_debiasing/01_debiased": {
         "my_bias": {
             "wrong": [
@@ -784,6 +802,70 @@ ANSWERS = {
                 "lambda c: 0.9 * solution(c)",
                 "lambda c: terms(large.anchors, large.candidates).mean() - truth.mean()",
             ],
+        },
+    },
+    "3_debiasing/02_instance_weighting": {
+        "my_threshold": {
+            "wrong": [
+                "lambda phi, temperature: (phi, phi <= 1)",
+                "lambda phi, temperature: (20 * phi / temperature, 20 * phi / temperature <= 1)",
+                "lambda phi, temperature: (20 * phi * temperature, True)",
+            ],
+            "right": ["lambda phi, temperature: (phi * temperature / 0.05, phi * temperature <= 0.05)"],
+        },
+        "my_loss": {
+            "wrong": [
+                "lambda positive, kept, out, t: solution(positive, kept, 0, t)",
+                "lambda positive, kept, out, t: solution(positive, torch.cat([kept, torch.ones(out)]), 0, t)",
+                "lambda positive, kept, out, t: math.log((kept / t).exp().sum().item() + out) - positive / t",
+            ],
+            "right": ["lambda positive, kept, out, t: math.log1p(((kept / t).exp().sum().item() + out) * math.exp(-positive / t))"],
+        },
+        "my_share_left": {
+            "wrong": [
+                "lambda precision, recall, prior: prior * (1 - recall)",
+                "lambda precision, recall, prior: prior * (1 - recall) / (1 - prior * recall)",
+                "lambda precision, recall, prior: (1 - precision) * prior",
+            ],
+            "right": ["lambda p, r, a: (a - a * r) * p / (p - a * r)"],
+        },
+    },
+    "3_debiasing/03_clusters": {
+        "my_shares": {
+            "wrong": [
+                "lambda precision, clusters, classes: (precision / clusters, (1 - precision) / clusters)",
+                "lambda precision, clusters, classes: (precision * classes / clusters, (1 - precision) * classes / clusters)",
+                "lambda precision, clusters, classes: (precision * classes / clusters, (1 - precision) / clusters)",
+            ],
+        },
+        "my_slopes": {
+            "wrong": [
+                "lambda s, positive, alpha, beta: solution(s, positive, alpha, beta) * len(s)",
+                "lambda s, positive, alpha, beta: -solution(s, positive, alpha, beta)",
+                "lambda s, positive, alpha, beta: solution(s, positive, 0.0, beta) + (s > 9).double() + 0.1 * (alpha == 0)",
+            ],
+            "right": ["lambda s, positive, alpha, beta: (1.0 * (s - positive > -alpha) - 1.0 * (s - positive < -beta)).double() / len(s)"],
+        },
+        "my_steps": {
+            "wrong": [
+                "lambda rate, share: round(share / rate)",
+                "lambda rate, share: solution(rate, share) - 1",
+                "lambda rate, share: solution(rate, 1 - share)  if share != 0.5 else 1",
+            ],
+        },
+    },
+    "3_debiasing/04_propensities": {
+        "my_part": {
+            "wrong": ["lambda share: share", "lambda share: 1 / share", "lambda share: 1 - share"],
+            "right": ["lambda share: (share / share) / (share / share + (1 - share) / (1 - share))"],
+        },
+        "my_effective": {
+            "wrong": [
+                "lambda n, share, e: n",
+                "lambda n, share, e: n / (share * (1 / e + 1 / (1 - e))).sum()",
+                "lambda n, share, e: 4 * n / (1 / e + 1 / (1 - e)).mean()",
+            ],
+            "right": ["lambda n, share, e: 4 * n / sum(s / (p * (1 - p)) for s, p in zip(share.tolist(), e.tolist()))"],
         },
     },
     "3_debiasing/05_pooling_bias": {
@@ -810,6 +892,320 @@ ANSWERS = {
                 "lambda s, positive, T: solution(s, positive, T) + math.exp(s / T) / T * math.log1p(math.exp(s - positive))",
             ],
             "right": ["lambda s, positive, T: (1 + math.exp(s / T)) * torch.sigmoid(torch.tensor(s - positive).double()).item()"],
+        },
+    },
+    "3_debiasing/07_teacher_filter": {
+        "my_share": {
+            "wrong": ["lambda positives: 0.5", "lambda positives: 1 / positives", "lambda positives: 0.5**positives"],
+            "right": ["lambda positives: 1 - positives / (1 + positives)"],
+        },
+        "my_both_bars": {
+            "wrong": [
+                "lambda by, margin: (by <= by.diagonal()[:, None] - margin) & ~torch.eye(len(by), dtype=torch.bool)",
+                "lambda by, margin: by <= torch.minimum(by.diagonal()[:, None], by.diagonal()[None]) - margin",
+                "lambda by, margin: solution(by, -margin)",
+            ],
+            "right": ["lambda by, margin: guided_filter(Pairs(by, torch.eye(len(by)) > 0, solution(by, margin)), margin=margin).negatives"],
+        },
+        "my_margin": {
+            "wrong": [
+                "lambda noise, worth, allowed: (-noise * normal.inv_cdf(allowed), solution(noise, worth, allowed)[1])",
+                "lambda noise, worth, allowed: (noise * math.sqrt(2) * normal.inv_cdf(allowed), solution(noise, worth, allowed)[1])",
+                "lambda noise, worth, allowed: (solution(noise, worth, allowed)[0], 1 - allowed)",
+            ],
+        },
+    },
+    "3_debiasing/90_sentences": {
+        "my_false_pairs": {
+            "wrong": [
+                "lambda sentences, groups, size, batch: groups * batch * (batch - 1) / (sentences * (sentences - 1))",
+                "lambda sentences, groups, size, batch: groups * size * (size - 1) * batch * (batch - 1) / (sentences * (sentences - 1))",
+                "lambda sentences, groups, size, batch: groups * size * (size - 1) / 2 * (batch / sentences) ** 2",
+            ],
+            "right": ["lambda n, g, s, b: g * math.comb(s, 2) * math.comb(b, 2) / math.comb(n, 2)"],
+        },
+        "my_fixed": {
+            "wrong": [
+                "lambda score, grade, overlap, bins: spearman(score, grade)",
+                "lambda score, grade, overlap, bins: sum(spearman(score[r], grade[r]) for r in overlap.argsort().tensor_split(bins)) / bins",
+                "lambda score, grade, overlap, bins: sum(spearman(score[r], grade[r]) for r in torch.arange(len(score)).tensor_split(bins)) / bins",
+            ],
+            "right": [
+                "lambda s, g, o, bins: sum(len(r) / len(o) * spearman(s[r], g[r]) for r in (-o).argsort().flip(0).tensor_split(bins))",
+            ],
+        },
+        "my_share": {
+            "wrong": [
+                "lambda near, far, others, t: 1 / (1 + others)",
+                "lambda near, far, others, t: math.exp(near / t) / (math.exp(1 / t) + math.exp(near / t) + others * math.exp(far / t))",
+                "lambda near, far, others, t: math.exp(near / t) / (math.exp(near / t) + math.exp(far / t))",
+            ],
+            "right": ["lambda near, far, others, t: 1 / (1 + others * torch.tensor((far - near) / t).exp())"],
+        },
+    },
+    "4_views_and_positives/01_many_views": {
+        "my_start": {
+            "wrong": [
+                "lambda V, N, t: V * math.log(N - 1) - 1 / t",
+                "lambda V, N, t: V * math.log(N) - 1 / t - math.log(V * (V - 1) / 2)",
+                "lambda V, N, t: math.log(N - 1) - 1 / t - math.log(V * (V - 1) / 2)",
+            ],
+            "right": ["lambda V, N, t: V * math.log(N - 1) - 1 / t - math.log(math.comb(V, 2))"],
+        },
+        "my_average": {
+            "wrong": [
+                "lambda zs, t: info_nce(*views(zs), temperature=t)",
+                "lambda zs, t: sum(info_nce(*two_views(x, sum(zs) - x), temperature=t) for x in zs) / len(zs)",
+                "lambda zs, t: pairwise_nce(zs, temperature=t)",
+            ],
+            "right": [
+                "lambda zs, t: torch.stack([info_nce(*two_views(z, sum(F.normalize(y) for y in zs) - F.normalize(z)), temperature=t)"
+                " for z in zs]).mean()"
+            ],
+        },
+    },
+    "4_views_and_positives/03_head_temperatures": {
+        "my_choice": {
+            "wrong": [
+                "lambda s, beta, d, low, high: low",
+                "lambda s, beta, d, low, high: round(2 * (beta - s) / (beta * d), 3)",
+                "lambda s, beta, d, low, high: round(min(max(2 * (1 - s) / d, low), high), 3)",
+            ],
+            "right": ["lambda s, beta, d, low, high: round(float(torch.tensor(2 * (1 - s / beta) / d).clamp(low, high)), 3)"],
+        },
+        "my_likelihood": {
+            "wrong": [
+                "lambda s, tau, d: ((1 - s) / tau + d / 2 * tau.log()).mean()",
+                "lambda s, tau, d: (2 * (1 - s) / tau + d / 2 * (2 * math.pi * tau).log()).mean()",
+                "lambda s, tau, d: ((1 - s) / tau + d / 2 * (2 * math.pi * tau).log()).sum()",
+            ],
+            "right": ["lambda s, tau, d: ((1 - s) / tau + d / 2 * (2 * math.pi * tau).log()).mean()"],
+        },
+    },
+    "4_views_and_positives/04_projection_head": {
+        "my_conditions": {
+            "wrong": [
+                "lambda phi, sigma: ((phi / (phi**2 + sigma**2)).max().item() / (phi / (phi**2 + sigma**2)).min().item(),) * 2",
+                "lambda phi, sigma: tuple(x**2 for x in solution(phi, sigma))",
+                "lambda phi, sigma: solution(phi, sigma)[::-1]",
+                "lambda phi, sigma: solution(phi**2, sigma)",
+            ],
+            "right": ["lambda phi, sigma: torch.tensor(solution(phi, sigma), dtype=torch.float64)"],
+        },
+        "my_ratio": {
+            "wrong": [
+                "lambda kappa, d: 1 / (1 - kappa**-2) ** 2 * (1 - kappa**-4)",
+                "lambda kappa, d: solution(kappa**0.5, d)",
+                "lambda kappa, d: 1 / solution(kappa, d)",
+            ],
+            "right": ["lambda kappa, d: sum(kappa ** (-2 * j) for j in range(d)) ** 2 / sum(kappa ** (-4 * j) for j in range(d))"],
+        },
+    },
+    "5_without_negatives/04_stages": {
+        "my_share": {
+            "wrong": [
+                "lambda H, pure: 1 - pure",
+                "lambda H, pure: 1 - pure**2",
+                "lambda H, pure: 1 - pure**2 - (1 - pure) ** 2",
+                "lambda H, pure: 1 - 1 / H",
+            ],
+            "right": ["lambda H, pure: 2 * pure * (1 - pure) + (1 - pure) ** 2 * (H - 2) / (H - 1)"],
+        },
+        "my_reach": {
+            "wrong": [
+                "lambda groups, size: (torch.bincount(groups)[torch.bincount(groups) >= size].sum() / len(groups)).item()",
+                "lambda groups, size: len(groups) // size * size / len(groups)",
+                "lambda groups, size: (torch.bincount(groups) // size).sum().item()",
+            ],
+            "right": ["lambda groups, size: 1 - (torch.bincount(groups) % size).sum().item() / len(groups)"],
+        },
+    },
+    "4_views_and_positives/02_arbitrary_positives": {
+        "my_most": {
+            "wrong": [
+                "lambda classes: 1 / (classes - 1)",
+                "lambda classes: classes / (classes * (classes - 1) / 2)",
+                "lambda classes: (classes // 2) / (classes * (classes - 1))",
+            ],
+            "right": ["lambda classes: 1 / (classes - 1) if classes % 2 == 0 else 1 / classes"],
+        },
+        "my_temperatures": {
+            "wrong": [
+                "lambda t, start, now: (t / start, t / now)",
+                "lambda t, start, now: (t * start**2, t * now**2)",
+                "lambda t, start, now: (t, t * (start / now) ** 2)",
+            ],
+            "right": ["lambda t, start, now: tuple(t * c**-2 for c in (start, now))"],
+        },
+        "my_lengths": {
+            "wrong": [
+                "lambda key, gate: (gate * gate) @ (key * key).T",
+                "lambda key, gate: (gate @ (key * key).T).abs().sqrt()",
+                "lambda key, gate: solution(key, gate) ** 2 / (1 + solution(key, gate))",
+            ],
+            "right": ["lambda key, gate: (gate[:, None] * key).square().sum(2).sqrt()"],
+        },
+    },
+    "5_without_negatives/01_assignments": {
+        "my_collapse": {
+            "wrong": [
+                "lambda row, temperature: torch.tensor(math.log(len(row)))",
+                "lambda row, temperature: -(row / temperature).log_softmax(0).max()",
+                "lambda row, temperature: torch.special.entr((row / temperature).softmax(0)).sum()",
+            ],
+            "right": ["lambda row, temperature: (row / temperature).logsumexp(0) - row.mean() / temperature"],
+        },
+        "my_shares": {
+            "wrong": [
+                "lambda scores, shares, epsilon, iterations: solution(scores, torch.full_like(shares, 1 / len(shares)), epsilon, iterations)",
+                "lambda scores, shares, epsilon, iterations: (scores / epsilon + shares.log()).softmax(1)",
+                "lambda scores, shares, epsilon, iterations: solution(scores, shares, epsilon, iterations + 1)",
+            ],
+            "right": ["lambda scores, shares, epsilon, iterations: solution(scores + scores[:1], shares, epsilon, iterations)"],
+        },
+    },
+    "5_without_negatives/02_whitening": {
+        "my_distance": {
+            "wrong": ["lambda rho: (1 - rho).sum()", "lambda rho: 2 * (1 - rho).mean()", "lambda rho: 2 * (1 - rho**2).sum()"],
+            "right": ["lambda rho: 2 * len(rho) - 2 * rho.sum()"],
+        },
+        "my_symmetric": {
+            "wrong": [
+                "lambda z1, z2: attraction([(z - z.mean(0)) @ torch.linalg.inv(torch.linalg.cholesky(torch.cov(z.T))).T for z in (z1, z2)])",
+                "lambda z1, z2: attraction([z1, z2])",
+                "lambda z1, z2: (group_whitening(z1, eps=0.0) - group_whitening(z2, eps=0.0)).square().sum(1).mean()",
+            ],
+            "right": ["lambda z1, z2: attraction([group_whitening(z, eps=0.0) * 2 for z in (z1, z2)])"],
+        },
+        "my_variances": {
+            "wrong": [
+                "lambda values, eps: torch.ones_like(values)",
+                "lambda values, eps: values / (values + eps)",
+                "lambda values, eps: (values / ((1 - eps) * values + eps)) ** 0.5",
+            ],
+            "right": ["lambda values, eps: 1 / (1 - eps + eps / values)"],
+        },
+    },
+    "5_without_negatives/03_is_the_space_full": {
+        "my_shifted": {
+            "wrong": [
+                "lambda D, m: float(D)",
+                "lambda D, m: math.exp(math.log(D + D * m**2) - (1 + D * m**2) / (D + D * m**2) * math.log(1 + D * m**2))",
+                "lambda D, m: solution(D, m) if m < 2 else 1.0",
+            ],
+            "right": [
+                "lambda D, m: rankme(torch.diag(torch.tensor([1.0] * (D - 1) + [math.sqrt(1 + D * m * m)], dtype=torch.float64)), eps=0)",
+            ],
+        },
+        "my_participation": {
+            "wrong": [
+                "lambda z: ((z.T @ z).trace() ** 2 / (z.T @ z).square().sum()).item()",
+                "lambda z: (torch.cov(z.T).trace() / torch.cov(z.T).square().sum()).item()",
+                "lambda z: rankme(z - z.mean(0), eps=0)",
+            ],
+            "right": ["lambda z: 1 / (torch.cov(z.T) / torch.cov(z.T).trace()).square().sum().item()"],
+        },
+    },
+    "5_without_negatives/06_group_whitening": {
+        "my_values": {
+            "wrong": [
+                "lambda values, eps: torch.ones_like(values)",
+                "lambda values, eps: (values / (values + eps)) ** 0.5",
+                "lambda values, eps: 1 / (values + eps)",
+            ],
+            "right": ["lambda values, eps: 1 / (1 + eps / values)"],
+        },
+        "my_cholesky": {
+            "wrong": [
+                "lambda z: group_whitening(z, eps=0.0)",
+                "lambda z: z @ torch.linalg.inv(torch.linalg.cholesky(covariance(z))).T",
+                "lambda z: (z - z.mean(0)) @ torch.linalg.inv(torch.linalg.cholesky(covariance(z)))",
+            ],
+            "right": ["lambda z: (z - z.mean(0)) @ torch.linalg.inv(torch.linalg.cholesky(covariance(z))).T"],
+        },
+    },
+    "5_without_negatives/90_collapse": {
+        "my_poles": {
+            "wrong": ["lambda t: 0.0", "lambda t: round(-4 * t, 2)", "lambda t: round(-t, 2)"],
+            "right": ["lambda t: round((torch.tensor(-4 * t, dtype=torch.float64).exp() / 2 + 0.5).log().item(), 2)"],
+        },
+        "my_rank": {
+            "wrong": [
+                "lambda values: float(len(values))",
+                "lambda values: (values.sum() ** 2 / values.square().sum()).item()",
+                "lambda values: solution(values**2)",
+            ],
+            "right": ["lambda values: torch.special.entr(values / values.sum()).sum().exp().item()"],
+        },
+    },
+    "6_supervised_and_ordinal/07_soft_trees": {
+        "my_score": {
+            "wrong": [
+                "lambda levels, shared: shared / levels",
+                "lambda levels, shared: shared * (shared + 1) / 20",
+                "lambda levels, shared: (shared / levels) ** 2",
+            ],
+            "right": ["lambda levels, shared: math.comb(shared + 1, 2) / math.comb(levels + 1, 2)"],
+        },
+        "my_rest": {
+            "wrong": [
+                "lambda degrees, temperature: degrees / degrees[0]",
+                "lambda degrees, temperature: 1 + torch.log(degrees / degrees[0])",
+                "lambda degrees, temperature: temperature * torch.log(degrees / degrees[0])",
+            ],
+            "right": ["lambda degrees, temperature: 1 - temperature * (degrees[0].log() - degrees.log())"],
+        },
+    },
+    "7_retrieval_and_text/01_input_label": {
+        "my_agreement": {
+            "wrong": [
+                "lambda share, rate: 1 - share * rate",
+                "lambda share, rate: 1 - 2 * rate * (1 - rate)",
+                "lambda share, rate: 2 * share * rate * (1 - rate)",
+            ],
+            "right": ["lambda share, rate: 1 - share + share * (rate**2 + (1 - rate) ** 2)"],
+        },
+        "my_wrong_labels": {
+            "wrong": [
+                "lambda x, word: (x[:, :, None] == word).any(1)",
+                "lambda x, word: (x[:, :, None] != word).any(1)",
+                "lambda x, word: (x[:, :, None] != word).all(1)",
+                "lambda x, word: solution(x, word).T",
+            ],
+            "right": ["lambda x, word: ~((x[:, :, None] == word).any(1) | (word == PAD))"],
+        },
+    },
+    "7_retrieval_and_text/02_replaced_tokens": {
+        "my_replaced": {
+            "wrong": [
+                "lambda p, g, rate: rate",
+                "lambda p, g, rate: rate * (p * g).sum().item()",
+                "lambda p, g, rate: 1 - rate * (p * g).sum().item()",
+            ],
+            "right": ["lambda p, g, rate: rate * (p * (1 - g)).sum()"],
+        },
+        "my_mean_cosine": {
+            "wrong": [
+                "lambda z: (F.normalize(z, dim=1) @ F.normalize(z, dim=1).T).mean()",
+                "lambda z: F.normalize(z, dim=1).mean(0).square().sum()",
+                "lambda z: (z.sum(0).square().sum() - len(z)) / (len(z) * (len(z) - 1))",
+            ],
+            "right": ["lambda z: (F.normalize(z, dim=1) @ F.normalize(z, dim=1).T).fill_diagonal_(0).sum() / (len(z) * (len(z) - 1))"],
+        },
+    },
+    "7_retrieval_and_text/03_latent_pooling": {
+        "my_false": {
+            "wrong": ["lambda b, c: b * b / c", "lambda b, c: (b - 1) / c", "lambda b, c: b * (b - 1) / (c - 1)"],
+            "right": ["lambda b, c: sum((b - 1) / c for _ in range(b))"],
+        },
+        "my_shares": {
+            "wrong": [
+                "lambda mapped, mask: shares(mapped)",
+                "lambda mapped, mask: shares(mapped) * mask",
+                "lambda mapped, mask: shares(mapped * mask[..., None]) * mask.sum(1, keepdim=True)",
+                "lambda mapped, mask: mask / mask.sum(1, keepdim=True)",
+            ],
+            "right": ["lambda mapped, mask: shares(mapped * mask[..., None])"],
         },
     },
     "9_scaling/01_fast_mw": {
@@ -912,6 +1308,24 @@ ANSWERS = {
                 "lambda ours, theirs: sum(ours) / sum(theirs)",
             ],
             "right": ["lambda ours, theirs: np.median(np.array(ours) / np.array(theirs))"],
+        },
+    },
+    "9_scaling/06_numerics": {
+        "my_share": {
+            "wrong": [
+                "lambda rounding, temperature: rounding / temperature",
+                "lambda rounding, temperature: math.expm1(rounding)",
+                "lambda rounding, temperature: math.exp(rounding / temperature)",
+            ],
+            "right": ["lambda rounding, temperature: np.expm1(np.float64(rounding) / temperature)"],
+        },
+        "my_loss": {
+            "wrong": [
+                "lambda scores, temperature: F.cross_entropy(scores[None] / temperature, torch.tensor([0]))",
+                "lambda scores, temperature: (1 + ((scores[1:] - scores[0]) / temperature).exp().sum()).log()",
+                "lambda scores, temperature: F.softplus((scores[1:] - scores[0]) / temperature).mean()",
+            ],
+            "right": ["lambda scores, temperature: -F.logsigmoid(scores[0] / temperature - (scores[1:] / temperature).logsumexp(0))"],
         },
     },
 }

@@ -52,6 +52,14 @@ def mining(**more):
     return dict(pairs=built(), by=draw(4, 6)) | more
 
 
+def many_pairs():
+    "A file of pairs that nobody else has."
+    rows = [f"word{i} thing{i % 7},document word{i} thing{i % 7} {i}" for i in range(40)]
+    path = HOME / "many.csv"
+    path.write_text("\n".join(["query,positive", *rows]), encoding="utf-8")
+    return path
+
+
 def stream(**more):
     ids = torch.arange(6)
     return dict(query=draw(6, 5), key=draw(6, 5, seed=1), temperature=0.5, ids=ids, key_ids=ids.clone(), chunk=4, compiled=False) | more
@@ -183,6 +191,10 @@ def boxes():
 
 
 GOOD = {
+    "adapters.lightly:LightlyLoss": lambda: dict(objective="info_nce", temperature=0.5, queue=Queue(6, 3)),
+    "adapters.loss:Loss": lambda: dict(objective="info_nce", temperature=0.5, narrow="perc_pos", narrow_options={"ratio": 0.9}),
+    "adapters.pytorch_metric_learning:MetricLearningLoss": lambda: dict(objective="supcon", temperature=0.5),
+    "adapters.sentence_transformers:SentenceTransformerLoss": lambda: dict(model=nn.Identity(), objective="info_nce", temperature=0.5),
     "data:answers": lambda: dict(url="http://127.0.0.1:9", seconds=0.2),
     "data:available": lambda: dict(name="tiny", store=store()),
     "data:bm25": lambda: dict(documents=texts(), queries=["one"]),
@@ -207,7 +219,15 @@ GOOD = {
     "data:read_wavs": lambda: dict(contents=recordings()),
     "data:texts": lambda: dict(train=1, valid=1, test=1),
     "data:verify": lambda: dict(name="tiny", store=store()),
+    "debiasing.clusters:bidirectional_margin": lambda: pairs(),
+    "debiasing.clusters:cluster_negatives": lambda: dict(pairs=built(), clusters=torch.arange(4) % 2, key_clusters=torch.arange(6) % 2),
     "debiasing.debiased:debiased_nce": lambda: pairs(temperature=0.5, prior=0.1),
+    "debiasing.propensities:fit_propensity": lambda: dict(features=draw(8, 2), positive=torch.arange(8) % 2 == 0, penalty=1.0),
+    "debiasing.propensities:inverse_propensity": lambda: mining(most=20.0),
+    "debiasing.propensities:surface": lambda: dict(one=["a b", "c"], other=["b", "c d"]),
+    "debiasing.guided:guided_filter": lambda: mining(margin=0.1),
+    "debiasing.weighted:dclr_negatives": lambda: mining(threshold=0.5),
+    "debiasing.weighted:noise_keys": lambda: dict(query=draw(4, 3), count=5),
     "encoders:Encoder": lambda: dict(backbone=nn.Linear(4, 3), head=nn.Linear(3, 2)),
     "encoders:heads": lambda: dict(n=2, build=lambda: nn.Linear(4, 3)),
     "encoders:LogitScale": dict,
@@ -237,6 +257,10 @@ GOOD = {
     "lab.benches:seeds_for": lambda: dict(spread=0.01, e=0.02),
     "lab.benches:world_of": lambda: dict(bench=small_bench(), seed=0),
     "lab.benches:spread_of": lambda: dict(claim="few_classes/knn", folder=HOME),
+    "lab.comparing:compare": lambda: dict(
+        given=many_pairs(), objectives=("info_nce", "mw"), encoder="tower", smallest=0.5, minutes=0.01, steps=1, output=HOME / "compare",
+        seed=0, executor=None, progress=None, page=False,
+    ),
     "lab.claims:Claim": lambda: vars(claim()) | dict(paper_figure="12"),
     "lab.claims:chances": lambda: dict(effect=0.1, spread=0.2, seeds=8, smallest_effect=0.1),
     "lab.claims:check_record": lambda: dict(record=claims.load(folder=written().parent)[0]),
@@ -325,6 +349,8 @@ GOOD = {
     "objectives.temperature:relative_penalty": lambda: pairs(temperature=0.5),
     "objectives.temperature:tolerance": lambda: dict(z=draw(6, 4), labels=torch.arange(6) % 2),
     "objectives.triplet:triplet": lambda: pairs(margin=0.2),
+    "ordinal.trees:soft_views": lambda: dict(zs=[draw(4, 5), draw(4, 5, seed=1)], similarity=torch.eye(4)),
+    "ordinal.trees:tree_similarity": lambda: dict(trees=[[("a", "b")], [("a",), ("c",)], []], each=False),
     "pairs:cross": lambda: dict(query=draw(4, 5), key=draw(6, 5), weights=torch.ones(4, 6), positives=masks()[0], negatives=masks()[1]),
     "pairs:exclude": lambda: dict(pairs=built(), mask=masks()[0]),
     "pairs:flip": lambda: dict(pairs=built()),
@@ -365,6 +391,7 @@ GOOD = {
     "registry:collect": dict,
     "registry:get": lambda: dict(name="mw"),
     "registry:methods": lambda: dict(shape="pairs"),
+    "retrieval.latent_pooling:LatentPooling": lambda: dict(dim=8, latents=3, heads=2, hidden=4),
     "scaling.cached:cached": lambda: dict(encoder=nn.Linear(4, 3), inputs=(draw(6, 4),), mini_batch=2),
     "scaling.gathered:gather_with_grad": lambda: dict(x=draw(6, 4)),
     "scaling.gathered:own_rows": lambda: dict(x=draw(6, 4)),
@@ -384,6 +411,27 @@ GOOD = {
     ),
     "scenes:textures": lambda: dict(number=2, side=6, generator=seeded()),
     "timing.tournament:Plan": dict,
+    "selfsup.w_mse:cholesky_whitening": lambda: dict(z=draw(8, 4), eps=0.1),
+    "selfsup.w_mse:w_mse": lambda: dict(zs=[draw(16, 4), draw(16, 4, seed=1)], size=8, iterations=2, eps=0.1, generator=seeded(), check=True),
+    "selfsup.stages:Stages": lambda: dict(encoders=(nn.Linear(4, 3), nn.Linear(4, 2))),
+    "selfsup.stages:feature_groups": lambda: dict(z=draw(8, 4), count=2, within=torch.arange(8) % 2),
+    "selfsup.assignments:sinkhorn": lambda: dict(scores=draw(8, 4), epsilon=0.05, iterations=3),
+    "selfsup.assignments:swav": lambda: dict(
+        scores=[draw(8, 4), draw(8, 4, seed=1)], temperature=0.1, epsilon=0.05, iterations=3, assign=[1], queue=[draw(5, 4, seed=2)]
+    ),
+    "selfsup.vicreg:barlow_twins": lambda: dict(zs=[draw(8, 4), draw(8, 4, seed=1)], redundancy=0.01, eps=1e-5, reduction="sum", check=True),
+    "selfsup.vicreg:vicreg": lambda: dict(
+        zs=[draw(8, 4), draw(8, 4, seed=1)], invariance=25.0, variance=25.0, covariance=1.0, margin=1.0, eps=1e-4, reduction="sum", check=True
+    ),
+    "selfsup.whitening:group_whitening": lambda: dict(z=draw(8, 4), groups=2, order=torch.randperm(4, generator=seeded()), eps=1e-5),
+    "selfsup.whitening:shuffled_views": lambda: dict(zs=[draw(8, 4), draw(8, 4, seed=1)], groups=2, generator=seeded(), eps=1e-5),
+    "views.adaptive:AdaptiveHeads": lambda: dict(count=2, dim=4),
+    "views.adaptive:PairTemperature": lambda: dict(dim=4, hidden=8),
+    "views.adaptive:adaptive_nce": lambda: pairs(temperature=0.5, beta=0.1, dim=4),
+    "views.adaptive:temperature_penalty": lambda: dict(temperature=torch.rand(4) + 0.1, dim=4),
+    "views.many_views:mv_dhel": lambda: dict(zs=[draw(6, 4), draw(6, 4, seed=1), draw(6, 4, seed=2)], temperature=0.5),
+    "views.many_views:mv_infonce": lambda: dict(zs=[draw(6, 4), draw(6, 4, seed=1)], temperature=0.5),
+    "views.many_views:pairwise_nce": lambda: dict(zs=[draw(6, 4), draw(6, 4, seed=1)], temperature=0.5),
     "training:Momentum": lambda: dict(online=nn.Linear(4, 3), build=with_queue, queue=Queue(6, 3)),
     "training:Queue": lambda: dict(size=4, dim=3),
     "training:accelerating": lambda: dict(device="cpu"),
@@ -393,6 +441,12 @@ GOOD = {
     "training:momentum_update": apart,
     "training:parameter_groups": lambda: dict(module=nn.Linear(4, 3), weight_decay=0.1),
     "training:slow_copy": lambda: dict(online=nn.Linear(4, 3)),
+    "views.arbitrary:PairGate": lambda: dict(classes=3, dim=4, width=5, hidden=6),
+    "views.arbitrary:draw_partners": lambda: dict(labels=torch.arange(6) % 3, rule="distinct", classes=3, generator=seeded()),
+    "views.arbitrary:from_partners": lambda: dict(
+        z=draw(6, 4), labels=torch.arange(6) % 3, partners=(torch.arange(6) + 1) % 3, gate=draw(6, 4), key=draw(5, 4),
+        key_labels=torch.arange(5) % 3,
+    ),
     "words:delete_words": lambda: dict(ids=torch.tensor([[2, 3, 4], [5, 6, words.PAD]]), rate=0.5, generator=seeded()),
     "words:grammar": lambda: dict(number=3, types=2, nouns=2, synonyms=2),
     "words:meaning_similarity": lambda: dict(one=sentences(), other=sentences(1)),

@@ -778,6 +778,7 @@ VALUES = {  # of options that are numbers: the ends of what they may be, and som
     "steepness": (0.1, 100.0),
     "skips": (1, 100),
     "decay": (0.1, 1.0),
+    "dim": (1, 512),
     "prior": (0.0, 0.5, 0.99),
     "lowest": (-100.0, 0.0),
     "concentration": (0.0, 0.5, 10.0),
@@ -1560,6 +1561,103 @@ def check_head_bad_input(method) -> None:
                 raise AssertionError(f"{name}: {wrong!r} was accepted")
 
 
+# ---- layers: (z) -> (N, D), a batch moved as a whole -----------------------------------------------------------------------------------
+
+
+@check(shapes=("layer",))
+def check_layer_gradient(method) -> None:
+    "A batch's gradient agrees with finite differences, and nothing that was passed in is changed."
+    z = normal(12, 4).requires_grad_()
+    before = z.detach().clone()
+    assert torch.autograd.gradcheck(method, z, raise_exception=False) and torch.equal(z.detach(), before)
+
+
+@check(shapes=("layer",))
+def check_layer_rows(method) -> None:
+    "Items in another order come out in that order, and an item that is far off moves the others: it is a matter of the batch."
+    z = normal(12, 4)
+    close(method(z.flip(0)), method(z).flip(0), "items in another order", tolerance=1e-10)
+    far = z.clone()
+    far[0] += 10
+    assert (method(far)[1:] - method(z)[1:]).abs().max() > 0.1, "an item does not see the others"
+
+
+@check(shapes=("layer",))
+def check_layer_precision(method) -> None:
+    "float32 near float64; half precision is computed, and given back, in float32."
+    z = normal(40, 4)
+    for dtype, back, tolerance in (
+        (torch.float32,) * 2 + (1e-5,),
+        (torch.bfloat16, torch.float32, 1e-5),
+        (torch.float16, torch.float32, 1e-5),
+    ):
+        out = method(z.to(dtype))
+        assert out.dtype == back, f"{dtype} gives {out.dtype}"
+        close(out, method(z.to(dtype).double()), f"{dtype} against float64", tolerance=tolerance)
+
+
+@check(shapes=("layer",))
+def check_layer_flat(method) -> None:
+    "Rows that are all equal, and fewer rows than features, give finite values and gradients."
+    for z in (torch.ones(6, 4).double(), normal(2, 4), torch.zeros(6, 4).double()):
+        z = z.clone().requires_grad_()
+        out = method(z)
+        (out * normal(*z.shape, seed=1)).sum().backward()
+        assert out.isfinite().all() and z.grad.isfinite().all(), "not finite"
+
+
+@check(shapes=("layer",))
+def check_layer_bad_input(method) -> None:
+    "What is no finite floating matrix is refused by name."
+    for wrong in (None, torch.arange(12).view(6, 2), normal(6), normal(2, 3, 4), torch.full((6, 4), torch.nan)):
+        with pytest.raises((TypeError, ValueError), match="z"):
+            method(wrong)
+
+
+# ---- targets: what is known of the items -> (N, N) how right each pair is -------------------------------------------------------------------
+
+KNOWN = [  # trees as lists of paths; the first and the fourth are one, the last two have nothing in common with another
+    [("a", "b", "c"), ("a", "d")], [("a", "b", "e")], [("f", "b", "c")], [("a", "d"), ("a", "b", "c")], [("a", None, "c")], [("x", "y", "z")], [],
+]  # fmt: skip
+
+
+@check(shapes=("targets",))
+def check_targets_range(method) -> None:
+    "Symmetric, within [0, 1], an item with itself 1, equal items 1, strangers 0, and what is alike in part in between."
+    f = method(KNOWN)
+    assert f.shape == (7, 7) and torch.equal(f, f.T) and (f >= 0).all() and (f <= 1).all()
+    assert (f.diagonal() == 1).all() and f[0, 3] == 1 and (f[:5, 5:] == 0).all() and f[5, 6] == 0 and 0 < f[0, 1] < 1 and 0 < f[0, 2] < 1
+
+
+@check(shapes=("targets",))
+def check_targets_names(method) -> None:
+    "Other names for the same labels, and the items in another order, change nothing."
+    f, order = method(KNOWN), [3, 1, 6, 0, 2, 5, 4]
+    other = [[tuple(x and x.upper() for x in path) for path in KNOWN[i]] for i in order]
+    close(method(other), f[order][:, order], "renamed and in another order", tolerance=1e-12)
+
+
+@check(shapes=("targets",))
+def check_targets_alone(method) -> None:
+    "How right a pair is does not depend on who else is there."
+    close(method(KNOWN[:4]), method(KNOWN)[:4, :4], "the first four by themselves", tolerance=1e-12)
+
+
+@check(shapes=("targets",))
+def check_targets_same_bits(method) -> None:
+    "Twice the same, and what was passed in is as it was."
+    known = [list(tree) for tree in KNOWN]
+    assert torch.equal(method(known), method(known)) and known == KNOWN
+
+
+@check(shapes=("targets",))
+def check_targets_bad_input(method) -> None:
+    "What is no list of lists of paths is refused by name."
+    for wrong in ("ab", 3, None, ["ab"], [[["a"]]], [[1]], [3]):
+        with pytest.raises((TypeError, ValueError), match="trees"):
+            method(wrong)
+
+
 # ---- builders: embeddings and what is known of them -> Pairs ---------------------------------------------------------------------------
 
 
@@ -1574,6 +1672,7 @@ def built(method) -> tuple[dict, list[str]]:
         "with_queue": ({"query": a, "key": b, "queue": queue}, ["query", "key", "queue"]),
         "from_labels": ({"z": torch.cat([a, b]), "labels": torch.arange(8) % 3}, ["z"]),
         "from_relevance": ({"scores": normal(4, 4), "relevance": grades}, []),
+        "from_partners": ({"z": torch.cat([a, b]), "labels": torch.arange(8) % 3, "partners": (torch.arange(8) + 1) % 3}, ["z"]),
     }
     assert method.name in table, f"builder: the harness has no arguments for {method.name}"
     return table[method.name]

@@ -44,9 +44,12 @@ ARRANGEMENTS = {
     "from_labels, distance": (((len(LABELS), D),), lambda loss, z: loss(*from_labels(z, LABELS, similarity="neg_euclidean"))),
     "from_labels, close": (((len(LABELS), D),), lambda loss, z: loss(*from_labels(0.1 * z, LABELS, similarity="neg_euclidean"))),
     "from_labels, hardest": (((len(LABELS), D),), lambda loss, z: loss(*batch_hard(from_labels(z, LABELS, similarity="neg_euclidean")))),
+    "views, whole batches": (((N, D), (N, D)), lambda loss, a, b: loss(a, b)),
     "given triplets": (((N, D), (N, D), (N, D)), lambda loss, a, p, n: loss(*given(a, p, n))),
     "relevant or not": (((N, M),), lambda loss, s: loss(s, GRADES > 1, GRADES <= 1)),
     "two grades": (((N, M),), lambda loss, s: loss(s, GRADES > 1)),
+    "two views, whitened": (((3 * D, D), (3 * D, D)), lambda loss, a, b: loss(a, b)),
+    "three views": (((N, M), (N, M), (N, M)), lambda loss, a, b, c: loss(a, b, c)),
     "grades": (((N, M),), lambda loss, s: loss(s, GRADES)),
     "distinct grades": (((N, M),), lambda loss, s: loss(s, DISTINCT)),
 }
@@ -96,6 +99,20 @@ def _(a, b, temperature):
     from contrastive_nb.timing.lightly_loader import load
 
     return load("lightly.loss.dcl_loss", "DCLLoss")(temperature)(a, b)
+
+
+@oracle("lightly VICRegLoss", builder="views, whole batches", package="lightly")
+def _(a, b, temperature):
+    from contrastive_nb.timing.lightly_loader import load
+
+    return load("lightly.loss.vicreg_loss", "VICRegLoss")()(a, b)
+
+
+@oracle("lightly BarlowTwinsLoss a feature", builder="views, whole batches", package="lightly")
+def _(a, b, temperature):
+    from contrastive_nb.timing.lightly_loader import load
+
+    return load("lightly.loss.barlow_twins_loss", "BarlowTwinsLoss")()(a, b) / D
 
 
 def _pml():
@@ -351,3 +368,26 @@ def _(z, temperature):
     return _sentence_triplets(
         "BatchAllTripletLoss", 0.1 * z, margin=1
     )  # so close that every triplet is active: it averages over those alone
+
+
+@oracle("lightly SwaVLoss", builder="three views", package="lightly")
+def _(a, b, c, temperature):
+    from contrastive_nb.timing.lightly_loader import load
+
+    return load("lightly.loss.swav_loss", "SwaVLoss")(temperature)([b], [a, c])[0]
+
+
+def _lightly_w_mse(a, b, eps):
+    from contrastive_nb.timing.lightly_loader import load
+
+    return load("lightly.loss.wmse_loss", "WMSELoss")(D, eps=eps, w_size=len(a))(torch.cat([a, b]))  # one slice: the order is no matter
+
+
+@oracle("lightly WMSELoss", builder="two views, whitened", package="lightly")
+def _(a, b, temperature):
+    return _lightly_w_mse(a, b, 0.0)
+
+
+@oracle("lightly WMSELoss shrunk", builder="two views, whitened", package="lightly")
+def _(a, b, temperature):
+    return _lightly_w_mse(a, b, 0.25)

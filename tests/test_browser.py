@@ -144,6 +144,10 @@ PLAIN = """() => { document.querySelectorAll("pre code").forEach(e => { e.textCo
   document.querySelectorAll("math").forEach(e => e.replaceChildren()); }"""
 
 
+# Rows of a long table are set by the same rules: axe looks at the first of them, and every week at all.
+FEW = """() => document.querySelectorAll("main tbody").forEach(body => [...body.rows].slice(12).forEach(row => row.remove()))"""
+
+
 def unfold(page):
     page.evaluate("() => document.querySelectorAll('main details').forEach(d => { d.open = true; })")
 
@@ -163,7 +167,7 @@ def reader(context):
     page.on("pageerror", lambda error: said.append(str(error)))
     page.on("request", lambda request: asked.append(request.url))
 
-    def look(address, whole):
+    def look(address, whole, few=False):
         said.clear()
         asked.clear()
         page.set_viewport_size(DESK)
@@ -176,6 +180,8 @@ def reader(context):
         seen |= {"wide": page.evaluate(WIDE), "cut": seen["cut"] + page.evaluate(CUT)}
         page.set_viewport_size(DESK)
         faults = []
+        if few:
+            page.evaluate(FEW)
         if whole:
             faults += serious(page)
             page.emulate_media(color_scheme="dark")
@@ -192,7 +198,8 @@ def read(request, site, served, browser):
     context = browser.new_context()
     look = reader(context)
     names = [path.relative_to(site).as_posix() for path in sorted(site.rglob("*.html"))]
-    found = {name: look(served + name, name in WHOLE) for name in names if request.param == "every" or name in WHOLE}
+    few = request.param == "kinds"
+    found = {name: look(served + name, name in WHOLE, few) for name in names if name in WHOLE or not few}
     context.close()
     return found
 
@@ -402,6 +409,7 @@ def test_method_function_paper_and_claim_lead_to_one_another(page, served):
     claim = row.locator("td:nth-child(8) a[href*='outcome-']").first.get_attribute("href")
     follow(row.locator("td:nth-child(7) a", has_text="info_nce"), "api/objectives.infonce.html#info_nce")
     follow(page.locator(".derived a", has_text="in the ledger"), "ledger.html#?paper=X01")
+    page.locator("#ledger tbody tr:not(:visible)").first.wait_for(state="attached")  # the table was asked for one paper
     assert 0 < rows(page, "ledger").count() < page.locator("#ledger tbody tr").count()
     follow(page.locator(f"#{claim.partition('#')[2]} a code", has_text="info_nce"), "api/objectives.infonce.html#info_nce")
     follow(page.locator(".derived a", has_text="Catalogue"), "catalogue.html#X01")
@@ -638,7 +646,9 @@ def test_a_reader_finds_what_a_reader_types(offline):
 
 def test_what_is_not_there_is_said_and_the_nearest_is_offered(offline):
     said, options = ask(offline, "temprature")
-    assert said == "Nothing has “temprature”. The nearest:" and options.first.locator("b").inner_text() == "What temperature does"
+    assert said == "Nothing has “temprature”. The nearest:"
+    nearest = options.locator("b").all_inner_texts()[:3]
+    assert len(nearest) == 3 and all("temperature" in name.lower() for name in nearest) and "What temperature does" in nearest
     said, options = ask(offline, "qwertz")
     assert said == "Nothing is like “qwertz”. Places to begin:" and options.first.inner_text().startswith("The catalogue")
     offline.get_by_role("combobox").fill("the")
@@ -832,18 +842,12 @@ SHOWN = """<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>Sli
 @pytest.fixture(scope="module")
 def sliders(tmp_path_factory):
     "What the site makes of every page's sliders, on a page of their own by its address, and the sliders in their order."
-    import matplotlib.pyplot as plt
     import test_sliders
 
-    from contrastive_nb.book import plots
     from contrastive_nb.book.site.drafts import Draft, _output
 
-    with plt.rc_context():
-        plots.style()
-        made = [one for name in test_sliders.WITH_SLIDER for one in test_sliders.played(name)]
-    boxes = [
-        _output(Draft("sliders.html"), {"output_type": "execute_result", "data": {"text/html": one._repr_html_()}}, {}) for one in made
-    ]
+    made = [one for name in test_sliders.WITH_SLIDER for one in test_sliders.shown(name)]
+    boxes = [_output(Draft("sliders.html"), {"output_type": "execute_result", "data": {"text/html": one.text}}, {}) for one in made]
     folder = tmp_path_factory.mktemp("sliders")
     shown = re.sub(r"^(```+)\{=html\}\n(.*?)^\1$", r"\2", "\n".join(boxes), flags=re.M | re.S)
     assert "```" not in shown

@@ -362,6 +362,7 @@ def test_one_mini_batch_is_alive_at_a_time():
     assert len(most) == 5
 
 
+@pytest.mark.slow
 def test_a_step_takes_the_memory_of_a_mini_batch():
     from contrastive_nb.timing.measure import peak
 

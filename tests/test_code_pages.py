@@ -28,7 +28,7 @@ TELLS = [
     "run nö_θ",
 ]
 HELPS = [f"{name} --help".strip() for name in ("", "run", "claims", "timing", "stale", "data", "data list", "data fetch", "data verify")]
-HELPS += [f"{name} --help" for name in ("carry", "restore", "lab", "merge", "nightly", "student")]
+HELPS += [f"{name} --help" for name in ("carry", "restore", "lab", "merge", "nightly", "student", "compare", "numerics")]
 
 
 def names(command, above: str = "") -> list[str]:
@@ -67,7 +67,8 @@ def test_no_letter_stops_a_command(greek, code_page, line):
         assert ("𝜏" if code_page == "ascii" else "\\U0001d70f") in text
 
 
-@pytest.mark.parametrize("code_page", [pytest.param("cp1252", marks=pytest.mark.slow), "ascii"])
+@pytest.mark.slow
+@pytest.mark.parametrize("code_page", ["cp1252", "ascii"])
 def test_a_run_whose_words_no_code_page_has(tmp_path, code_page):
     lab = Lab(tmp_path)
     write_notebook(lab.nbs, "1_a/01_claim", CLAIM, "!echo θ\nprint('∞', __import__('sys').stdout.encoding)")

@@ -103,6 +103,7 @@ def test_a_page_that_asks_somebody_is_seen(tmp_path):
     assert kernels == 1 and [line.split()[1] for line in asked] == ["192.0.2.1", "nobody.invalid", "198.51.100.1"], (said, asked)
 
 
+@pytest.mark.slow
 def test_two_short_pages_ask_nobody(tmp_path):
     said, asked, kernels = connections(tmp_path, *SHORT)
     assert asked == [] and kernels == 2 and said.count(" ok ") >= 2, said

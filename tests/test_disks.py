@@ -62,7 +62,14 @@ def test_a_build_folder_that_was_named_and_cannot_be_written_is_refused(world, m
     assert code == 2 and output.count("\n") == 1 and f"run: {world.home / 'file'}, where it writes, cannot be written" in output
 
 
-@pytest.mark.parametrize("what", ["runs/ci/1_a/02_two.ipynb", "runs/ci/1_a/02_two.json", "failed/ci/1_a/02_two.ipynb"])
+@pytest.mark.parametrize(
+    "what",
+    [
+        "runs/ci/1_a/02_two.ipynb",
+        pytest.param("runs/ci/1_a/02_two.json", marks=pytest.mark.slow),
+        pytest.param("failed/ci/1_a/02_two.ipynb", marks=pytest.mark.slow),
+    ],
+)
 def test_a_disk_that_fills_while_results_are_kept(world, monkeypatch, capsys, what):
     write_notebook(world.nbs, "1_a/01_one", "1")
     write_notebook(world.nbs, "1_a/02_two", "1 / 0" if what.startswith("failed") else "2")

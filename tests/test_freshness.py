@@ -135,11 +135,13 @@ JUDGES = {"claims", "profiles", "records", "runs"}  # of the laboratory: what th
 
 
 def overlooked(pages) -> set[str]:
-    "Modules of the laboratory that pages import and on which no record depends."
+    "Modules of the laboratory that pages with records import and on which no record depends."
     found = set()
     for page in pages:
         cells = json.loads(page.read_text(encoding="utf-8"))["cells"]
         text = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+        if not re.search(r"\brecord\(", text):  # a page without a record: nothing depends on what it imports
+            continue
         for home, names in re.findall(r"^\s*from contrastive_nb\.lab(\.\w+)? import (.+)$", text, re.M):
             found |= {home[1:]} if home else set(re.findall(r"\w+", names))
     modules = {path.stem for path in (files.PACKAGE / "lab").glob("*.py")} - {"__init__"}
@@ -156,7 +158,9 @@ def test_no_instrument_of_a_page_is_overlooked(monkeypatch):
 def test_lines_of_a_bench_are_heard_though_it_lies_in_a_room():
     lines = trace.Lines(files.PACKAGE, (*freshness.ROOMS, *freshness.MACHINERY), freshness.INSTRUMENTS)
     heard = {name: lines._of(str(files.PACKAGE / name)) is not None for name in (*freshness.INSTRUMENTS, "lab/runs.py", "rows.py")}
-    rooms = {f"lab/{name}.py": name != "runs" for name in ("benches", "recipes", "listings", "entailed", "mined", "runs")}
+    rooms = {
+        f"lab/{name}.py": name != "runs" for name in ("benches", "recipes", "listings", "entailed", "mined", "minilm", "twins", "runs")
+    }
     assert heard == rooms | {"rows.py": True}
     assert trace.Lines(files.PACKAGE, freshness.ROOMS)._of(str(files.PACKAGE / "lab" / "benches.py")) is None
 

@@ -129,6 +129,7 @@ def test_the_hook_takes_back_a_hand_edit_and_lets_the_rest_through(hooked):
     assert done.returncode == 0 and commits(hooked) == 2, done.stderr
 
 
+@pytest.mark.slow
 def test_the_hook_stops_what_ruff_finds(hooked):
     path = hooked / "tests" / "test_planted.py"
     path.write_text("import os\nx = [1,2]\n")

@@ -21,9 +21,11 @@ from contrastive_nb.checks import check_choice, check_count, check_list_values, 
 from contrastive_nb.kernels import pairwise, tabulated
 from contrastive_nb.negatives import asymmetric_loss, batches, feature_transform, margin_pos, mining, mochi, simans
 from contrastive_nb.objectives import cacr, info_nce, mw, ranklist
+from contrastive_nb.ordinal import tree_similarity
 from contrastive_nb.pairs import in_batch
 from contrastive_nb.registry import Method
 from contrastive_nb.rows import autocast_off, list_pairs, present, widen
+from contrastive_nb.selfsup import group_whitening
 from contrastive_nb.timing.lightly_loader import load
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -214,6 +216,8 @@ def test_every_option_with_a_few_values_is_asked_for():
         "info_nce_all": {"denominator": ("own", "all")},
         "supcon": {"form": ("out", "in")},
         "supcon_in": {"form": ("out", "in")},
+        **{name: {"negative": ("hardest", "softmax")} for name in ("adaptive_nce", "adaptive_nce_softmax")},
+        **{name: {"own_view": (True, False)} for name in ("mv_infonce", "mv_infonce_across")},
         "cacr": {"detach_weights": (True, False)},
         "cacr_sharp": {"detach_weights": (True, False)},
         **{name: {"detach_weight": (True, False)} for name in ("asymmetric_loss", "focal_loss")},
@@ -763,7 +767,56 @@ def of_anything(z):
     return metrics.rankme(torch.nan_to_num(torch.as_tensor(z).double().reshape(-1, 5)))
 
 
+def no_gradient(z, **options):
+    return group_whitening(z.detach(), **options) + 0 * z
+
+
+def row_by_row(z, **options):
+    return z / z.norm(dim=1, keepdim=True)
+
+
+def as_it_came(z, **options):
+    return group_whitening(z, **options).to(z.dtype)
+
+
+def over_nothing(z, **options):
+    return (z - z.mean(0)) / z.std(0)
+
+
+def of_any_matrix(z, **options):
+    return torch.zeros(2, 2)
+
+
+def twice_over(trees, **options):
+    return 2 * tree_similarity(trees)
+
+
+def of_small_letters(trees, **options):
+    return tree_similarity([[tuple(x if x and x.islower() else None for x in path) for path in tree] for tree in trees])
+
+
+def of_the_crowd(trees, **options):
+    return tree_similarity(trees) * len(trees) / 7
+
+
+def turning(trees, **options):
+    found = tree_similarity(trees)
+    for tree in trees:
+        tree.append(("one", "more"))
+    return found
+
+
+def of_any_trees(trees, **options):
+    return torch.eye(3)
+
+
 OF_KINDS = [
+    ("group_whitening", no_gradient, "layer gradient"), ("group_whitening", row_by_row, "layer rows"),
+    ("group_whitening", as_it_came, "layer precision"), ("group_whitening", over_nothing, "layer flat"),
+    ("group_whitening", of_any_matrix, "layer bad input"),
+    ("tree_similarity", twice_over, "targets range"), ("tree_similarity", of_small_letters, "targets names"),
+    ("tree_similarity", of_the_crowd, "targets alone"), ("tree_similarity", turning, "targets same bits"),
+    ("tree_similarity", of_any_trees, "targets bad input"),
     ("by_cluster", Twice, "batches once"), ("by_cluster", SameForEver, "batches generator"), ("by_cluster", Forgetful, "batches state"),
     ("by_cluster", Forgetful, "batches resume"), ("by_cluster", Shared, "batches own copy"), ("by_cluster", AnySize, "batches bad input"),
     ("projector", Unseeded, "head seed"), ("projector", Stopped, "head gradient"), ("projector", OfTheBatch, "head rows"),

@@ -293,7 +293,7 @@ def test_every_claim_stands_in_one_of_the_four_tables():
 def test_the_website_makes_every_table_of_both_pages_anew(monkeypatch):
     from contrastive_nb.book.site import notebooks, stage
 
-    monkeypatch.setattr(ledger, "stale", lambda: set())
+    monkeypatch.setattr(ledger, "stale", lambda records=None: set())
     made, joined = stage.generated({"contrastive_nb.objectives.cacr": "api/objectives.cacr.html#cacr"})
     assert "api/objectives.cacr.html#cacr" in made["tbl-ledger"]["text/html"] and joined.of_page("1_objectives/07_cacr", "../")
     assert set(made) == set().union(*map(labels, notebooks.MADE | {"guides/05_train_a_retriever"}))

@@ -78,7 +78,10 @@ def test_the_wheel_brings_what_is_needed_at_run_time(outside):
     ours = {path.relative_to(ROOT / "data") for path in (ROOT / "data").rglob("*") if path.is_file()}
     assert ours and all((shared / "data" / path).is_file() for path in ours)
     assert (shared / "settings.ini").read_text() == (ROOT / "settings.ini").read_text()
-    assert not list((outside[2] / "contrastive_nb").rglob("*.ipynb"))
+    notebooks = [path.relative_to(outside[2]).as_posix() for path in (outside[2] / "contrastive_nb").rglob("*.ipynb")]
+    assert notebooks == ["contrastive_nb/lab/comparing/page.ipynb"]  # the template of `compare`, and no page of the book
+    found = call(outside, "-c", "from contrastive_nb.lab.comparing.page import TEMPLATE; print(TEMPLATE.is_file(), TEMPLATE)")
+    assert found.stdout.split() == ["True", str(outside[2] / notebooks[0])], found.stdout + found.stderr
     assert (outside[2] / "contrastive_nb" / "py.typed").is_file()  # type checkers read our types
 
 
@@ -552,5 +555,5 @@ def test_an_import_that_loads_more_is_found(copy_of_the_tree, monkeypatch):
     test_an_import_loads_torch_at_most()
     with (copy_of_the_tree / "contrastive_nb" / "metrics.py").open("a") as file:
         file.write("\nimport scipy\n")
-    with pytest.raises(AssertionError, match="metrics scipy"):
+    with pytest.raises(AssertionError, match="book.plots scipy"):  # the first that imports metrics
         test_an_import_loads_torch_at_most()

@@ -100,8 +100,10 @@ def test_three_parts_merge_to_what_one_run_makes(tmp_path, capsys):
 
 def test_records_alone_are_merged_and_small_ones_refused(tmp_path):
     ledger, other, empty = tmp_path / "ledger", tmp_path / "other", tmp_path / "empty"
-    shutil.copytree(files.shared("data/claims"), other)
-    empty.mkdir()
+    for folder in (other, empty):
+        folder.mkdir()
+    for path in sorted(files.shared("data/claims").glob("*.json"))[::12]:
+        shutil.copy(path, other)
     into = dict(build=tmp_path / "build", claims=ledger, notebooks=files.notebooks())
     read = nightly.records.read_all  # of an older schema as of this one
     assert join.merge([other], **into) == [] and read(ledger) == read(other)

@@ -454,6 +454,7 @@ def saved_losses(path) -> dict:
     return {} if saved is None else {name: part["losses"] for name, part in saved["trainings"].items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
 def test_a_chain_of_kills_ends_in_the_same_bits(kills, tmp_path):
     "Sampler, queue, clock and two trainings in turn; killed in a step, between two, while it writes, before it has begun."

@@ -140,6 +140,7 @@ def test_a_hanging_notebook_is_ended_with_all_that_it_started(lab, capsys):
     assert len(lab.pids()) == 2 and wait_for(lambda: all(gone(pid) for pid in lab.pids()), 5)
 
 
+STAYS = pytest.mark.skipif(sys.platform != "linux", reason="only Linux gives orphans to the process that watches")
 ENDS = {
     "exit": ("import os\nos._exit(3)", "its kernel ended with exit code 3 while cell 5 ran: import os"),
     "fault": ("import faulthandler\nfaulthandler._sigsegv()", "its kernel was killed by SIGSEGV while cell 5 ran: import faulthandler"),
@@ -153,11 +154,14 @@ ENDS = {
 }
 
 
-def test_a_notebook_that_ends_early_says_in_which_cell_and_how(lab):
+@pytest.mark.parametrize(
+    "stay", [pytest.param(False, marks=pytest.mark.slow), pytest.param(True, marks=STAYS)], ids=["a worker a job", "workers that stay"]
+)
+def test_a_notebook_that_ends_early_says_in_which_cell_and_how(lab, stay):
     for name, (source, _) in ENDS.items():
         write_notebook(lab.nbs, f"1_a/{name}", "'before'", source, "import sys; sys.exit()" if name == "exit_at_last" else "'after'")
     planned = jobs.plan([f"1_a/{name}" for name in ENDS], "ci", notebooks=lab.nbs, build=lab.build)
-    assert runner.execute(planned)
+    assert runner.execute(planned, stay=stay)
     for job, (name, (_, said)) in zip(planned, ENDS.items(), strict=True):
         assert job.status == "failed" and said in job.message, (name, job.status, job.message)
         kept = lab.read(f"failed/ci/1_a/{name}.ipynb")
@@ -202,6 +206,7 @@ hide({home!r})
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux gives orphans to the process that watches")
 def test_processes_that_hide_end_with_their_notebook_however_it_ends(lab, capsys):
     hide = HIDES.format(home=str(lab.home / "h.pid"))
@@ -220,6 +225,56 @@ def test_processes_that_hide_end_with_their_notebook_however_it_ends(lab, capsys
     runs.kill()  # the runner itself
     runs.communicate()
     assert wait_for(lambda: all(gone(pid) for pid in lab.pids()), 15)
+
+
+TOLD = """
+import os, sys
+_ = open({home!r}, "a").write(f"{{os.getppid()}} ")
+before = "mark" in dir(sys), os.environ.get("MARK"), os.getcwd()
+sys.mark, os.environ["MARK"] = 1, "1"
+os.chdir("/")
+before, "torch" in sys.modules, "contrastive_nb.lab.runs" in sys.modules
+"""
+
+
+@STAYS
+def test_workers_that_stay_begin_each_job_afresh_and_end_what_it_left(lab):
+    hide = HIDES.format(home=str(lab.home / "h.pid"))
+    ends = {
+        "1_first": TOLD.format(home=str(lab.home / "none")),
+        "2_good": "1",
+        "3_killed": "os.kill(os.getppid(), signal.SIGKILL); time.sleep(600)",  # the worker below the one that stays
+        "4_again": TOLD.format(home=str(lab.home / "none")),
+        "5_hang": "while True: pass",  # ends the one that stays
+        "6_last": "print('to the log', file=open('/proc/self/fd/2', 'w'))",
+    }
+    for name, last in ends.items():
+        write_notebook(lab.nbs, f"1_a/{name}", hide, last)
+    planned = jobs.plan([f"1_a/{name}" for name in ends], "ci", notebooks=lab.nbs, build=lab.build, minutes=0.15)
+    assert runner.execute(planned, parallel=1, stay=True)
+    assert [job.status for job in planned] == ["ok", "ok", "failed", "ok", "timeout", "ok"]
+    assert planned[2].message.startswith("its worker was killed by SIGKILL while cell 5 ran: os.kill(")
+    assert [planned[i].process for i in range(5)] == [planned[0].process] * 5 != [planned[5].process] * 5
+    assert all(planned[i].process.poll() is not None for i in (0, 5))  # no worker stays longer than the runner wants it
+    assert len(lab.pids()) == 12 and all(gone(pid) for pid in lab.pids())
+    for name in ("1_first", "4_again"):
+        told = "".join(lab.read(f"runs/ci/1_a/{name}.ipynb")["cells"][5]["outputs"][0]["data"]["text/plain"])
+        assert " ".join(told.split()) == f"((False, None, '{lab.nbs / '1_a'}'), True, True)"
+    assert len({*(lab.home / "none").read_text().split()}) == 2  # a worker of its own each, below the one that stays
+
+
+@STAYS
+def test_workers_that_stay_end_with_a_runner_that_is_killed(lab):
+    hide = HIDES.format(home=str(lab.home / "h.pid"))
+    for name in ("1", "2", "3", "4"):  # more than pays for one place
+        write_notebook(lab.nbs, f"1_a/{name}", hide, "while True: pass")
+    runs = lab.start("1_a", "--jobs", "1")
+    assert wait_for(lambda: len(lab.pids()) == 2) and not any(gone(pid) for pid in lab.pids())
+    (lane,) = psutil.Process(runs.pid).children()
+    assert lane.cmdline()[-1] == "lane"
+    runs.kill()
+    runs.communicate()
+    assert wait_for(lambda: all(gone(pid) for pid in [*lab.pids(), lane.pid]), 15)
 
 
 STOPS = """
@@ -264,6 +319,7 @@ def test_killed_runs_leave_nothing_behind_and_are_resumed(lab, capsys):
     assert not jobs.plan(["1_a/01_long"], "ci", **options)[0].finished()
 
 
+@pytest.mark.slow
 def test_many_interruptions_leave_a_tidy_folder_and_the_line_to_go_on(lab):
     write_notebook(lab.nbs, "1_a/01_long", STOPS.format(home=str(lab.home)), WAITS.format(home=str(lab.home)), "value")
     write_notebook(lab.nbs, "1_a/02_next", "1")
@@ -336,6 +392,7 @@ def test_a_run_at_ci_prints_effects_and_no_verdict(lab, capsys):
     assert "confirmed" in said_by(lab, capsys, "laptop").lower()  # the same page and another size
 
 
+@pytest.mark.slow
 def test_beside_an_effect_stands_the_verdict_that_is_recorded(lab, capsys):
     write_notebook(lab.nbs, "1_a/01_claim", CLAIM)
     lab.run(profile="laptop")
@@ -366,6 +423,7 @@ def test_a_claim_that_is_set_aside_is_reported_and_kept(lab, capsys):
     assert capsys.readouterr().out.rstrip().endswith("not testable here")
 
 
+@pytest.mark.slow
 def test_a_claim_that_is_set_aside_after_a_run_keeps_its_numbers_and_runs_no_more(lab, capsys):
     ran = CLAIM.replace("mechanism", "outcome").replace("claims.judge(claim, [1.0], [2.0])", "claims.judge(claim, [1.0] * 8, [2.0] * 8)")
     ran = ran.replace(", run)", ", run, seeds=range(8))")

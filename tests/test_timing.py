@@ -39,6 +39,7 @@ class Clock:
         return lambda: step
 
 
+@pytest.mark.slow
 def test_rounds_go_through_everyone_and_back():
     clock = Clock()
     found = measure.measure({"a": clock.contestant("a", 1.0), "b": clock.contestant("b", 3.0)}, 3, clock=clock)
@@ -167,6 +168,7 @@ def test_a_search_that_finds_other_rows_takes_no_part(tmp_path):
     assert table["agreement"]["mining/mine"] == {"value": 0.0, "gradient": None}
 
 
+@pytest.mark.slow
 def test_mining_has_seconds_and_memory_in_the_table(tmp_path):
     path = tmp_path / "cpu.json"
     done = call("mining/", "--sizes", "64,4096", "--dims", "16", "--threads", "1", "--repetitions", "1", "--output", str(path))

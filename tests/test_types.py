@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 BASELINE = Path("tests/mypy-baseline.txt")
-FROZEN = 52  # lines there; lower it with the file, never raise it
+FROZEN = 50  # lines there; lower it with the file, never raise it
 
 PINNED = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines() if "==" in line[:60])
 pytestmark = [
