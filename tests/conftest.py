@@ -83,9 +83,17 @@ def seeded():
     torch.manual_seed(0)
 
 
+@pytest.fixture(autouse=True)
+def no_figure_stays():
+    "A test that draws leaves no figure open to the next one, which may count them."
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
+
+
 @pytest.fixture
 def styled():
-    "The style of the book's figures, and none of them left open."
+    "The style of the book's figures."
     import matplotlib.pyplot as plt
 
     from contrastive_nb.book import plots
@@ -93,7 +101,6 @@ def styled():
     with plt.rc_context():
         plots.style()
         yield
-    plt.close("all")
 
 
 def copy_files(root, folder):

@@ -60,8 +60,6 @@ def test_the_template_lacks_exactly_what_is_to_be_filled(kind, marks, claims):
 
 @pytest.mark.parametrize("kind", TEMPLATES)
 def test_the_template_runs_as_it_stands(kind, monkeypatch, tmp_path):
-    import matplotlib.pyplot as plt
-
     from contrastive_nb import files
 
     monkeypatch.setenv(files.BUILD, str(tmp_path))
@@ -69,7 +67,6 @@ def test_the_template_runs_as_it_stands(kind, monkeypatch, tmp_path):
     for cell in read(TEMPLATES[kind])["cells"]:
         if cell["cell_type"] == "code":
             exec(compile("".join(cell["source"]), "template", "exec"), names)
-    plt.close("all")
     assert kind == "neighbour" or names["verdict"].verdict != "confirmed"  # nothing was done, so nothing may be claimed
 
 

@@ -37,6 +37,12 @@ def cells(ax):
     return [patch for patch in ax.patches if patch.get_fill()]
 
 
+@pytest.mark.parametrize("_", ["one that forgets its figure", "the next"])
+def test_a_figure_that_a_test_forgot_is_closed_before_the_next(_):
+    assert not plt.get_fignums()
+    plt.figure()
+
+
 def test_masks_draw_every_pair_once_and_tell_the_kinds_apart_without_colour():
     ax = plots.masks(toy())
     assert strokes(ax) == [6 * 2, 6 * 4] and not ax.texts  # a plus has two strokes, a minus one

@@ -10,8 +10,6 @@ from contrastive_nb import files
 
 def played(profile, monkeypatch, tmp_path) -> dict:
     "What the page's cells leave behind in a profile."
-    import matplotlib.pyplot as plt
-
     monkeypatch.setenv(files.BUILD, str(tmp_path))
     names = {}
     for cell in json.loads(anatomy.pages()["start"].read_text(encoding="utf-8"))["cells"]:
@@ -20,7 +18,6 @@ def played(profile, monkeypatch, tmp_path) -> dict:
             if "parameters" in cell["metadata"].get("tags", []):
                 text = text.replace('"laptop"', repr(profile))
             exec(compile(text, "start", "exec"), names)
-    plt.close("all")
     return names
 
 
