@@ -36,6 +36,7 @@ KINDS = {
     "head": "a module on features that the objective compares",
     "layer": "(z) -> (N, D): a batch's embeddings moved by the batch as a whole",
     "targets": "what is known of the items -> (N, N): how right each pair is",
+    "groups": "(z, how many) -> (N,): numbers of the groups that an embedding falls into",
     "estimator": "a gradient of what has none, from draws or comparisons",
 }
 

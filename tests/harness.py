@@ -1658,6 +1658,79 @@ def check_targets_bad_input(method) -> None:
             method(wrong)
 
 
+# ---- groups: (z, how many) -> (N,) numbers of the groups that an embedding falls into ---------------------------------------------------
+
+
+def clumps() -> tuple[Tensor, Tensor]:
+    "Thirty rows in three directions, of any length, and which direction each has."
+    of = torch.arange(30) % 3
+    rows = 5 * torch.eye(4, dtype=FLOAT64)[of] + 0.1 * normal(30, 4)
+    return rows * (0.5 + torch.arange(30, dtype=FLOAT64)[:, None]), of
+
+
+def together(groups: Tensor) -> Tensor:
+    return groups[:, None] == groups
+
+
+@check(shapes=("groups",))
+def check_groups_found(method) -> None:
+    "Directions that lie apart are found, however long their rows: int64 from 0 on without a gap, and one group if one is asked for."
+    z, of = clumps()
+    found = method(z, 3)
+    assert found.dtype == torch.long and found.shape == (30,) and found.unique().tolist() == [0, 1, 2], f"numbers: got {found}"
+    assert torch.equal(together(found), together(of)), "other groups than the directions"
+    assert method(z, 1).tolist() == [0] * 30, "one group of all: got more"
+
+
+@check(shapes=("groups",))
+def check_groups_within(method) -> None:
+    "With the groups of before, items stay together that were together in both; the old numbers may have gaps."
+    z, of = clumps()
+    old = torch.arange(30) // 7 * 10
+    found = method(z, 3, within=old)
+    assert torch.equal(together(found), together(of) & together(old)), "together that were apart, or apart that were together"
+    assert found.unique().tolist() == list(range(len(found.unique()))), "numbers with gaps"
+
+
+@check(shapes=("groups",))
+def check_groups_seed(method) -> None:
+    "The seed decides, torch's own dice are left alone, another seed may differ, and what was passed in is as it was."
+    z = normal(60, 4)
+    kept = z.clone()
+    with torch.random.fork_rng(devices=[]):
+        before = torch.get_rng_state()
+        first, other = method(z, 8), method(z, 8, seed=1)
+        torch.manual_seed(5)
+        assert torch.equal(method(z, 8), first), "the same seed gives other groups"
+        torch.set_rng_state(before)
+        method(z, 8)
+        assert torch.equal(torch.get_rng_state(), before), "torch's own dice were used"
+    assert not torch.equal(first, other), "seed: another one changes nothing"
+    assert torch.equal(z, kept), "z: was written into"
+
+
+@check(shapes=("groups",))
+def check_groups_precision(method) -> None:
+    "Any floating dtype, with a gradient or without: the same groups, and none of them has a gradient."
+    z, of = clumps()
+    for dtype in (torch.float64, torch.float32, torch.bfloat16, torch.float16):
+        found = method(z.to(dtype).requires_grad_(), 3)
+        assert not found.requires_grad and torch.equal(together(found), together(of)), f"other groups in {dtype}"
+
+
+@check(shapes=("groups",))
+def check_groups_bad_input(method) -> None:
+    "What is wrong is refused by name."
+    z = clumps()[0]
+    table = [("z", lambda x=x: method(x, 2)) for x in ("text", torch.arange(12).view(6, 2), z[0], z / 0)]
+    table += [("count", lambda x=x: method(z, x)) for x in (0, -1, 31, 2.0, "2", True)]
+    table += [("within", lambda x=x: method(z, 3, within=x)) for x in (torch.arange(29), z[:, 0], [0] * 30)]
+    table += [("seed", lambda x=x: method(z, 3, seed=x)) for x in (-1, 0.5, "0")]
+    for name, bad in table:
+        with pytest.raises((TypeError, ValueError), match=f"^{name}: got|^{name}: not finite"):
+            bad()
+
+
 # ---- builders: embeddings and what is known of them -> Pairs ---------------------------------------------------------------------------
 
 

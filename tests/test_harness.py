@@ -25,7 +25,7 @@ from contrastive_nb.ordinal import tree_similarity
 from contrastive_nb.pairs import in_batch
 from contrastive_nb.registry import Method
 from contrastive_nb.rows import autocast_off, list_pairs, present, widen
-from contrastive_nb.selfsup import group_whitening
+from contrastive_nb.selfsup import feature_groups, group_whitening
 from contrastive_nb.timing.lightly_loader import load
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -810,7 +810,30 @@ def of_any_trees(trees, **options):
     return torch.eye(3)
 
 
+def of_lengths(z, count, **options):
+    return z.norm(dim=1).argsort().argsort() * count // len(z)
+
+
+def of_now_alone(z, count, *, within=None, **options):
+    return feature_groups(z, count, **options)
+
+
+def of_torch_dice(z, count, *, within=None, seed=0):
+    return feature_groups(z, count, within=within, seed=seed + int(torch.randint(99, ())))
+
+
+def in_half_alone(z, count, **options):
+    return feature_groups(z, count, **options) * (z.dtype != torch.float16)
+
+
+def of_any_count(z, count, **options):
+    return feature_groups(z, max(1, int(count)), **options)
+
+
 OF_KINDS = [
+    ("feature_groups", of_lengths, "groups found"), ("feature_groups", of_now_alone, "groups within"),
+    ("feature_groups", of_torch_dice, "groups seed"), ("feature_groups", in_half_alone, "groups precision"),
+    ("feature_groups", of_any_count, "groups bad input"),
     ("group_whitening", no_gradient, "layer gradient"), ("group_whitening", row_by_row, "layer rows"),
     ("group_whitening", as_it_came, "layer precision"), ("group_whitening", over_nothing, "layer flat"),
     ("group_whitening", of_any_matrix, "layer bad input"),

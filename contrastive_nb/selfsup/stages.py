@@ -77,3 +77,8 @@ class Stages(_Frozen):
         "Freeze an encoder and put it last; returns the stages. Raises `TypeError` naming the argument."
         self.encoders.append(check_module("encoder", encoder).requires_grad_(False).eval())
         return self
+
+# %% ../../nbs/5_without_negatives/04_stages.ipynb #57a9e5d1
+_METHODS = [  # what the tests and the catalogue know of this page
+    {"name": "feature_groups", "function": "contrastive_nb.selfsup:feature_groups", "kind": "groups", "papers": ("S79",)},
+]
