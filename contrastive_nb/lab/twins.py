@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from contrastive_nb import data
 from contrastive_nb.checks import check_choice
+from contrastive_nb.encoders import seeded
 from contrastive_nb.lab import minilm
 from contrastive_nb.metrics import spearman
 from contrastive_nb.protocols import train_sentences
@@ -129,3 +130,51 @@ def floors(world: World) -> dict[str, dict[str, float]]:
     shown = "MiniLM as shipped" if world.arm == "minilm" else "untrained"
     same = {"all": spearman(world.overlap, world.grade)}
     return {shown: quality(untrained, world), "TF-IDF": quality(F.normalize(words, dim=1), world), "words in common": same}
+
+
+@functools.cache
+def elsewhere(
+    arm: str = "tokens",
+    share: float = 1.0,  # of the world that was learned from, and of a thousand pairs
+) -> World:
+    "Pairs of SICK's test, of which nothing was learned, for the encoders of `world(arm, share)`. Raises `DataUnavailable` and what that raises."
+    learned, test = world(arm, share), data.sentences("sick2014").test
+    kept = max(8, round(share * 1000))
+    one, other = test.one[:kept], test.other[:kept]
+    texts = list(dict.fromkeys([*one, *other]))
+    number = {text: i for i, text in enumerate(texts)}
+    rows = [torch.tensor([number[text] for text in side]) for side in (one, other)]
+    if arm == "minilm":
+        encoder = functools.partial(minilm.Half, minilm.read(texts), SETTINGS[arm]["dropout"])
+        inputs = torch.arange(len(texts))
+    else:
+        encoder, inputs = learned.encoder, learned.encoder.args[0](texts).ids  # type: ignore[attr-defined]
+    return World(arm, texts, inputs, torch.arange(0), *rows, test.score[:kept], word_overlap(one, other), encoder)  # type: ignore[call-arg]
+
+
+def asked(model: nn.Module, arm: str = "tokens", share: float = 1.0) -> dict[str, float]:
+    "`quality` of what was trained on `world(arm, share)`; under SICK, where that is here, the same over all its pairs."
+    here = world(arm, share)
+    found = quality(embedded(model, here), here)
+    if data.available("sick2014"):
+        there = elsewhere(arm, share)
+        moved = there.encoder()
+        moved.load_state_dict(model.state_dict())
+        found["SICK"] = quality(embedded(moved, there), there)["all"]
+    return found
+
+
+def floors_of_both(arm: str = "tokens", share: float = 1.0) -> dict[str, dict[str, float]]:
+    "`floors` of `world(arm, share)`, with SICK beside as in `asked`; the bag of words knows the words that were learned from."
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    here = world(arm, share)
+    found = floors(here)
+    if data.available("sick2014"):
+        there = elsewhere(arm, share)
+        counts = TfidfVectorizer(sublinear_tf=True).fit([here.texts[i] for i in here.train])
+        words = F.normalize(torch.from_numpy(counts.transform(there.texts).toarray()).float(), dim=1)
+        untrained = asked(seeded(0, here.encoder), arm, share)["SICK"]
+        values = (untrained, quality(words, there)["all"], spearman(there.overlap, there.grade))
+        found = {name: row | {"SICK": value} for (name, row), value in zip(found.items(), values, strict=True)}
+    return found
