@@ -49,6 +49,28 @@ def test_grades_as_embeddings_score_one(world):
     assert alone.sum() > 10 and twins.quality(z, rows) == pytest.approx({"all": 1, "few common words": 1, "many common words": 1})
 
 
+def test_what_was_trained_is_asked_on_a_second_set(world):
+    "The same weights read SICK: the columns of `quality` as they were, and one more."
+    if not data.available("sick2014"):
+        pytest.skip("the set sick2014 missing here")
+    model = twins.train(world, 0, functools.partial(info_nce, temperature=0.05), run=RUN(), batch=16, steps=2)
+    found, there = twins.asked(model, world.arm, 0.02), twins.elsewhere(world.arm, 0.02)
+    assert {name: found[name] for name in list(found)[:3]} == twins.quality(twins.embedded(model, world), world)
+    assert len(there.one) == 20 and len(set(there.texts)) == len(there.texts) and not len(there.train)
+    moved = there.encoder()
+    assert found["SICK"] != twins.quality(twins.embedded(moved, there), there)["all"]  # of the trained one, not of a new one
+    moved.load_state_dict(model.state_dict())
+    assert found["SICK"] == twins.quality(twins.embedded(moved, there), there)["all"]
+
+
+def test_floors_of_both_sets_are_those_of_each(world):
+    if not data.available("sick2014"):
+        pytest.skip("the set sick2014 missing here")
+    both, one = twins.floors_of_both(world.arm, 0.02), twins.floors(world)
+    assert {name: {k: v for k, v in row.items() if k != "SICK"} for name, row in both.items()} == one
+    assert all(-1 <= row["SICK"] <= 1 for row in both.values())
+
+
 def test_dropout_of_the_half_makes_twins_and_without_it_there_are_none():
     if missing := twins.installed("minilm"):
         pytest.skip(f"{missing} missing here")

@@ -148,8 +148,8 @@ def elsewhere(
         encoder = functools.partial(minilm.Half, minilm.read(texts), SETTINGS[arm]["dropout"])
         inputs = torch.arange(len(texts))
     else:
-        encoder, inputs = learned.encoder, learned.encoder.args[0](texts).ids  # type: ignore[attr-defined]
-    return World(arm, texts, inputs, torch.arange(0), *rows, test.score[:kept], word_overlap(one, other), encoder)  # type: ignore[call-arg]
+        encoder, inputs = learned.encoder, learned.encoder.args[0](texts).ids  # type: ignore[attr-defined, assignment]
+    return World(arm, texts, inputs, torch.arange(0), *rows, test.score[:kept], word_overlap(one, other), encoder)  # type: ignore[call-arg, arg-type]
 
 
 def asked(model: nn.Module, arm: str = "tokens", share: float = 1.0) -> dict[str, float]:
