@@ -14,7 +14,7 @@ import pytest
 import torch
 from commands import CliRunner
 
-from contrastive_nb import cli
+from contrastive_nb import cli, data
 from contrastive_nb.lab import compare, comparing
 from contrastive_nb.lab.comparing import contest, given, seen
 
@@ -282,6 +282,51 @@ def test_the_command_reports_goes_on_and_names_no_winner(tmp_path):
         and "Traceback" not in html
     )
     assert "contrastive_nb.adapters" in html
+
+
+def small_digits(path):
+    "Arrays with labels: scikit-learn's digits, at ci size."
+    train = data.digits(0, train=300, valid=0, test=0).train
+    np.savez(path / "digits.npz", x=train.x.flatten(1).numpy(), y=train.y.numpy())
+    return path / "digits.npz"
+
+
+def small_scifact(path):
+    "A BEIR folder: some claims of SciFact, and the abstracts that bear on them."
+    found = data.retrieval("scifact")
+    asked = found.train[:120].tolist()
+    stored = sorted(set().union(*(found.relevance[q] for q in asked)))
+    (path / "qrels").mkdir()
+    (path / "corpus.jsonl").write_text("".join(json.dumps({"_id": str(d), "text": found.documents[d]}) + "\n" for d in stored))
+    (path / "queries.jsonl").write_text("".join(json.dumps({"_id": str(q), "text": found.queries[q]}) + "\n" for q in asked))
+    lines = "".join(f"{q}\t{d}\t1\n" for q in asked for d in sorted(found.relevance[q]))
+    (path / "qrels" / "train.tsv").write_text("query-id\tcorpus-id\tscore\n" + lines)
+    return path
+
+
+def small_banking77(path):
+    "A table: some customers' questions, each beside another one with the same intent."
+    train = data.intents("banking77").train
+    of = {}
+    for text, intent in zip(train.text, train.y.tolist(), strict=True):
+        of.setdefault(intent, []).append(text)
+    rows = [{"query": texts[i], "positive": texts[i + 1]} for texts in list(of.values())[:30] for i in (0, 2, 4, 6)]
+    return table(path / "banking.csv", rows)
+
+
+@pytest.mark.parametrize(
+    ("make", "needs"),
+    [(small_digits, None), (small_scifact, "scifact"), (small_banking77, "banking77")],
+    ids=lambda x: getattr(x, "__name__", x),
+)
+def test_a_real_set_gets_a_page_that_names_what_it_could_not_tell(make, needs, tmp_path):
+    if needs and not data.available(needs):
+        pytest.skip(f"the set {needs} is not here")
+    (tmp_path / "given").mkdir()
+    code, out, _ = said(make(tmp_path / "given"), "--output", tmp_path / "out", "--steps", "2", "--minutes", "0.001", "--smallest", "0.3")
+    assert code == 0 and "no winner" in out and "lie within 0.3 of each other" in out
+    html = (tmp_path / "out" / "page.html").read_text()
+    assert "No winner" in html and "Traceback" not in html and all(name in html for name in comparing.OBJECTIVES)
 
 
 MINE = """
