@@ -78,6 +78,12 @@ def test_temperatures_lie_between_the_bounds_and_lengths_play_no_part():
     assert network(query.half(), key.half()).dtype == torch.float64  # the network's own
 
 
+def test_query_and_key_may_have_dtypes_of_their_own():
+    network = seeded(0, lambda: PairTemperature(5, hidden=8)).double()
+    query, key = draw(6, 5).float(), draw(4, 5, seed=1)
+    assert torch.allclose(network(query, key), network(query.double(), key), rtol=0, atol=1e-6)
+
+
 def test_heads_add_up_and_every_parameter_learns():
     loss = seeded(0, lambda: AdaptiveHeads(2, 5, beta=0.3, negative="softmax")).double()
     firsts, seconds = [draw(6, 5, seed=s).requires_grad_() for s in (0, 1)], [draw(6, 5, seed=s) for s in (2, 3)]

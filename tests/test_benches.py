@@ -428,3 +428,15 @@ def test_even_nouns_keep_their_types():
     assert torch.equal(even.kinds, sentences.kinds)
     rank = even.meaning[:, words.AGENT] % len(sentences.lexicon.law)
     assert torch.bincount(rank, minlength=60).max() < 110 < torch.bincount(sentences.meaning[:, words.AGENT] % 60).max()
+
+
+@pytest.mark.parametrize("kind", ["one tower", "two towers"])
+def test_whoever_knows_the_classes_pulls_their_own_and_pushes_the_rest(kind):
+    z1, z2 = torch.randn(2, 6, 4, generator=torch.Generator().manual_seed(0))
+    y = torch.tensor([0, 1, 0, 2, 1, 3])
+    plain, clean, truth = (build(z1, z2, y) for build in benches.PAIRS[kind])
+    of = torch.cat([y, y]) if kind == "one tower" else y
+    same = of[:, None] == of if kind == "one tower" else torch.cat([of[:, None] == of] * 2)
+    itself = torch.eye(len(of), dtype=torch.bool) if kind == "one tower" else torch.zeros_like(same)
+    assert torch.equal(truth.positives, same & ~itself) and torch.equal(truth.negatives, ~same)
+    assert torch.equal(clean.positives, plain.positives) and torch.equal(clean.negatives, plain.negatives & ~same)

@@ -187,6 +187,13 @@ def test_erased_square_lies_inside_and_reaches_every_place(side):
     assert len({tuple(hole.nonzero()[0].tolist()) for hole in holes[:, 0]}) == (8 - side + 1) * (10 - side + 1)
 
 
+def test_an_erased_square_is_as_large_as_the_shorter_side_at_most():
+    image, at = torch.ones(1, 1, 4, 6), torch.zeros(1)
+    assert erased(image, at, at, 4).sum() == 8
+    with pytest.raises(ValueError, match="side: got 5, want a whole number from 0 to 4"):
+        erased(image, at, at, 5)
+
+
 def test_every_strength_at_zero_gives_the_image_back_exactly():
     assert torch.equal(augment(IMAGES, generator(), **OFF), IMAGES)
 
@@ -231,6 +238,14 @@ def test_flip_mirrors_half_of_the_images_exactly():
     out = augment(many, generator(), **OFF, flip=True)
     mirrored, kept = ((out == x).flatten(1).all(1) for x in (many.flip(3), many))
     assert (mirrored | kept).all() and 0.45 < mirrored.float().mean() < 0.55
+
+
+def test_the_sixth_draw_below_a_half_flips():
+    "Which images are flipped is a part of what a seed means."
+    many = IMAGES.repeat(5, 1, 1, 1)
+    low = torch.rand(len(many), 8, generator=generator())[:, 5] < 0.5
+    assert low.any() and not low.all()
+    assert torch.equal(augment(many, generator(), **OFF, flip=True), torch.where(low[:, None, None, None], many.flip(3), many))
 
 
 def test_the_generator_decides_everything():

@@ -314,6 +314,22 @@ def test_the_upper_end_of_a_list_gives_what_the_whole_gives(rule, similarity, en
 
 
 @pytest.mark.parametrize("engine", ["torch", "faiss"])
+def test_embeddings_that_still_learn_are_searched_as_they_are(engine):
+    if engine == "faiss":
+        pytest.importorskip("faiss")
+    query, corpus = (torch.randn(n, 6, generator=numbers(n)) for n in (20, 3000))
+    found = mine(query.clone().requires_grad_(), corpus.clone().requires_grad_(), k=5, engine=engine)
+    assert torch.equal(found, mine(query, corpus, k=5, engine=engine))
+
+
+def test_places_beyond_a_small_corpus_hold_minus_one():
+    query, corpus = torch.randn(2, 3, generator=numbers(0)), torch.randn(4, 3, generator=numbers(1))
+    for rule in (None, lambda pairs: pairs):
+        found = mine(query, corpus, rule, k=6)
+        assert (found[:, :3] >= 0).all() and found[:, 3:].eq(-1).all()
+
+
+@pytest.mark.parametrize("engine", ["torch", "faiss"])
 def test_many_equal_documents_go_by_row_and_a_teacher_decides(engine):
     if engine == "faiss":
         pytest.importorskip("faiss")

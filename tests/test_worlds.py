@@ -181,6 +181,11 @@ def test_a_perfect_teacher_parts_the_three_kinds_and_noise_is_what_it_says():
     assert not torch.equal(world.teacher(0.3, 1), world.teacher(0.3))
 
 
+def test_fewer_words_than_directions_are_no_trouble():
+    scores = worlds.topics(documents=200, queries=20, topics=4, families=2, vocabulary=60).retriever("lsa")
+    assert scores.shape == (20, 200) and scores.isfinite().all() and scores.abs().max() <= 1 + 1e-5
+
+
 @pytest.mark.parametrize("fall", [0.0, 0.5, 1.0])
 def test_what_is_read_and_relevant_is_marked(fall):
     world = worlds.topics(**SMALL | dict(queries=600))
