@@ -39,7 +39,7 @@ EQUIVALENT = {
         "contrastive_nb/objectives/ranking.py",
         "_against_all: torch.where(compared.any(2), lead.amax(2), 0.0).detach() -> torch.where(compared.any(2), lead.amax(2), 0.0)",
     ): "what a log-sum-exp takes out before and adds after has the derivative 0",
-    ("contrastive_nb/negatives/mining.py", "_finder: query.detach() -> query"): "what is searched for was detached before",
+    ("contrastive_nb/negatives/mining.py", "_finder: query.detach() -> query"): "queries come here as slices taken under no_grad",
     ("contrastive_nb/training.py", "_agree: loss.detach() -> loss"): "what it goes into is read as a number and never differentiated",
 }
 
